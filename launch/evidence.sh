@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the method with its baselines on the states of a frozen backbone: computes the states, trains and tests all arms, prints
 # the tables and, as the last line, the figures as JSON. What is done is kept: the same command continues.
-# Usage: launch/evidence.sh --data DIR [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--quick] [--test]
+# Usage: launch/evidence.sh --data DIR [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--prompts-min N] [--quick] [--test]
 #   --data DIR    folder of capability.jsonl.gz
 #   --data2 DIR   folder of translation, explanation and data_to_text_e2e.jsonl.gz; without it, that of --data
 #   --config FILE configuration with backbone, data and categories (default: configs/evidence/categories.yaml)
@@ -9,17 +9,18 @@
 #   --np RANKS    number of ranks (default: 2)
 #   --groups N    prompts of each category, or NAME=N for one (default: 400; the states take most of the time)
 #   --seeds N     draws of labelled prompts and noise (default: 10 in the main regime, 3 in the others)
+#   --prompts-min N  prompts that make a category one of the average (default: 300; if none has as many, all are in it)
 #   --quick       the main regime alone
 #   --test        at the very end: train on all of train and validation, and read the test split once
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
-config="$DMOERM_ROOT/configs/evidence/categories.yaml" out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() data='' data2=''
+config="$DMOERM_ROOT/configs/evidence/categories.yaml" out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() data='' data2=''
 while [ $# -gt 0 ]; do
   case "$1" in
     --quick) quick=yes ;;
     --test) test=yes ;;
-    --data | --data2 | --config | --out | --np | --groups | --seeds)
+    --data | --data2 | --config | --out | --np | --groups | --seeds | --prompts-min)
       [ -n "${2-}" ] || bad_usage "$1: a value is missing"
       case "$1" in
         --data) data=$2 ;;
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
         --np) ranks=$2 ;;
         --groups) groups+=(--groups "$2") ;;
         --seeds) seeds=$2 ;;
+        --prompts-min) tables=(--prompts-min "$2") ;;
       esac
       shift
       ;;
@@ -37,9 +39,12 @@ while [ $# -gt 0 ]; do
   shift
 done
 [ -n "$data" ] || bad_usage "--data DIR is missing: the folder of the preference data"
-[ -d "$data" ] || bad_usage "--data $data: there is no such folder"
+data2=${data2:-$data}
+for folder in "$data" "$data2"; do [ -d "$folder" ] || bad_usage "$folder: there is no such folder of data"; done
+case "$seeds" in '' | *[!0-9]* | 0*) bad_usage "--seeds $seeds: expected a whole number above 0" ;; esac
 [ ${#groups[@]} -gt 0 ] || groups=(--groups 400)
-export DMOERM_DATA=$data DMOERM_DATA2=${data2:-$data}
+DMOERM_DATA=$(realpath "$data") DMOERM_DATA2=$(realpath "$data2") # a configuration reads them from its own folder
+export DMOERM_DATA DMOERM_DATA2
 dmoerm=("$DMOERM_ROOT/launch/dmoerm")
 common=(--config "$config" --out "$out")
 cells() { "${dmoerm[@]}" --np "$ranks" evidence cells "${common[@]}" "${groups[@]}" --block-lines 10 "$@"; }
@@ -49,7 +54,7 @@ say "states of the backbone, in $out"
 if [ "$test" = yes ]; then
   "${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}" --test
   cells --test --seeds "$seeds" --regimes 80-rater
-  exec "${dmoerm[@]}" evidence tables "${common[@]}" --test
+  exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --test
 fi
 say "the main regime"
 cells --seeds "$seeds" --regimes 80-rater
@@ -64,4 +69,4 @@ if [ "$quick" = no ]; then
   done
   cells --seeds "$few" --regimes "$regimes"
 fi
-exec "${dmoerm[@]}" evidence tables "${common[@]}"
+exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}"

@@ -3,8 +3,8 @@
 
     python3 docs/guides/best_of_n.py --server http://127.0.0.1:8000 < responses.jsonl > best.jsonl
 
-Each line in is {"prompt": ..., "responses": [...]}, each line out the same with "best", its place and its score. DMOERM_API_KEY is
-sent if it is set.
+Each line in is {"prompt": ..., "responses": [...]}, each line out the same with "best", its place and its score. An empty response is
+never the best, and a line without any other has none. DMOERM_API_KEY is sent if it is set.
 """
 import argparse
 import http.client
@@ -28,9 +28,12 @@ class Server:
 
     def score(self, rows):
         while True:
-            self.connection.request("POST", "/v1/reward", json.dumps({"items": rows}), self.headers)
-            reply = self.connection.getresponse()
-            body = json.loads(reply.read())
+            try:
+                self.connection.request("POST", "/v1/reward", json.dumps({"items": rows}), self.headers)
+                reply = self.connection.getresponse()
+                body = json.loads(reply.read())
+            except (OSError, http.client.HTTPException) as error:
+                sys.exit(f"best_of_n: {self.connection.host}:{self.connection.port}: {error}")
             if reply.status == 200:
                 return body["items"]
             if reply.status not in (429, 503):
@@ -43,13 +46,23 @@ def main():
     parser.add_argument("--server", default="http://127.0.0.1:8000")
     parser.add_argument("--rows", type=int, default=16, help="prompts of one request")
     options = parser.parse_args()
-    server, rows = Server(options.server), [json.loads(line) for line in sys.stdin if line.strip()]
+    server, rows = Server(options.server), []
+    for number, line in enumerate(sys.stdin, 1):
+        if not line.strip():
+            continue
+        rows.append(json.loads(line))
+        if not isinstance(rows[-1], dict) or not rows[-1].get("responses") or "prompt" not in rows[-1]:
+            sys.exit(f"best_of_n: line {number}: expected a prompt and a list of responses")
     for start in range(0, len(rows), options.rows):
         part = rows[start:start + options.rows]
-        asked = [{"prompt": row["prompt"], "responses": row["responses"]} for row in part]
-        for row, item in zip(part, server.score(asked)):
-            place = max(range(len(item["scores"])), key=item["scores"].__getitem__)
-            print(json.dumps({**row, "best": row["responses"][place], "place": place, "score": item["scores"][place]}, ensure_ascii=False))
+        places = [[i for i, text in enumerate(row["responses"]) if text.strip()] for row in part]
+        asked = [{"prompt": row["prompt"], "responses": [row["responses"][i] for i in own]} for row, own in zip(part, places) if own]
+        items = iter(server.score(asked) if asked else [])
+        for row, own in zip(part, places):
+            scores = dict(zip(own, next(items)["scores"])) if own else {}
+            place = max(scores, key=scores.__getitem__, default=None)
+            best = None if place is None else row["responses"][place]
+            print(json.dumps({**row, "best": best, "place": place, "score": scores.get(place)}, ensure_ascii=False))
 
 
 if __name__ == "__main__":

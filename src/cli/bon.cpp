@@ -21,7 +21,7 @@ using nlohmann::json;
 struct Options {
   ModelOptions models;
   std::vector<std::string> data, files;
-  std::string gold = "overall", out;
+  std::string gold = "overall", split, out;
   std::int64_t n_max = 0;
   eval::EvalOptions evaluation;
 };
@@ -32,7 +32,7 @@ void run(const Options& options) {
   const std::vector<std::string> files = input_files(options.data, options.files);
   const std::vector<eval::ModelSpec> models = models_of(options.models);
   if (!options.out.empty()) expect_folder(options.out);
-  const eval::Data data = eval::read_lists(files, options.gold, options.n_max);
+  const eval::Data data = eval::read_lists(files, options.gold, options.n_max, options.split);
   const std::vector<eval::ModelScores> scores = score(models, data, options.models);
   const json result = eval::bon_figures({data, scores, options.evaluation}, options.gold, options.n_max);
   const std::string text = eval::bon_text(result);
@@ -62,9 +62,12 @@ void add_bon(CLI::App& app) {
   verb->add_option("--gold", options->gold,
                    "Key of the gold scores: overall, a capability point, or a list of numbers in the row")
       ->capture_default_str();
+  verb->add_option("--split", options->split,
+                   "Split to measure: train, validation, test or all; default: test if a row names it, else all")
+      ->check(CLI::IsMember({"train", "validation", "test", "all"}));
   verb->add_option("--n-max", options->n_max,
                    "Largest n; lists with fewer responses are left out; default: the size of the shortest list")
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   verb->add_option("--out", options->out, "Folder for bon.json (with the values of every list), bon.md and bon.svg")
       ->type_name(kFolder);
   verb->add_option("--resamples", options->evaluation.resamples, "Number of bootstrap resamples")

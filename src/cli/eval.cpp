@@ -84,11 +84,11 @@ void add_eval(CLI::App& app) {
       ->excludes(benchmark);
   verb->add_option("--score-gap", options->reading.score_gap_min,
                    "Smallest gap between two scores of the data that counts as an order")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNonNegative)
       ->excludes(benchmark);
   verb->add_option("--bad-lines", options->reading.bad_lines_max,
                    "Number of malformed lines that are left out; one more ends the program")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNonNegative)
       ->excludes(benchmark);
   verb->add_option("--margin", options->evaluation.margin, "Difference of accuracies below which two models count as level")
       ->check(CLI::Range(0.0, 1.0))

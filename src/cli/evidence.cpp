@@ -17,11 +17,11 @@
 #include "cli/verbs.h"
 #include "comm/init_world.h"
 #include "config/reader.h"
-#include "data/ingest.h"
 #include "evidence/experiment.h"
 #include "evidence/state_cache.h"
 #include "evidence/tables.h"
 #include "nn/device.h"
+#include "run/stage_ingest.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -31,8 +31,8 @@ namespace fs = std::filesystem;
 struct Options {
   std::string config, out;
   std::vector<std::string> overrides, groups;
-  std::vector<std::int64_t> depths = {15, 20, 25, 30};
-  std::vector<std::string> readings = {"mean.20", "mean.25", "last.15", "last.30"}, regimes = {"80-rater"};
+  std::vector<std::int64_t> depths;
+  std::vector<std::string> readings, regimes = {"80-rater"};
   evidence::ExperimentSettings experiment;
   std::string primary = "80-rater";
   std::int64_t prompts_min = 300;
@@ -54,17 +54,14 @@ evidence::GroupChoice choice_of(const Options& options, std::uint64_t seed) {
   return choice;
 }
 
-/// The token store of the configuration, made by the first rank.
+/// The file of the token store in the folder of an experiment.
+fs::path store_path(const fs::path& out) { return run::token_store_path(run::RunDirectory(out)); }
+
+/// The token store of the configuration and its data, made by the first rank, and again when one of them has changed.
 data::TokenStore store_of(const config::RunConfig& config, const fs::path& out, comm::World& world) {
-  const fs::path path = out / "store.h5";
-  if (world.rank() == 0 && !fs::exists(path)) {
-    fs::create_directories(out);
-    const auto tokenizer = tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json");
-    const tokenizer::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
-    data::ingest_for_run(config, tokenizer, chat_template, path);
-  }
+  if (world.rank() == 0) (void)run::run_ingest(config, run::RunDirectory(out), true);
   world.all().barrier();
-  return data::TokenStore::open(path);
+  return data::TokenStore::open(store_path(out));
 }
 
 void compute_states(const Options& options) {
@@ -78,12 +75,14 @@ void compute_states(const Options& options) {
   const auto backbone =
       nn::Backbone::load(config.backbone.dir, nn::pick_device(config::word(config.compute.device), "compute.device"),
                          config.backbone.layers, nn::pick_dtype(config::word(config.compute.dtype)));
+  const std::int64_t layers = backbone->spec().layers;
+  const std::vector<std::int64_t> depths = options.depths.empty() ? evidence::usual_depths(layers) : options.depths;
+  evidence::check_depths(depths, layers);
   const at::Tensor weights = backbone->weights().flat.cpu();
   const std::string model = sha256_hex({static_cast<const char*>(weights.const_data_ptr()), weights.nbytes()});
   if (world->rank() == 0)
-    write_json_atomically(fs::path(options.out) / "states.json",
-                          {{"model", model}, {"layers", backbone->spec().layers}, {"depths", options.depths}});
-  const evidence::StateCache cache(fs::path(options.out) / "states", store, options.depths, model);
+    write_json_atomically(fs::path(options.out) / "states.json", {{"model", model}, {"layers", layers}, {"depths", depths}});
+  const evidence::StateCache cache(fs::path(options.out) / "states", store, depths, model);
   const auto start = std::chrono::steady_clock::now();
   const std::int64_t tokens = cache.fill(*backbone, groups, config.compute.micro_batch_tokens, world->all());
   world->all().barrier();
@@ -107,16 +106,21 @@ void compute_cells(const Options& options) {
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   at::set_num_threads(static_cast<int>(config.compute.threads));
   const fs::path out = options.out;
+  if (!fs::exists(out / "states.json"))
+    throw DataError("no-states", fmt::format("{}: there are no states: run `dmoerm evidence states` with the same settings first",
+                                             out.string()));
   const data::TokenStore store = store_of(config, out, *world);
   const nlohmann::json about = read_json(out / "states.json");
   const auto depths = about.at("depths").get<std::vector<std::int64_t>>();
   const evidence::StateCache cache(out / "states", store, depths, about.at("model"));
   evidence::ExperimentSettings settings = options.experiment;
   settings.seed = config.seed;
-  for (const std::string& name : options.readings) settings.readings.push_back(reading_of(name, depths, about.at("layers")));
+  const auto layers = about.at("layers").get<std::int64_t>();
+  for (const std::string& name : options.readings.empty() ? evidence::usual_readings(depths, layers) : options.readings)
+    settings.readings.push_back(reading_of(name, depths, layers));
   std::vector<evidence::Regime> regimes;
   for (const std::string& name : options.regimes) regimes.push_back(evidence::regime_from(name));
-  const evidence::StoreScores scores(out / "store.h5");
+  const evidence::StoreScores scores(store_path(out));
   evidence::GroupChoice choice = choice_of(options, config.seed);
   choice.test = false;
   const auto groups = evidence::choose_groups(store, choice);
@@ -147,10 +151,11 @@ void print_tables(const Options& options) {
   evidence::TableRequest request{.folder = out / (options.test ? "cells-test" : "cells"),
                                  .main = {},
                                  .small = {},
+                                 .prompts_min = options.prompts_min,
                                  .regimes = {},
                                  .primary = options.primary,
                                  .folds = options.test ? 1 : evidence::kOuterFolds};
-  divide_categories(data::TokenStore::open(out / "store.h5"), config, options.prompts_min, request);
+  divide_categories(data::TokenStore::open(store_path(out)), config, options.prompts_min, request);
   if (!fs::is_directory(request.folder))
     throw IoError("no-cells", fmt::format("{}: there are no cells: run `dmoerm evidence cells` first", request.folder.string()));
   for (const auto& entry : fs::directory_iterator(request.folder)) {
@@ -183,9 +188,10 @@ void add_evidence(CLI::App& app) {
   states->add_option("--set", options->overrides, "Override a key: --set data.max_length=512");
   states->add_option("--out", options->out, "Folder of the experiment")->type_name(kFolder)->required();
   states->add_option("--groups", options->groups, "Groups of each category, or NAME=NUMBER for one; 0 = all");
-  states->add_option("--depths", options->depths, "Numbers of layers after which states are kept, ascending")
-      ->delimiter(',')
-      ->capture_default_str();
+  states
+      ->add_option("--depths", options->depths,
+                   "Numbers of layers after which states are kept, ascending; default: a half, two thirds, five sixths, all")
+      ->delimiter(',');
   states->add_flag("--test", options->test, "The test split instead of train and validation");
   states->callback([options] { compute_states(*options); });
 
@@ -200,19 +206,21 @@ void add_evidence(CLI::App& app) {
   cells->add_option("--regimes", options->regimes, "Overall labels: PROMPTS-NOISE, as 80-rater, all-none, 20-flip40")
       ->delimiter(',')
       ->capture_default_str();
-  cells->add_option("--readings", options->readings, "States that heads read: mean.DEPTH or last.DEPTH")
-      ->delimiter(',')
-      ->capture_default_str();
+  cells
+      ->add_option("--readings", options->readings,
+                   "States that heads read: mean.DEPTH or last.DEPTH; default: the means after two thirds and five sixths of the "
+                   "layers, the last tokens after a half and all")
+      ->delimiter(',');
   cells->add_option("--components", options->experiment.components, "Principal components that heads read")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   cells->add_option("--seeds", options->experiment.seeds, "Draws of labelled prompts and noise")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   cells
       ->add_option("--block-lines", options->experiment.block_lines,
                    "Lines of a data file that are in one fold, as they may be of one document")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   cells->add_flag("--test", options->test, "Train on train and validation, and test on the test split: once, at the end");
   cells->callback([options] { compute_cells(*options); });
@@ -227,8 +235,8 @@ void add_evidence(CLI::App& app) {
   tables->add_option("--primary", options->primary, "Regime of the main table and the contrasts")->capture_default_str();
   tables
       ->add_option("--prompts-min", options->prompts_min,
-                   "Prompts of train and validation with which a category is in the average")
-      ->check(CLI::PositiveNumber)
+                   "Prompts of train and validation with which a category is in the average; if none has as many, all are")
+      ->check(kPositive)
       ->capture_default_str();
   tables->add_flag("--test", options->test, "The tables of the test split");
   tables->callback([options] { print_tables(*options); });

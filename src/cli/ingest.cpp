@@ -94,12 +94,12 @@ void add_ingest(CLI::App& app) {
   verb->add_option("--max-length", options->run.data.max_length,
                    "Largest number of tokens of a prompt with one response; longer texts are cut")
       ->excludes(config)
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb->add_option("--bad-lines", options->run.data.bad_lines_max,
                    "Number of bad lines that are left out; one more ends the program")
       ->excludes(config)
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNonNegative)
       ->capture_default_str();
   verb->add_flag("--formats", options->list_formats, "List the data formats, each with an example row");
   verb->add_flag("--forms", options->old_name)->group("");  // the option's name before 0.1; hidden from the help

@@ -61,8 +61,7 @@ void add_inspect_hidden(CLI::App& inspect) {
   verb->add_option("--model", options->model, "Hugging Face directory of the model")->type_name(kFolder)->required();
   verb->add_option("--ids", options->ids, "JSON lines, each with a list of token ids")->type_name(kFile)->required();
   verb->add_option("--out", options->out, "File to write (safetensors)")->type_name(kFile)->required();
-  verb->add_option("--layers", options->layers, "Number of layers to use, from the first; 0 = all")
-      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--layers", options->layers, "Number of layers to use, from the first; 0 = all")->check(kNonNegative);
   verb->add_option("--device", options->device, "Device to compute on: cpu or cuda");
   verb->add_option("--dtype", options->dtype, "Element type of weights and products: float32 or bfloat16")->capture_default_str();
   verb->callback([options] { run(*options); });

@@ -301,10 +301,10 @@ void add_plan(CLI::App& app) {
   verb->add_option("--device", options->device, "Device type of each rank: " + joined(plan::device_names()));
   verb->add_option("--reached", options->reached, "Share of the device's peak speed that long passes reach")
       ->check(CLI::Range(0.001, 1.0));
-  verb->add_option("--memory-gib", options->memory_gib, "Memory per device in GiB; 0 = unlimited")->check(CLI::NonNegativeNumber);
+  verb->add_option("--memory-gib", options->memory_gib, "Memory per device in GiB; 0 = unlimited")->check(kNonNegative);
   verb->add_option("--cores", options->cores,
                    "Cores per node, where ranks compute on the CPU; default with --ranks: those of this machine")
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   verb->add_option("--shape", options->shape, "Shape of the backbone, to plan without its files: " + joined(plan::shape_names()));
   verb->add_option("--store", options->store, "Token store of `dmoerm ingest`; default: the run directory's")->type_name(kFile);
   CLI::Option* groups = verb->add_option("--groups-per-category", options->stated.groups_per_category,
@@ -331,9 +331,9 @@ void add_plan(CLI::App& app) {
       ->check(CLI::Range(0.0, 1e9));
   verb->add_option("--checkpoint-every-s", options->checkpoint_every_s,
                    "Seconds between checkpoints; default: experts.train.checkpoint_every_s")
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   verb->add_option("--restart-s", options->restart_s, "Seconds from a failure until the ranks work again")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNonNegative)
       ->capture_default_str();
   verb->add_option("--seed", options->seed, "Seed of early stops and failures")->capture_default_str();
   verb->add_option("--lines", options->lines, "Lines of the schedule to print; 0 = none")->capture_default_str();

@@ -320,8 +320,8 @@ void add_score(CLI::App& app) {
   prompt->needs(response)->excludes(input)->excludes(output);
   verb->add_option("--bad-lines", options->bad_lines_max,
                    "Number of lines that may fail to be scored; each is answered by a line {\"id\", \"error\"}")
-      ->check(CLI::NonNegativeNumber);
-  verb->add_option("--threads", options->threads, "Number of threads; 0 = one per core")->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
+  verb->add_option("--threads", options->threads, "Number of threads; 0 = one per core")->check(kNonNegative);
   verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   verb->add_flag("--normalise", options->normalise,

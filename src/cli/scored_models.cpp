@@ -34,7 +34,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
                   "Folder of the model that a PEFT adapter adapts; default: the one that its adapter_config.json names")
       ->type_name(kFolder);
   verb.add_option("--max-length", options.scoring.max_length, "Longest text that such a model reads, in tokens")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--device", options.scoring.device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
@@ -45,7 +45,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
       ->check(CLI::IsMember({"float32", "int8", "both"}))
       ->capture_default_str();
   verb.add_option("--threads", options.threads, "Number of threads; 0 = one per core")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNonNegative)
       ->capture_default_str();
 }
 

@@ -263,50 +263,50 @@ void run(Options options) {
 
 void add_limits(CLI::App& verb, Options& options) {
   verb.add_option("--batch-tokens", options.engine.batch_tokens, "Tokens of one batch; 0 = as many as the bundle's passes have")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNonNegative)
       ->capture_default_str();
   verb.add_option("--batch-wait-ms", options.batch_wait_ms, "Longest time that a request waits for others to fill its batch")
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
   verb.add_option("--queue-tokens", options.engine.queue_tokens_max,
                   "Tokens that may wait; further requests are answered with 429")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--queue-texts", options.engine.queue_texts_max, "Texts that may wait")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option(
           "--queue-s", options.engine.queue_s_max,
           "Longest time that a request is let wait for those before it, as far as the speed so far tells; 0 = its deadline")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNonNegative)
       ->capture_default_str();
   verb.add_option("--deadline-s", options.service.deadline_s,
                   "Longest time for an answer; a request may ask for less with the header X-Request-Timeout")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--drain-s", options.drain_s, "Longest time to finish what waits after SIGTERM")
-      ->check(CLI::NonNegativeNumber)
+      ->check(kNonNegative)
       ->capture_default_str();
   verb.add_option("--body-bytes", options.http.body_bytes_max, "Longest body of a request")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--request-texts", options.service.limits.texts_max, "Texts of one request")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--request-tokens", options.service.request_tokens_max, "Tokens of one request")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--connections", options.http.connections_max, "Connections at a time; others wait")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--header-s", options.http.header_s, "Longest time that a client may take to send the headers")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--body-s", options.http.body_s, "Longest time that a client may take to send the body")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--write-s", options.http.write_s, "Longest time that a client may take to read an answer")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
 }
 
@@ -333,8 +333,7 @@ void add_serve(CLI::App& app) {
       ->type_name(kFile);
   verb->add_option("--tls-cert", options->certificate, "PEM file of the certificate, for HTTPS")->type_name(kFile);
   verb->add_option("--tls-key", options->key, "PEM file of its key")->type_name(kFile);
-  verb->add_option("--threads", options->threads, "Number of threads that compute; 0 = one per core")
-      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--threads", options->threads, "Number of threads that compute; 0 = one per core")->check(kNonNegative);
   verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   verb->add_option("--weights", options->weights,

@@ -1,6 +1,7 @@
 // One function a verb: each adds its subcommand, whose callback does the work and throws dmoerm::Error.
 #pragma once
 #include <CLI/CLI.hpp>
+#include <limits>
 #include <string>
 
 namespace dmoerm::cli {
@@ -12,6 +13,18 @@ inline constexpr const char* kFolder = "DIR";
 /// The last line of a verb's help. A command that can be copied begins with launch/dmoerm, here as in the documents, because that
 /// finds the libraries and starts several ranks; `dmoerm VERB` within a sentence names a verb.
 inline std::string example(const std::string& arguments) { return "Example: launch/dmoerm " + arguments; }
+
+/// Checks of an option's number. CLI11's own call 0 out of a range that ends with 309 digits.
+inline CLI::Validator number_check(const char* name, const char* expected, double least) {
+  const auto check = [expected, least](const std::string& text) {
+    double value = 0;
+    const bool good = CLI::detail::lexical_cast(text, value) && value >= least;
+    return good ? std::string() : "expected " + std::string(expected) + ", found " + text;
+  };
+  return CLI::Validator(check, name);
+}
+inline const CLI::Validator kPositive = number_check("POSITIVE", "a number above 0", std::numeric_limits<double>::min());
+inline const CLI::Validator kNonNegative = number_check("NONNEGATIVE", "a number of 0 or more", 0);
 
 void add_run(CLI::App& app);
 void add_status(CLI::App& app);

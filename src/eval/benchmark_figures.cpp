@@ -371,6 +371,15 @@ std::vector<std::string> benchmark_notes(const Data& data) {
   if (!missing.empty())
     notes.push_back(
         fmt::format("The score is not comparable with published ones: the files lack the subsets {}.", fmt::join(missing, ", ")));
+  std::map<std::string, std::set<std::string>> parts;  // of RewardBench 2's ties: which items of a prompt there are
+  for (const Item& item : data.items) {
+    if (data.benchmark == "rewardbench-2" && item.category == "Ties") parts[item.twin].insert(item.part);
+  }
+  const auto alone = std::ranges::count_if(parts, [](const auto& prompt) { return prompt.second.size() < 2; });
+  if (alone > 0)
+    notes.push_back(
+        fmt::format("The score is not comparable with published ones: {} of Ties {} only a tied or only a reference row.",
+                    counted(alone, "prompt"), alone == 1 ? "has" : "have"));
   if (!unknown.empty())
     notes.push_back(fmt::format(
         "{} does not have these subsets, which {}: {}.", data.benchmark,

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/chart.h"
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "base/text_table.h"
@@ -38,6 +39,24 @@ double spread_within(const std::vector<std::vector<double>>& lists) {
     count += static_cast<double>(list.size());
   }
   return squares > 0 ? std::sqrt(squares / count) : 1;
+}
+
+double low_of(const json& band) { return band[band["low"].is_null() ? "value" : "low"]; }
+double high_of(const json& band) { return band[band["high"].is_null() ? "value" : "high"]; }
+
+/// What of the files is not in the figures; "" if all is.
+std::string left_out_text(const json& result) {
+  std::int64_t lists = 0, responses = 0, other = 0;
+  for (const json& file : result["files"]) {
+    lists += file["left_out"].get<std::int64_t>();
+    responses += file["responses_left_out"].get<std::int64_t>();
+    other += file["other_split"].get<std::int64_t>();
+  }
+  if (lists + responses + other == 0) return "";
+  return fmt::format(
+      "Left out: {} of another split or none, {} with too few responses that have a gold score (2, or --n-max), and {} without "
+      "one.\n\n",
+      counted(other, "list"), counted(lists, "list"), counted(responses, "response"));
 }
 
 class Curves {
@@ -114,8 +133,9 @@ class Curves {
         for (std::size_t k = 0; k < kKinds; ++k) {
           std::vector<double> draws;
           for (const auto& draw : drawn.draws) draws.push_back(draw[at(m, s, k)]);
-          result["curves"][names_[m]][kKindNames[k]].push_back(
-              to_json(percentile_interval(drawn.value[at(m, s, k)], std::move(draws))));
+          json band = to_json(percentile_interval(drawn.value[at(m, s, k)], std::move(draws)));
+          if (clusters.size() < 2) band["low"] = band["high"] = json();  // one prompt drawn again and again does not vary
+          result["curves"][names_[m]][kKindNames[k]].push_back(std::move(band));
         }
       }
     }
@@ -153,7 +173,7 @@ class Curves {
           paired_difference(drawn.value[first] - drawn.value[second], paired, drawn.differences(first, second), widest_gain());
       json one = to_json(found.interval);
       one.update({{"n", sizes_[s]}, {"a", names_[a]}, {"b", names_[b]}, {"p", found.p}});
-      one["interval"] = found.bounded ? "bounds" : "bootstrap";
+      one["interval"] = found.interval.bounded ? "bounds" : "bootstrap";
       to.push_back(std::move(one));
     }
   }
@@ -177,7 +197,12 @@ json bon_figures(const Scored& scored, const std::string& gold, std::int64_t lar
   result["gold"] = gold;
   result["files"] = json::array();
   for (const Data::File& f : scored.data.files)
-    result["files"].push_back({{"path", f.path}, {"sha256", f.sha256}, {"lists", f.items}, {"left_out", f.left_out}});
+    result["files"].push_back({{"path", f.path},
+                               {"sha256", f.sha256},
+                               {"lists", f.items},
+                               {"other_split", f.other_split},
+                               {"left_out", f.left_out},
+                               {"responses_left_out", f.responses_left_out}});
   result["models"] = json::array();
   for (const ModelScores& m : scored.models) result["models"].push_back({{"name", m.name}, {"source", m.source}});
   return result;
@@ -185,6 +210,7 @@ json bon_figures(const Scored& scored, const std::string& gold, std::int64_t lar
 
 std::string bon_text(const json& result) {
   const auto cell = [](const json& v, const char* form) {
+    if (v["low"].is_null()) return fmt::format(fmt::runtime(form), v["value"].get<double>());
     return fmt::format(fmt::runtime(std::string(form) + " [" + form + ", " + form + "]"), v["value"].get<double>(),
                        v["low"].get<double>(), v["high"].get<double>());
   };
@@ -206,17 +232,19 @@ std::string bon_text(const json& result) {
     peaks += fmt::format("- {}: the picks are worth most at n = {}\n", name, result["n"][peak].get<std::int64_t>());
   }
   std::string text = fmt::format(
-      "# Best of n\n\n{} lists, gold score: {}. The best of n by a model's own score, averaged exactly over all subsets of n "
+      "# Best of n\n\n{}, gold score: {}. The best of n by a model's own score, averaged exactly over all subsets of n "
       "responses; gain: above the mean of the "
-      "list, in standard deviations within lists; 95 % bootstrap bands over prompts. KL = log n - (n - 1) / n.\n\n{}\n{}",
-      result["lists"].get<std::size_t>(), result["gold"].get<std::string>(), markdown_table(rows), peaks);
+      "list, in standard deviations within lists; {}. KL = log n - (n - 1) / n.\n\n{}{}\n{}",
+      counted(result["lists"].get<std::int64_t>(), "list"), result["gold"].get<std::string>(),
+      result["curves"][kGoldModel]["gold"][0]["low"].is_null() ? "one prompt has no bands" : "95 % bootstrap bands over prompts",
+      left_out_text(result), markdown_table(rows), peaks);
   rows = {{"n", "difference of gold gains", "p"}};
   for (const json& d : result["differences"]) {
     const auto n = d["n"].get<std::int64_t>();
     if (n != 16 && n != 64 && n != result["n"].back().get<std::int64_t>()) continue;
     rows.push_back({fmt::format("{}", n),
                     fmt::format("{} minus {}: {}{}", d["a"].get<std::string>(), d["b"].get<std::string>(), cell(d, "{:+.3f}"),
-                                d["interval"] == "bounds" ? " (bounds)" : ""),
+                                d["interval"] == "bounds" ? kBoundsMark : ""),
                     fmt::format("{:.4f}", d["p"].get<double>())});
   }
   return rows.size() == 1 ? text : text + "\n## Differences\n\n" + markdown_table(rows);
@@ -230,8 +258,8 @@ std::string bon_plot(const json& result) {
   for (const std::string& name : names) {
     for (const char* kind : {"gold_gain", "proxy_gain"}) {
       for (const json& v : result["curves"][name][kind]) {
-        low = std::min(low, v["low"].get<double>());
-        high = std::max(high, v["high"].get<double>());
+        low = std::min(low, low_of(v));
+        high = std::max(high, high_of(v));
       }
     }
   }
@@ -245,8 +273,8 @@ std::string bon_plot(const json& result) {
     std::vector<Chart::Point> gold, proxy;
     for (std::size_t s = 0; s < result["kl"].size(); ++s) {
       const json &g = curves["gold_gain"][s], &p = curves["proxy_gain"][s];
-      gold.push_back({result["kl"][s], g["value"], g["low"], g["high"]});
-      proxy.push_back({result["kl"][s], p["value"], p["low"], p["high"]});
+      gold.push_back({result["kl"][s], g["value"], low_of(g), high_of(g)});
+      proxy.push_back({result["kl"][s], p["value"], low_of(p), high_of(p)});
     }
     if (names[m] != kGoldModel) chart.line(proxy, m, Chart::Style::dashed);
     chart.line(gold, m, Chart::Style::with_band);

@@ -115,7 +115,7 @@ void add_differences(json& differences, const Scored& scored, const std::string&
                   {"value", found.interval.value},
                   {"low", found.interval.low},
                   {"high", found.interval.high},
-                  {"interval", found.bounded ? "bounds" : "bootstrap"},
+                  {"interval", found.interval.bounded ? "bounds" : "bootstrap"},
                   {"equivalence", {{"margin", scored.options.margin}, {"p", equal_p}, {"level", equal_p < 0.05}}}};
       p.push_back(found.p);
       one["p"] = p.back();
@@ -185,8 +185,12 @@ json evaluate(const Scored& scored) {
                  {"accuracy", json::object()},
                  {"differences", json::array()}};
   for (const Data::File& f : data.files)
-    result["files"].push_back(
-        {{"path", f.path}, {"sha256", f.sha256}, {"format", f.format}, {"groups", f.items}, {"left_out", f.left_out}});
+    result["files"].push_back({{"path", f.path},
+                               {"sha256", f.sha256},
+                               {"format", f.format},
+                               {"groups", f.items},
+                               {"other_split", f.other_split},
+                               {"left_out", f.left_out}});
   const auto rows = scored.rows();
   std::map<std::string, Accuracies> overall;
   std::vector<Stratum> categories;

@@ -68,6 +68,20 @@ std::vector<double> for_responses(const Item& item, const Line& line, const std:
   return scores;
 }
 
+/// Refuse two rows of one id, which a line of scores cannot tell apart.
+void expect_ids_of_their_own(const Data& data, const std::string& file) {
+  std::map<std::string_view, const Item*> first;
+  for (const Item& item : data.items) {
+    const Item* known = first.try_emplace(item.id, &item).first->second;
+    if (known->file != item.file || known->line != item.line)
+      throw DataError(
+          "two-rows-of-one-id",
+          fmt::format("{}: its lines name rows by their ids, and {}:{} and {}:{} both have the id \"{}\": give each row an "
+                      "id of its own, or write the scores without ids, in the order of the groups",
+                      file, known->file, known->line, item.file, item.line, item.id));
+  }
+}
+
 }  // namespace
 
 ModelScores given_scores(const std::string& name, const std::string& file, const Data& data) {
@@ -79,6 +93,7 @@ ModelScores given_scores(const std::string& name, const std::string& file, const
         "lines-not-one-each",
         fmt::format("{}: {} lines without ids for {} groups ({} more were left out): give each line the id of its group", file,
                     lines.all.size(), read, left_out));
+  if (!lines.by_id.empty()) expect_ids_of_their_own(data, file);
   ModelScores model{name, "scores of " + file, {}, {}};
   for (const Item& item : data.items) {
     std::size_t at = static_cast<std::size_t>(item.number);

@@ -6,6 +6,7 @@ namespace dmoerm::eval {
 
 struct Interval {
   double value = 0, low = 0, high = 0;
+  bool bounded = false;  ///< Of exact bounds and not of resamples, see paired_difference.h
 };
 
 /// Wilson's 95 % interval of a share over `n` independent trials.

@@ -38,6 +38,8 @@ struct Data {
   struct File {
     std::string path, sha256, format;
     std::int64_t items = 0, left_out = 0;
+    std::int64_t other_split = 0;         ///< Of `items`: in another split than the one that was taken, or in none
+    std::int64_t responses_left_out = 0;  ///< Of lists that are taken: without a gold score
   };
   std::vector<File> files;
   std::string split;      ///< Split that was taken; "all" if the files name none

@@ -94,12 +94,11 @@ double beta_share(double x, double a, double b) {
 PairedDifference paired_difference(double value, const std::vector<PairedCluster>& clusters, const std::vector<double>& draws,
                                    double range) {
   const Trials trials(clusters, range);
-  if (trials.all == 0) return {{value, -range, range}, 1, true};
+  if (trials.all == 0) return {{value, -range, range, true}, 1};
   const bool equal = all_equal(draws);
-  PairedDifference found{percentile_interval(value, draws), std::max(bootstrap_p(draws), trials.least_p()), false};
+  PairedDifference found{percentile_interval(value, draws), std::max(bootstrap_p(draws), trials.least_p())};
   if (equal && !draws.empty()) found.p = std::max(found.p, mcnemar(trials.better, trials.worse));
   if (!equal && !trials.few()) return found;
-  found.bounded = true;
   const double n = trials.all;
   double low = lower_bound(trials.gain, n) - upper_bound(trials.loss, n);
   double high = upper_bound(trials.gain, n) - lower_bound(trials.loss, n);
@@ -108,7 +107,7 @@ PairedDifference paired_difference(double value, const std::vector<PairedCluster
     const double nearer = (2 * std::pow(kTail, 1 / trials.differing) - 1) * (trials.gain - trials.loss);
     (trials.worse == 0 ? low : high) = nearer;
   }
-  found.interval = {value, std::min(value, range * low), std::max(value, range * high)};
+  found.interval = {value, std::min(value, range * low), std::max(value, range * high), true};
   return found;
 }
 

@@ -13,10 +13,15 @@ struct PairedCluster {
   double difference = 0;  ///< First model minus second
 };
 
+/// What stands behind an interval of bounds, and what explains it below a table.
+inline constexpr const char* kBoundsMark = " (bounds)";
+inline const char* bounds_mark(const Interval& interval) { return interval.bounded ? kBoundsMark : ""; }
+inline constexpr const char* kBoundsNote =
+    "\nBounds: resamples say nothing here, as too few clusters tell the two models apart or all of them say the same.\n";
+
 struct PairedDifference {
-  Interval interval;     ///< 95 %, around the value given
-  double p = 1;          ///< Of no difference, two-sided
-  bool bounded = false;  ///< The interval is one of bounds and not of resamples
+  Interval interval;  ///< 95 %, around the value given
+  double p = 1;       ///< Of no difference, two-sided
 };
 
 /// The resampled interval and p-value, where resamples can give them. `p` is at least that of a sign test in which all clusters

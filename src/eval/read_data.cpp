@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "eval/scored.h"
 #include "preference/group_reader.h"
 #include "preference/ordered_pairs.h"
 #include "preference/session_key.h"
@@ -47,23 +48,14 @@ class LeftOut {
   std::int64_t bad_lines_max_, count_ = 0, bad_ = 0, told_ = 0;
 };
 
-/// Keep the items of a split. Rows without a split stay where the files name none.
-void take_split(Data& data, const std::vector<Split>& splits, const std::string& wanted) {
-  const bool named = std::ranges::any_of(splits, [](Split s) { return s != Split::unset; });
-  const bool tests = std::ranges::find(splits, Split::test) != splits.end();
-  data.split = wanted.empty() ? (tests ? "test" : "all") : wanted;
-  if (wanted.empty() && named && !tests)
-    throw DataError("no-test-split",
-                    "the rows name splits, but none of them \"test\": name the split to evaluate with --split, or --split all");
-  if (data.split == "all") return;
-  const Split split = split_named(data.split);
-  std::vector<Item> kept;
-  for (std::size_t i = 0; i < data.items.size(); ++i) {
-    if (splits[i] == split) kept.push_back(std::move(data.items[i]));
-  }
-  if (kept.empty())
-    throw DataError("split-is-empty", fmt::format("--split {}: none of the {} groups belongs to it", data.split, splits.size()));
-  data.items = std::move(kept);
+/// Refuse the name of the row over all categories for one of them.
+void expect_no_category_called_all(const Data& data) {
+  const auto called = std::ranges::find(data.items, kAll, &Item::category);
+  const bool alone = std::ranges::all_of(data.items, [](const Item& item) { return item.category == kAll; });
+  if (called != data.items.end() && !alone)
+    throw DataError("reserved-category-name",
+                    fmt::format("{}:{}: the category \"{}\" has the name of the row over all categories: call it otherwise",
+                                called->file, called->line, kAll));
 }
 
 }  // namespace
@@ -111,6 +103,29 @@ Item item_of(preference::Group group, double score_gap_min) {
   return item;
 }
 
+void take_split(Data& data, const std::vector<Split>& splits, const std::string& wanted) {
+  const bool named = std::ranges::any_of(splits, [](Split s) { return s != Split::unset; });
+  const bool tests = std::ranges::find(splits, Split::test) != splits.end();
+  data.split = wanted.empty() ? (tests ? "test" : "all") : wanted;
+  if (wanted.empty() && named && !tests)
+    throw DataError("no-test-split",
+                    "the rows name splits, but none of them \"test\": name the split to evaluate with --split, or --split all");
+  if (data.split == "all") return;
+  const Split split = split_named(data.split);
+  std::vector<Item> kept;
+  for (std::size_t i = 0; i < data.items.size(); ++i) {
+    if (splits[i] == split) {
+      kept.push_back(std::move(data.items[i]));
+      continue;
+    }
+    const auto file = std::ranges::find(data.files, data.items[i].file, &Data::File::path);
+    if (file != data.files.end()) ++file->other_split;
+  }
+  if (kept.empty())
+    throw DataError("split-is-empty", fmt::format("--split {}: none of the {} groups belongs to it", data.split, splits.size()));
+  data.items = std::move(kept);
+}
+
 Data read_data(const std::vector<std::string>& files, const DataOptions& options) {
   Data data;
   std::vector<Split> splits;
@@ -135,6 +150,12 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
   }
   if (data.items.empty()) throw DataError("nothing-to-evaluate", fmt::format("{}: no group to evaluate", files.front()));
   take_split(data, splits, options.split);
+  for (const Data::File& file : data.files) {
+    if (file.items > 0 && file.other_split == file.items)
+      spdlog::warn("[eval] {}: none of its {} groups is in the split {}, which other files have: name the split with --split",
+                   file.path, file.items, data.split);
+  }
+  expect_no_category_called_all(data);
   if (std::ranges::all_of(data.items, [](const Item& item) { return item.pairs.empty(); }))
     throw DataError("nothing-to-evaluate",
                     fmt::format("{}: none of the {} groups has a pair of responses whose order is known{}", files.front(),

@@ -20,6 +20,11 @@ struct DataOptions {
 /// @throws ConfigError, DataError, IoError; DataError if nothing is left that can be evaluated
 Data read_data(const std::vector<std::string>& files, const DataOptions& options);
 
+/// Keep the items of a split, and count the others in Data::files. @param splits  of each item
+/// @param wanted  train, validation, test or all; "" = test if an item is in it, else all
+/// @throws DataError if items name splits but not that one, or nothing is left
+void take_split(Data& data, const std::vector<preference::Split>& splits, const std::string& wanted);
+
 /// The item of a group: its ordered pairs by label, ties and scores.
 Item item_of(preference::Group group, double score_gap_min);
 

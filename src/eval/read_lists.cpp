@@ -49,7 +49,7 @@ void put(Item& item, const std::string& key, std::size_t response, const json& v
 }
 
 /// A list with scores beside its texts.
-Item loose_item(const json& row) {
+Item loose_item(const json& row, preference::Split& split) {
   const char* key = list_key(row);
   if (key == nullptr)
     throw RowError("row-without-list",
@@ -60,6 +60,7 @@ Item loose_item(const json& row) {
   preference::read_common(row, about);
   item.id = about.id;
   item.category = about.category;
+  split = about.split;
   if (const char* column = preference::prompt_column(row); column != nullptr && std::string(column) != key)
     item.prompt = preference::prompt_of(row, column);
   for (const json& element : row[key]) item.responses.push_back(text_of_element(element, key));
@@ -80,21 +81,35 @@ Item loose_item(const json& row) {
   return item;
 }
 
-Item list_item(const json& row) {
+Item list_item(const json& row, preference::Split& split) {
   const preference::Format* format = preference::detect_format(row);
   const bool apart = format != nullptr && !format->merges_rows;
-  return apart ? item_of(preference::parse_group(*format, row), 0) : loose_item(row);
+  if (!apart) return loose_item(row, split);
+  preference::Group group = preference::parse_group(*format, row);
+  split = group.split;
+  return item_of(std::move(group), 0);
+}
+
+/// Refuse a list of gold scores that has not one for each response.
+void expect_gold_of_one_length(const Item& item, const json& row, const std::string& gold, const std::string& place) {
+  const json values = row.value(gold, json());
+  if (item.scores.contains(gold) || !values.is_array() || values.size() == item.responses.size()) return;
+  throw DataError(
+      "list-of-another-length",
+      fmt::format("{}: \"{}\", which --gold names, has {} values, and the row has {} responses: a list of scores has one "
+                  "number for each",
+                  place, gold, values.size(), item.responses.size()));
 }
 
 /// Leave out the responses that have no gold score.
-void keep_scored(Item& item, const std::string& gold, const std::string& place) {
+void keep_scored(Item& item, const std::string& gold) {
   const auto found = item.scores.find(gold);
   if (found == item.scores.end()) {
     std::vector<std::string> names;
     for (const auto& [name, scores] : item.scores) names.push_back(name);
     throw DataError("list-without-gold",
-                    fmt::format("{}: no response has a number \"{}\", which --gold names; the row has: {}", place, gold,
-                                names.empty() ? "no scores" : fmt::format("{}", fmt::join(names, ", "))));
+                    fmt::format("{}:{}: no response has a number \"{}\", which --gold names; the row has: {}", item.file,
+                                item.line, gold, names.empty() ? "no scores" : fmt::format("{}", fmt::join(names, ", "))));
   }
   const std::vector<double> scores = found->second;
   const auto keep = [&](auto& values) {
@@ -112,11 +127,28 @@ void keep_scored(Item& item, const std::string& gold, const std::string& place) 
   item.ties.clear();
 }
 
+/// Leave out the responses without a gold score, and then the lists with fewer responses.
+void keep_long_lists(Data& data, const std::string& gold, std::int64_t smallest) {
+  std::vector<Item> kept;
+  for (Item& item : data.items) {
+    const auto file = std::ranges::find(data.files, item.file, &Data::File::path);
+    const std::size_t responses = item.responses.size();
+    keep_scored(item, gold);
+    if (std::ssize(item.responses) < smallest) {
+      ++file->left_out;
+      continue;
+    }
+    file->responses_left_out += static_cast<std::int64_t>(responses - item.responses.size());
+    kept.push_back(std::move(item));
+  }
+  data.items = std::move(kept);
+}
+
 }  // namespace
 
-Data read_lists(const std::vector<std::string>& files, const std::string& gold, std::int64_t smallest) {
+Data read_lists(const std::vector<std::string>& files, const std::string& gold, std::int64_t smallest, const std::string& split) {
   Data data;
-  data.split = "all";
+  std::vector<preference::Split> splits;
   for (const std::string& file : files) {
     Data::File about{file, sha256_file(file), "lists"};
     preference::LineReader lines(file);
@@ -130,12 +162,8 @@ Data read_lists(const std::vector<std::string>& files, const std::string& gold, 
         const json row = preference::parse_row(line);
         if (!row.is_object())
           throw RowError("row-is-not-an-object", fmt::format("expected a JSON object, found {}", preference::shown(row)));
-        Item item = list_item(row);
-        keep_scored(item, gold, place);
-        if (std::ssize(item.responses) < std::max<std::int64_t>(2, smallest)) {
-          ++about.left_out;
-          continue;
-        }
+        Item item = list_item(row, splits.emplace_back());
+        expect_gold_of_one_length(item, row, gold, place);
         item.file = file;
         item.line = lines.number();
         item.number = std::ssize(data.items);
@@ -149,6 +177,8 @@ Data read_lists(const std::vector<std::string>& files, const std::string& gold, 
     }
     data.files.push_back(about);
   }
+  if (!data.items.empty()) take_split(data, splits, split);
+  keep_long_lists(data, gold, std::max<std::int64_t>(2, smallest));
   if (data.items.empty())
     throw DataError("nothing-to-evaluate", fmt::format("{}: no list has {} or more responses with a gold score", files.front(),
                                                        std::max<std::int64_t>(2, smallest)));

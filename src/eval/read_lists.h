@@ -13,7 +13,9 @@ namespace dmoerm::eval {
 /// numbers of the responses are read into Item::scores by their keys; responses without a gold score are left out.
 /// @param gold  key of the gold scores: "overall", a point, or a key of the row
 /// @param smallest  lists with fewer responses are left out; 2 or more
+/// @param split  as of take_split(); lists of other splits need no gold scores
 /// @throws DataError naming the row and what it has instead; IoError
-Data read_lists(const std::vector<std::string>& files, const std::string& gold, std::int64_t smallest);
+Data read_lists(const std::vector<std::string>& files, const std::string& gold, std::int64_t smallest,
+                const std::string& split = "");
 
 }  // namespace dmoerm::eval

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/text_table.h"
+#include "eval/paired_difference.h"
 #include "eval/scored.h"
 #include "eval/statistics.h"
 
@@ -96,13 +97,11 @@ std::string points_section(const json& result) {
                                 markdown_table(rows);
 }
 
-constexpr const char* kBoundsNote =
-    "\nBounds: resamples say nothing here, as too few clusters tell the two models apart or all of them say the same.\n";
 bool has_bounds(const json& difference) { return difference["interval"] == "bounds"; }
 
 std::string difference_text(const json& d) {
   return fmt::format("{} minus {}: {:+.3f} [{:+.3f}, {:+.3f}]{}", d["a"].get<std::string>(), d["b"].get<std::string>(),
-                     d["value"].get<double>(), d["low"].get<double>(), d["high"].get<double>(), has_bounds(d) ? " (bounds)" : "");
+                     d["value"].get<double>(), d["low"].get<double>(), d["high"].get<double>(), has_bounds(d) ? kBoundsMark : "");
 }
 
 std::string differences_section(const json& result) {
@@ -258,8 +257,10 @@ std::string cost_section(const json& result) {
 std::string report_text(const json& result) {
   std::string files;
   for (const json& f : result["files"])
-    files += fmt::format("{}{} ({} groups, {} left out)", files.empty() ? "" : ", ", f["path"].get<std::string>(),
-                         f["groups"].get<int>(), f["left_out"].get<int>());
+    files += fmt::format("{}{} ({} groups, {}{} left out)", files.empty() ? "" : ", ", f["path"].get<std::string>(),
+                         f["groups"].get<int>(),
+                         f["other_split"] == 0 ? "" : fmt::format("{} of another split or none, ", f["other_split"].get<int>()),
+                         f["left_out"].get<int>());
   std::string text = fmt::format(
       "# Accuracy\n\n{}; split: {}. Share of pairs that a model orders correctly; equal scores count half. 95 % bootstrap "
       "intervals over clusters "

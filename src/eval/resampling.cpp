@@ -35,7 +35,10 @@ Interval Resampled::interval(std::size_t model) const {
   std::vector<double> own;
   for (const auto& draw : draws) own.push_back(draw[model]);
   const Interval interval = percentile_interval(value[model], std::move(own));
-  return interval.low < interval.high ? interval : wilson(value[model], trials);
+  if (interval.low < interval.high) return interval;
+  const Interval bounds = wilson(std::clamp(value[model], 0.0, 1.0), trials);
+  return {value[model], std::min(bounds.low, value[model]),
+          std::max(bounds.high, value[model])};  // RewardBench 2's ties reach 1.01
 }
 
 std::vector<double> Resampled::differences(std::size_t a, std::size_t b) const {

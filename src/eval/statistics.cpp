@@ -79,7 +79,7 @@ Interval bootstrap_difference(const std::vector<GroupResult>& groups_a, const st
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (a[i].pairs > 0) clusters.push_back({a[i].pairs, (a[i].right - b[i].right) / a[i].pairs});
   }
-  if (clusters.empty()) return {0.0, -1.0, 1.0};
+  if (clusters.empty()) return {0.0, -1.0, 1.0, true};
   const auto difference = [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); };
   return paired_difference(difference(each_of(a.size())), clusters, draws_of(a.size(), seed, resamples, difference)).interval;
 }

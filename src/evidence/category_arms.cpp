@@ -25,12 +25,11 @@
 namespace dmoerm::evidence {
 namespace {
 
-constexpr std::size_t kPointGroupsMin = 8;  // groups with pairs that an expert needs
-constexpr std::size_t kPairsMax = 12;       // of a group, in training: nine responses have 36
-constexpr int kEnsemble = 5;                // about as many members as a category has experts
-constexpr double kVarianceWeight = 0.5;     // of standardised members
-constexpr double kLoose = 0.1;              // penalty of a single factor
-constexpr std::int64_t kClusters = 4;       // of prompts
+constexpr std::size_t kPairsMax = 12;    // of a group, in training: nine responses have 36
+constexpr int kEnsemble = 5;             // about as many members as a category has experts
+constexpr double kVarianceWeight = 0.5;  // of standardised members
+constexpr double kLoose = 0.1;           // penalty of a single factor
+constexpr std::int64_t kClusters = 4;    // of prompts
 
 /// Points far apart: the one farthest from the mean of all, then each the farthest from those before it.
 at::Tensor far_points(const at::Tensor& x_ND, std::int64_t count) {
@@ -158,7 +157,10 @@ const CategoryArms::Points& CategoryArms::points_with(const Regime& regime, std:
   for (const auto& [name, pairs] : category_.taught(regime)) {
     const LabelledGroups labelled =
         category_.training(flipped(pairs, store_, category_.groups, noise, mix64(seed ^ stable_hash(name))), fold_);
-    if (labelled.groups.size() < kPointGroupsMin) continue;
+    if (labelled.groups.size() < kPointGroupsMin) {
+      points.too_few[name] = labelled.groups.size();
+      continue;
+    }
     points.names.push_back(name);
     points.heads.push_back(fit_heads(x_NF_, labelled, head_strengths()));
     points.heap.append(labelled);
@@ -220,6 +222,7 @@ void CategoryArms::shallow(const LabelledGroups& labelled, ArmTable& table) cons
 nlohmann::json CategoryArms::experts(const Regime& regime) {
   const Points& points = points_with({.ties = regime.ties}, 0);
   nlohmann::json figures = nlohmann::json::object();
+  for (const auto& [name, groups] : points.too_few) figures[name] = {{"groups", 0}, {"labelled", groups}};
   for (std::size_t p = 0; p < points.names.size(); ++p) {
     std::vector<moe::ExpertFeatures::Group> tested;
     const PairLists& pairs = category_.points.at(points.names[p]);

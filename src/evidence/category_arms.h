@@ -15,6 +15,8 @@
 
 namespace dmoerm::evidence {
 
+constexpr std::size_t kPointGroupsMin = 8;  ///< Training groups with pairs that an expert needs
+
 /// One category with its groups: where they stand, which fold they are in, what is tested.
 struct CategoryData {
   std::string name;
@@ -54,13 +56,14 @@ class CategoryArms {
   /// All arms of one category with one seed.
   void run(const Regime& regime, std::uint64_t seed, ArmTable& table);
   /// How the experts of clean points order the tested groups: point -> {groups, own, universal, length: shares of pairs of the
-  /// point; overall: share of overall pairs that its expert orders correctly}.
+  /// point; overall: share of overall pairs that its expert orders correctly}, or {groups: 0, labelled} without an expert.
   [[nodiscard]] nlohmann::json experts(const Regime& regime);
 
  private:
   struct Points {
     std::vector<std::string> names;
     std::vector<Heads> heads;
+    std::map<std::string, std::size_t> too_few;  ///< Points without an expert: training groups with pairs
     LabelledGroups heap;
     Heads universal;
   };

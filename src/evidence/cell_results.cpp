@@ -1,6 +1,7 @@
 #include "evidence/cell_results.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -8,6 +9,7 @@
 #include <optional>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "base/rng.h"
 
 namespace dmoerm::evidence {
@@ -16,11 +18,40 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kSingle = "all";
+constexpr const char* kBasis = "basis.json";
 
-/// Adds a fold's arms. An arm that a fold lacks is removed, since its groups would not be those of the others.
-void add_arms(const json& cell, std::size_t groups_before, std::size_t groups, CategoryResult& result) {
+/// The settings in which two bases differ: "block_lines: 1 -> 10, categories.chat.prompts: 20 -> 50".
+std::string differences(const json& before, const json& now) {
+  std::vector<std::string> list;
+  const json old = before.flatten(), fresh = now.flatten();
+  const auto add = [&](const std::string& key) {
+    const auto value = [&](const json& in) { return in.contains(key) ? in.at(key).dump() : "none"; };
+    std::string name = key.substr(1);
+    std::ranges::replace(name, '/', '.');
+    list.push_back(fmt::format("{}: {} -> {}", name, value(old), value(fresh)));
+  };
+  for (const auto& [key, value] : fresh.items()) {
+    if (!old.contains(key) || old.at(key) != value) add(key);
+  }
+  for (const auto& [key, value] : old.items()) {
+    if (!fresh.contains(key)) add(key);
+  }
+  return fmt::format("{}", fmt::join(list, ", "));
+}
+
+/// The cell in a file, if it is there and of this basis.
+std::optional<json> read_cell(const fs::path& file, const json& basis) {
+  if (!fs::exists(file)) return std::nullopt;
+  json cell = read_json(file);
+  if (cell.value("basis", json()) != basis) return std::nullopt;
+  return cell;
+}
+
+/// Adds a fold's arms. An arm that a fold lacks will be removed, since its groups would not be those of the others.
+void add_arms(const json& cell, std::int64_t fold, std::size_t groups_before, CategoryResult& result) {
+  const std::size_t groups = result.ids.size() - groups_before;
   for (const auto& [name, arm] : cell.at("arms").items()) {
+    result.folds_with[name].insert(fold);
     const auto [known, is_new] = result.arms.try_emplace(name);
     ArmResult& own = known->second;
     if (own.groups.size() != groups_before) continue;
@@ -40,10 +71,11 @@ void add_arms(const json& cell, std::size_t groups_before, std::size_t groups, C
   }
 }
 
-void add_experts(const json& cell, CategoryResult& result) {
+void add_experts(const json& cell, std::int64_t fold, CategoryResult& result) {
   if (!cell.contains("experts")) return;
   for (const auto& [point, figures] : cell.at("experts").items()) {
     ExpertResult& expert = result.experts[point];
+    if (figures.contains("labelled")) expert.too_few[fold] = figures.at("labelled");
     const double before = expert.groups, more = figures.at("groups").get<double>();
     if (more <= 0) continue;
     const auto add = [&](double& mean, const char* key) {
@@ -66,26 +98,24 @@ void add_weights(const json& cell, CategoryResult& result) {
   }
 }
 
-std::optional<CategoryResult> read_category(const fs::path& folder, const std::string& category, std::int64_t folds) {
+std::optional<CategoryResult> read_category(const fs::path& folder, const json& basis, const std::string& regime,
+                                            const std::string& category, std::int64_t folds) {
   CategoryResult result;
   result.folds = folds;
   for (std::int64_t fold = 0; fold < folds; ++fold) {
-    const fs::path file = folder / fmt::format("{}-{}.json", category, fold);
-    if (!fs::exists(file)) return std::nullopt;
-    const json cell = read_json(file);
+    const std::optional<json> cell = read_cell(cell_file(folder, regime, category, fold), basis),
+                              single = read_cell(single_file(folder, regime, fold), basis);
+    if (!cell || !single) return std::nullopt;
     const std::size_t before = result.ids.size();
-    for (const json& group : cell.at("groups")) {
+    for (const json& group : cell->at("groups")) {
       result.ids.push_back(group.at("id"));
       result.clusters.push_back(group.at("cluster"));
       result.pairs.push_back(group.at("pairs"));
     }
-    add_arms(cell, before, result.ids.size() - before, result);
-    add_experts(cell, result);
-    add_weights(cell, result);
-    const fs::path single = folder / fmt::format("{}-{}.json", kSingle, fold);
-    if (!fs::exists(single)) continue;
-    const json all = read_json(single);
-    if (all.contains(category)) add_arms(all.at(category), before, result.ids.size() - before, result);
+    add_arms(*cell, fold, before, result);
+    add_experts(*cell, fold, result);
+    add_weights(*cell, result);
+    if (single->at("categories").contains(category)) add_arms(single->at("categories").at(category), fold, before, result);
   }
   std::erase_if(result.arms, [&](const auto& arm) { return arm.second.groups.size() != result.ids.size(); });
   for (auto& [name, arm] : result.arms) {
@@ -116,7 +146,7 @@ void bound(Estimate& difference, const std::vector<std::vector<std::pair<double,
     for (const auto& [sum, count] : category) paired.push_back({count / groups, sum / count});
   }
   const eval::PairedDifference found = eval::paired_difference(difference.value, paired, drawn);
-  if (!found.bounded) return;
+  if (!found.interval.bounded) return;
   difference.low = found.interval.low, difference.high = found.interval.high;
   difference.least_p = found.p;
   difference.few = std::move(paired);
@@ -126,25 +156,51 @@ double upper_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
 
 }  // namespace
 
+fs::path cell_file(const fs::path& folder, const std::string& regime, const std::string& category, std::int64_t fold) {
+  return folder / regime / fmt::format("category-{}-{}.json", category, fold);
+}
+
+fs::path single_file(const fs::path& folder, const std::string& regime, std::int64_t fold) {
+  return folder / regime / fmt::format("single-{}.json", fold);
+}
+
+void begin_cells(const fs::path& folder, const json& basis) {
+  const fs::path file = folder / kBasis;
+  fs::create_directories(folder);
+  if (const json before = fs::exists(file) ? read_json(file) : basis; before != basis)
+    spdlog::warn("[evidence] {}: its cells were computed otherwise, and are computed again: {}", folder.string(),
+                 differences(before, basis));
+  write_json_atomically(file, basis);
+}
+
+std::map<std::string, std::string> left_out(const fs::path& folder) {
+  const fs::path file = folder / kBasis;
+  return fs::exists(file) ? read_json(file).value("left_out", std::map<std::string, std::string>{})
+                          : std::map<std::string, std::string>{};
+}
+
 std::map<std::string, CategoryResult> read_cells(const fs::path& folder, const std::string& regime,
                                                  const std::vector<std::string>& categories, std::int64_t folds) {
   std::map<std::string, CategoryResult> results;
+  if (!fs::exists(folder / kBasis)) return results;  // of an earlier version
+  const json basis = read_json(folder / kBasis);
   for (const std::string& category : categories) {
-    if (auto result = read_category(folder / regime, category, folds)) results[category] = std::move(*result);
+    if (auto result = read_category(folder, basis, regime, category, folds)) results[category] = std::move(*result);
   }
   return results;
 }
 
-Estimate macro(const std::vector<const CategoryResult*>& categories, const std::string& arm, const std::string& other,
-               int resamples) {
+std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categories, const std::string& arm,
+                              const std::string& other, int resamples) {
+  if (categories.empty()) return std::nullopt;
   std::vector<std::vector<std::pair<double, double>>> clusters;
   Estimate estimate;
   for (const CategoryResult* category : categories) {
     const auto a = category->arms.find(arm), b = category->arms.find(other);
-    if (a == category->arms.end() || (!other.empty() && b == category->arms.end())) return {};
+    if (a == category->arms.end() || (!other.empty() && b == category->arms.end())) return std::nullopt;
     std::vector<double> values = a->second.groups;
     for (std::size_t g = 0; !other.empty() && g < values.size(); ++g) values[g] -= b->second.groups[g];
-    if (values.empty()) return {};
+    if (values.empty()) return std::nullopt;
     estimate.value += std::reduce(values.begin(), values.end()) / static_cast<double>(values.size() * categories.size());
     clusters.push_back(by_cluster(*category, values));
   }

@@ -1,8 +1,11 @@
-// The files of the cells, put together over folds: what each arm reaches on each tested group.
+// The files of the cells: where they are, and what they say together, over folds: what each arm reaches on each tested group.
 #pragma once
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,8 +23,9 @@ struct ArmResult {
 /// An expert on the tested groups that have pairs of its point, over folds.
 struct ExpertResult {
   double groups = 0;
-  double own = 0, universal = 0, length = 0;  ///< Shares of the point's pairs that three rewards order correctly
-  double overall = 0;                         ///< Share of overall pairs that the expert orders correctly
+  double own = 0, universal = 0, length = 0;     ///< Shares of the point's pairs that three rewards order correctly
+  double overall = 0;                            ///< Share of overall pairs that the expert orders correctly
+  std::map<std::int64_t, std::int64_t> too_few;  ///< Folds without the expert: training groups that have pairs of the point
 };
 
 /// What an arm weights a feature by, as a share of the sizes of all its weights in the same fold.
@@ -37,12 +41,27 @@ struct CategoryResult {
   std::vector<std::int64_t> clusters;  ///< Groups of one cluster are drawn together
   std::vector<std::int64_t> pairs;
   std::map<std::string, ArmResult> arms;                                 ///< Only those that every fold has
+  std::map<std::string, std::set<std::int64_t>> folds_with;              ///< Folds that have an arm, whether all have it or not
   std::map<std::string, ExpertResult> experts;                           ///< By point
   std::map<std::string, std::map<std::string, FeatureWeights>> weights;  ///< By arm and feature
   std::map<std::string, std::map<std::string, std::int64_t>> counts;     ///< What arms chose, over folds and seeds
 };
 
-/// Category -> its result, for the categories of which every fold is there. @throws IoError, DataError
+/// The file of a category's cell.
+std::filesystem::path cell_file(const std::filesystem::path& folder, const std::string& regime, const std::string& category,
+                                std::int64_t fold);
+/// The file of the cell with the models over all categories.
+std::filesystem::path single_file(const std::filesystem::path& folder, const std::string& regime, std::int64_t fold);
+/// Make `folder` one of cells of this basis: what their figures depend on. Cells of another one do not count any more, and a
+/// warning says what differs.
+void begin_cells(const std::filesystem::path& folder, const nlohmann::json& basis);
+
+/// The categories that have no cells, and why: "has ...".
+std::map<std::string, std::string> left_out(const std::filesystem::path& folder);
+
+/// Category -> its result, for the categories of which every fold is there, as are the models over all categories. Cells of another
+/// basis than the folder's are not.
+/// @throws IoError, DataError
 std::map<std::string, CategoryResult> read_cells(const std::filesystem::path& folder, const std::string& regime,
                                                  const std::vector<std::string>& categories, std::int64_t folds);
 
@@ -56,9 +75,9 @@ struct Estimate {
 /// The mean over categories of the mean over groups of one arm less another, with the percentile interval (95 %) of a bootstrap
 /// that draws clusters within each category; a difference that few clusters show has bounds instead. @param other  "" for the arm
 /// itself
-/// @return zeros if a category lacks an arm
-Estimate macro(const std::vector<const CategoryResult*>& categories, const std::string& arm, const std::string& other,
-               int resamples = 10000);
+/// @return nothing if a category lacks an arm, or there is no category
+std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categories, const std::string& arm,
+                              const std::string& other, int resamples = 10000);
 
 /// The mean over categories of the mean over those groups that have pairs of equally long responses.
 /// @return NaN if no category has such a group, or one lacks the arm

@@ -13,13 +13,16 @@
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/stop.h"
+#include "evidence/cell_results.h"
 
 namespace dmoerm::evidence {
 namespace {
@@ -28,12 +31,25 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::int64_t kBagWidth = 128;
+constexpr int kCellSchema = 2;  // of the arms and folds: a change of what a cell's figures are must raise it
 constexpr std::array<std::size_t, 3> kSomeCategories = {1, 2, 4};  // over which further single models are trained
 
 std::vector<Rows> rows_of(const CategoryData& category) {
   std::vector<Rows> rows;
   for (const moe::ExpertFeatures::Group& group : category.rows) rows.push_back({category.first_row + group.first, group.count});
   return rows;
+}
+
+/// Why a category has no cells: "has ..."; "" if it has. @param folds  1 if the test split is tested
+std::string cannot_be_tested(const CategoryData& category, std::int64_t folds) {
+  if (std::ranges::all_of(category.overall, [](const auto& pairs) { return pairs.empty(); }))
+    return fmt::format("has no pair that its overall labels order, in {}", counted(std::ssize(category.groups), "prompt"));
+  std::set<std::int64_t> clusters;
+  for (const auto& group : category.rows) clusters.insert(group.prompt);
+  if (folds > 1 && std::ssize(clusters) < folds)
+    return fmt::format("has {} in {} of lines that stay in one fold (--block-lines), and {} folds need as many",
+                       counted(std::ssize(category.groups), "prompt"), counted(std::ssize(clusters), "block"), folds);
+  return "";
 }
 
 json group_list(const data::TokenStore& store, const CategoryData& category, const std::vector<std::int64_t>& groups) {
@@ -69,19 +85,28 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
     const auto found = std::ranges::find(store.categories(), category.name);
     if (found == store.categories().end()) continue;
     const auto number = static_cast<std::size_t>(found - store.categories().begin());
-    std::vector<std::int64_t> present = cache.present(groups[number]);
+    const std::vector<std::int64_t> present = cache.present(groups[number]);
     const std::vector<std::int64_t> apart = tested.empty() ? std::vector<std::int64_t>{} : cache.present(tested[number]);
     if (present.empty() || (!tested.empty() && apart.empty())) continue;
+    std::vector<std::int64_t> both = present;
+    both.insert(both.end(), apart.begin(), apart.end());
+    CategoryData data = category_of(category, number, both, apart.size());
+    if (const std::string why = cannot_be_tested(data, folds_); !why.empty()) {
+      left_out_[category.name] = why;
+      continue;
+    }
+    categories_.push_back(std::move(data));
     for (std::size_t r = 0; r < readings.size(); ++r) {
       readings[r].push_back(cache.load(present, settings.readings[r]));
       if (!apart.empty()) readings[r].push_back(cache.load(apart, settings.readings[r]));
     }
-    present.insert(present.end(), apart.begin(), apart.end());
-    add_category(category, number, present, apart.size());
-    for (const std::int64_t index : present) {
+    for (const std::int64_t index : both) {
       for (const auto& response : store.group(index).responses) ids.emplace_back(response.begin(), response.end());
     }
   }
+  if (categories_.empty() && !left_out_.empty())
+    throw DataError("no-category-can-be-tested",
+                    fmt::format("no category can be tested: {} {}", left_out_.begin()->first, left_out_.begin()->second));
   if (categories_.empty())
     throw DataError("no-states", "the folder has no states of these groups: run `dmoerm evidence states` with the same settings");
   std::vector<Rows> all;
@@ -95,10 +120,41 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
   }
   centred_NB_ = within_groups(whole, all);
   bag_NB_ = within_groups({token_bag(ids, kBagWidth)}, all) * std::sqrt(static_cast<double>(kBagWidth));
+  basis_ = basis_of(cache.model());
 }
 
-void Experiment::add_category(const config::CategoryConfig& config, std::size_t number, const std::vector<std::int64_t>& groups,
-                              std::size_t apart) {
+json Experiment::basis_of(const std::string& model) const {
+  json readings = json::array(), categories = json::object();
+  for (const Reading& reading : settings_.readings) readings.push_back(reading.name());
+  for (const CategoryData& category : categories_) {
+    json gaps = {{preference::kOverall, category.config->score_gap_min.of(preference::kOverall)}};
+    for (const std::string& point : points_of(*category.config)) gaps[point] = category.config->score_gap_min.of(point);
+    categories[category.name] = {{"prompts", category.groups.size()}, {"score_gap_min", gaps}};
+  }
+  return {{"schema", kCellSchema},
+          {"left_out", left_out_},
+          {"data", store_.digest()},
+          {"model", model},
+          {"readings", readings},
+          {"categories", categories},
+          {"components", settings_.components},
+          {"block_lines", settings_.block_lines},
+          {"seed", settings_.seed}};
+}
+
+bool Experiment::done(const fs::path& cell) const {
+  if (!fs::exists(cell)) return false;
+  const json found = read_json(cell);
+  return found.value("basis", json()) == basis_ && found.value("seeds", std::int64_t{0}) >= settings_.seeds;
+}
+
+void Experiment::write(const fs::path& path, json cell) const {
+  cell["basis"] = basis_, cell["seeds"] = settings_.seeds;
+  write_json_atomically(path, cell);
+}
+
+CategoryData Experiment::category_of(const config::CategoryConfig& config, std::size_t number,
+                                     const std::vector<std::int64_t>& groups, std::size_t apart) const {
   CategoryData data;
   data.name = config.name, data.config = &config, data.groups = groups;
   if (!categories_.empty()) data.first_row = categories_.back().first_row + categories_.back().row_count;
@@ -110,7 +166,7 @@ void Experiment::add_category(const config::CategoryConfig& config, std::size_t 
   std::map<std::pair<std::string_view, std::int64_t>, std::int64_t> cluster;
   for (const std::int64_t index : groups) {
     const data::TokenGroup group = store_.group(index);
-    const std::int64_t block = first_line[group.session_key] / std::max<std::int64_t>(1, settings_.block_lines);
+    const std::int64_t block = (first_line[group.session_key] - 1) / std::max<std::int64_t>(1, settings_.block_lines);
     const auto number_of = cluster.try_emplace({store_.source(index).first, block}, std::ssize(cluster)).first->second;
     data.rows.push_back({data.row_count, std::ssize(group.responses), {}, number_of});
     data.row_count += std::ssize(group.responses);
@@ -124,7 +180,7 @@ void Experiment::add_category(const config::CategoryConfig& config, std::size_t 
     data.points[point] = pairs_of(store_, groups, config, point);
     data.tied_points[point] = pairs_of(store_, groups, config, point, preference::Ties::kept);
   }
-  categories_.push_back(std::move(data));
+  return data;
 }
 
 at::Tensor Experiment::features(std::int64_t fold) const {
@@ -139,25 +195,26 @@ at::Tensor Experiment::features(std::int64_t fold) const {
   return at::matmul(centred_NB_, components(centred_NB_, parts, settings_.components));
 }
 
-fs::path Experiment::file(const fs::path& folder, const Regime& regime, const std::string& category, std::int64_t fold) {
-  return folder / regime.name() / fmt::format("{}-{}.json", category, fold);
-}
-
 void Experiment::run(const std::vector<Regime>& regimes, const fs::path& folder, const comm::Communicator& ranks) {
+  if (ranks.rank() == 0) {
+    begin_cells(folder, basis_);
+    for (const auto& [category, why] : left_out_) spdlog::warn("[evidence] {} is left out: {}", category, why);
+  }
   std::int64_t number = 0;
   for (std::int64_t fold = 0; fold < folds_; ++fold) {
     at::Tensor x_NF;  // made when a cell of this fold is to be done
     const auto space = [&] { return x_NF.defined() ? x_NF : x_NF = features(fold); };
     for (std::size_t c = 0; c <= categories_.size(); ++c) {
       if (number++ % ranks.size() != ranks.rank()) continue;
-      const std::string name = c == categories_.size() ? kSingle : categories_[c].name;
+      const bool single = c == categories_.size();
+      const std::string name = single ? "all categories" : categories_[c].name;
       std::unique_ptr<CategoryArms> arms;
       for (const Regime& regime : regimes) {
-        const fs::path path = file(folder, regime, name, fold);
-        if (fs::exists(path)) continue;
+        const fs::path path = single ? single_file(folder, regime.name(), fold) : cell_file(folder, regime.name(), name, fold);
+        if (done(path)) continue;
         if (stop_requested()) throw Stopped("stopped-on-request", "cells were being computed: run the same command to continue");
         fs::create_directories(path.parent_path());
-        if (name == kSingle) {
+        if (single) {
           single_cell(regime, fold, space(), path);
         } else {
           const CategoryData& category = categories_[c];
@@ -180,7 +237,7 @@ void Experiment::category_cell(const Regime& regime, CategoryArms& arms, const C
   json result = table.to_json();
   result["experts"] = arms.experts(regime);
   result["groups"] = group_list(store_, category, category.tested_groups(fold));
-  write_json_atomically(path, result);
+  write(path, result);
 }
 
 void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const fs::path& path) const {
@@ -226,8 +283,8 @@ void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::
     }
   }
   json result = json::object();
-  for (std::size_t c = 0; c < tables.size(); ++c) result[categories_[c].name] = tables[c].to_json();
-  write_json_atomically(path, result);
+  for (std::size_t c = 0; c < tables.size(); ++c) result["categories"][categories_[c].name] = tables[c].to_json();
+  write(path, result);
 }
 
 }  // namespace dmoerm::evidence

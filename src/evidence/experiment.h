@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -13,7 +15,6 @@
 namespace dmoerm::evidence {
 
 constexpr std::int64_t kOuterFolds = 5;
-constexpr const char* kSingle = "all";  ///< In the place of a category's name: the models over all categories
 
 struct ExperimentSettings {
   std::vector<Reading> readings;
@@ -32,17 +33,19 @@ class Experiment {
              const std::vector<std::vector<std::int64_t>>& groups, const std::vector<std::vector<std::int64_t>>& tested,
              const ExperimentSettings& settings);
 
-  /// Do the cells that have no file yet, a part on each rank. @throws Stopped on a signal, after the cell under way
+  /// Do the cells that have no file yet, or one of another basis or of fewer seeds, a part on each rank.
+  /// @throws Stopped on a signal, after the cell under way
   void run(const std::vector<Regime>& regimes, const std::filesystem::path& folder, const comm::Communicator& ranks);
   [[nodiscard]] const std::vector<CategoryData>& categories() const { return categories_; }
-  /// The file of a cell. @param category  a name or kSingle
-  static std::filesystem::path file(const std::filesystem::path& folder, const Regime& regime, const std::string& category,
-                                    std::int64_t fold);
 
  private:
   /// @param apart  how many of the groups, the last ones, are of the test split
-  void add_category(const config::CategoryConfig& config, std::size_t number, const std::vector<std::int64_t>& groups,
-                    std::size_t apart);
+  [[nodiscard]] CategoryData category_of(const config::CategoryConfig& config, std::size_t number,
+                                         const std::vector<std::int64_t>& groups, std::size_t apart) const;
+  /// Everything that a cell's figures depend on, but its regime, fold and number of seeds.
+  [[nodiscard]] nlohmann::json basis_of(const std::string& model) const;
+  [[nodiscard]] bool done(const std::filesystem::path& cell) const;
+  void write(const std::filesystem::path& path, nlohmann::json cell) const;
   [[nodiscard]] at::Tensor features(std::int64_t fold) const;
   void single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const std::filesystem::path& path) const;
   void category_cell(const Regime& regime, CategoryArms& arms, const CategoryData& category, std::int64_t fold,
@@ -53,7 +56,9 @@ class Experiment {
   ExperimentSettings settings_;
   std::int64_t folds_;  ///< 1 if the test split is tested, whose groups are fold 0
   std::vector<CategoryData> categories_;
+  std::map<std::string, std::string> left_out_;  ///< Categories that cannot be tested, and why
   at::Tensor centred_NB_, bag_NB_;
+  nlohmann::json basis_;
 };
 
 }  // namespace dmoerm::evidence

@@ -3,6 +3,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/stack.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <numeric>
@@ -85,6 +86,54 @@ std::vector<std::vector<std::int64_t>> choose_groups(const data::TokenStore& sto
 
 std::string Reading::name() const { return fmt::format("{}.{}", mean ? "mean" : "last", depth); }
 
+namespace {
+/// Whether a file of states is there and has the length that its beginning announces.
+bool is_whole(const fs::path& path) {
+  if (!fs::exists(path)) return false;
+  try {
+    (void)nn::SafetensorsReader::open(path);
+    return true;
+  } catch (const DataError& e) {
+    spdlog::warn("[evidence] {}: computed again", e.what());
+    return false;
+  }
+}
+
+/// The depth that a share of the layers makes, at least 1.
+std::int64_t share_of(std::int64_t layers, std::int64_t sixths) { return std::max<std::int64_t>(1, layers * sixths / 6); }
+}  // namespace
+
+std::vector<std::int64_t> usual_depths(std::int64_t layers) {
+  std::vector<std::int64_t> depths{share_of(layers, 3), share_of(layers, 4), share_of(layers, 5), layers};
+  depths.erase(std::ranges::unique(depths).begin(), depths.end());
+  return depths;
+}
+
+void check_depths(const std::vector<std::int64_t>& depths, std::int64_t layers) {
+  std::int64_t before = 0;
+  for (const std::int64_t depth : depths) {
+    if (depth <= before || depth > layers)
+      throw ConfigError("bad-depths", fmt::format("--depths {}: expected ascending numbers of layers from 1 to {}, which the "
+                                                  "backbone has, found {} after {}",
+                                                  fmt::join(depths, ","), layers, depth, before));
+    before = depth;
+  }
+}
+
+std::vector<std::string> usual_readings(const std::vector<std::int64_t>& depths, std::int64_t layers) {
+  std::vector<std::string> names;
+  for (const Reading& usual : {Reading{share_of(layers, 4), true}, Reading{share_of(layers, 5), true},
+                               Reading{share_of(layers, 3), false}, Reading{layers, false}}) {
+    const std::vector<Reading> held = readings_of(depths, layers);
+    const bool there = std::ranges::any_of(held, [&](const Reading& reading) { return reading.name() == usual.name(); });
+    if (there && std::ranges::find(names, usual.name()) == names.end()) names.push_back(usual.name());
+  }
+  if (names.empty()) {
+    for (const Reading& reading : readings_of(depths, layers)) names.push_back(reading.name());
+  }
+  return names;
+}
+
 std::vector<Reading> readings_of(const std::vector<std::int64_t>& depths, std::int64_t layers) {
   std::vector<Reading> readings;
   for (const std::int64_t depth : depths) {
@@ -123,7 +172,7 @@ std::int64_t StateCache::fill(const nn::Backbone& backbone, const std::vector<st
     for (std::size_t c = 0; c < pieces.size(); ++c) {
       if (p >= pieces[c].size()) continue;
       const fs::path path = file_of(pieces[c][p]);
-      if (fs::exists(path) || number++ % ranks.size() != ranks.rank()) continue;
+      if (is_whole(path) || number++ % ranks.size() != ranks.rank()) continue;
       if (stop_requested()) throw Stopped("stopped-on-request", "states were being computed: run the same command to continue");
       std::vector<train::LabelledGroup> whole;
       std::vector<const train::LabelledGroup*> pointers;
@@ -161,7 +210,12 @@ std::vector<std::int64_t> StateCache::present(const std::vector<std::int64_t>& g
 
 at::Tensor StateCache::load(const std::vector<std::int64_t>& groups, const Reading& reading) const {
   std::vector<at::Tensor> parts;
-  for (const auto& piece : pieces_of(groups)) parts.push_back(nn::SafetensorsReader::open(file_of(piece)).load(reading.name()));
+  for (const auto& piece : pieces_of(groups)) {
+    const fs::path path = file_of(piece);
+    if (fs::exists(path) && !is_whole(path))
+      throw DataError("states-damaged", fmt::format("{}: damaged: run `dmoerm evidence states` again", path.string()));
+    parts.push_back(nn::SafetensorsReader::open(path).load(reading.name()));
+  }
   return at::cat(parts);
 }
 

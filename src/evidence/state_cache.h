@@ -34,6 +34,14 @@ struct Reading {
 /// Both readings of every depth below `layers`, the model's number; of that only the last token, whose final state a head reads.
 std::vector<Reading> readings_of(const std::vector<std::int64_t>& depths, std::int64_t layers);
 
+/// Depths of which states are kept by default: a half, two thirds, five sixths and all of the layers.
+std::vector<std::int64_t> usual_depths(std::int64_t layers);
+/// Refuse depths that are not ascending numbers of layers of the model. @throws ConfigError
+void check_depths(const std::vector<std::int64_t>& depths, std::int64_t layers);
+/// What heads read by default: the mean after two thirds and five sixths of the layers, the last token after a half and all; of
+/// these what states of such depths hold.
+std::vector<std::string> usual_readings(const std::vector<std::int64_t>& depths, std::int64_t layers);
+
 /// The folder of the states. A file is named by the tokens of its groups, the model and the depths, so that it serves every store
 /// and every choice that holds these groups in a row.
 class StateCache {
@@ -44,6 +52,8 @@ class StateCache {
   StateCache(std::filesystem::path directory, const data::TokenStore& store, std::vector<std::int64_t> depths, std::string model)
       : directory_(std::move(directory)), store_(store), depths_(std::move(depths)), model_(std::move(model)) {}
 
+  /// What names the backbone's weights.
+  [[nodiscard]] const std::string& model() const { return model_; }
   /// Compute what is missing, a part of it on each rank. Categories take turns, so that a call that is broken off leaves an equal
   /// number of groups of each. @param tokens_max  tokens of a pass
   /// @return tokens that this rank computed

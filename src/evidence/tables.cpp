@@ -1,15 +1,20 @@
 #include "evidence/tables.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text_table.h"
+#include "eval/paired_difference.h"
 #include "eval/significance.h"
+#include "evidence/category_arms.h"
 #include "evidence/curve_chart.h"
 
 namespace dmoerm::evidence {
@@ -53,8 +58,12 @@ constexpr ArmText kArms[] = {
     {"length", "length only"},
 };
 
-std::string text_of(const Estimate& e) { return fmt::format("{:+.3f} [{:+.3f}, {:+.3f}]", e.value, e.low, e.high); }
-json json_of(const Estimate& e) { return json::array({e.value, e.low, e.high}); }
+std::string text_of(const std::optional<Estimate>& e) {
+  return e ? fmt::format("{:+.3f} [{:+.3f}, {:+.3f}]{}", e->value, e->low, e->high, e->few.empty() ? "" : eval::kBoundsMark)
+           : "-";
+}
+std::string value_text(const std::optional<Estimate>& e) { return e ? fmt::format("{:.3f}", e->value) : "-"; }
+json json_of(const std::optional<Estimate>& e) { return e ? json::array({e->value, e->low, e->high}) : json(); }
 
 using Results = std::map<std::string, CategoryResult>;
 
@@ -66,8 +75,9 @@ std::vector<const CategoryResult*> those(const Results& results, const std::vect
   return found;
 }
 
-bool all_have(const std::vector<const CategoryResult*>& categories, const std::string& arm) {
-  return !categories.empty() && std::ranges::all_of(categories, [&](const auto* c) { return c->arms.contains(arm); });
+/// The accuracy of an arm over categories, without an interval.
+std::optional<Estimate> accuracy(const std::vector<const CategoryResult*>& categories, const std::string& arm) {
+  return macro(categories, arm, "", 1);
 }
 
 /// Standard deviation over seeds of the macro-average.
@@ -97,15 +107,13 @@ std::string table_of_arms(const Results& results, const std::vector<std::string>
   for (const ArmText& arm : kArms) {
     if (std::ranges::none_of(categories, [&](const auto* c) { return c->arms.contains(arm.name); })) continue;
     std::vector<std::string> row = {arm.text};
-    for (const CategoryResult* c : categories)
-      row.push_back(c->arms.contains(arm.name) ? fmt::format("{:.3f}", macro({c}, arm.name, "", 1).value) : "-");
-    if (all_have(categories, arm.name)) {
-      row.push_back(fmt::format("{:.3f}", macro(categories, arm.name, "", 1).value));
+    for (const CategoryResult* c : categories) row.push_back(value_text(accuracy({c}, arm.name)));
+    if (const auto all = accuracy(categories, arm.name)) {
+      row.push_back(value_text(all));
       const double equal = macro_at_equal_length(categories, arm.name);
       row.push_back(std::isnan(equal) ? "-" : fmt::format("{:.3f}", equal));
       for (const char* other : {"single", "pooled"})
-        row.push_back(
-            arm.name == std::string(other) || !all_have(categories, other) ? "-" : text_of(macro(categories, arm.name, other)));
+        row.push_back(arm.name == std::string(other) ? "-" : text_of(macro(categories, arm.name, other)));
       row.push_back(fmt::format("{:.3f}", seed_spread(categories, arm.name)));
       figures[arm.name] = json_of(macro(categories, arm.name, ""));
     } else {
@@ -154,13 +162,10 @@ void label_table(const TableRequest& request, const std::map<std::string, Result
       std::vector<std::string> cells;
       drawn.ticks.push_back(amount);
       for (const std::string& arm : arms) {
-        if (!all_have(categories, arm)) {
-          cells.emplace_back("-");
-          continue;
-        }
-        const Estimate e = macro(categories, arm, "");
-        cells.push_back(fmt::format("{:.3f}", e.value));
-        drawn.curves[arm == kMethod ? "DMoERM" : arm].push_back({e.value, e.low, e.high});
+        const std::optional<Estimate> e = macro(categories, arm, "");
+        cells.push_back(value_text(e));
+        if (!e) continue;
+        drawn.curves[arm == kMethod ? "DMoERM" : arm].push_back({e->value, e->low, e->high});
         tables.figures["labels"][at->first][arm] = json_of(e);
       }
       rows.back().push_back(fmt::format("{}", fmt::join(cells, " / ")));
@@ -191,10 +196,11 @@ std::string expert_table(const Results& results, json& figures) {
                                                  "longer is better", "its expert on overall labels",
                                                  "weight (SD over seeds and folds)"}};
   for (const auto& [name, category] : results) {
-    for (const auto& [point, expert] : category.experts)
-      rows.push_back({name, point, fmt::format("{:.0f}", expert.groups), fmt::format("{:.3f}", expert.own),
-                      fmt::format("{:.3f}", expert.universal), fmt::format("{:.3f}", expert.length),
-                      fmt::format("{:.3f}", expert.overall), weight_text(category, point)});
+    for (const auto& [point, expert] : category.experts) {
+      const auto share = [groups = expert.groups](double value) { return groups > 0 ? fmt::format("{:.3f}", value) : "-"; };
+      rows.push_back({name, point, fmt::format("{:.0f}", expert.groups), share(expert.own), share(expert.universal),
+                      share(expert.length), share(expert.overall), weight_text(category, point)});
+    }
     if (const auto arm = category.weights.find(kMethod); arm != category.weights.end()) {
       rows.push_back({name, "(base)", "-", "-", "-", "-", "-", weight_text(category, "(base)")});
       for (const auto& [feature, weights] : arm->second) figures[name][feature] = weights.values;
@@ -208,6 +214,44 @@ std::string expert_table(const Results& results, json& figures) {
          markdown_table(rows) + "\n";
 }
 
+/// What was not measured, a line each.
+/// @param wanted  all categories that were asked for
+std::string gaps(const TableRequest& request, const std::vector<std::string>& wanted, const Results& results) {
+  std::string lines;
+  const auto without_cells = left_out(request.folder);
+  for (const std::string& name : wanted) {
+    if (!results.contains(name) && !without_cells.contains(name))
+      lines +=
+          fmt::format("- {} has not all its cells under {}: `dmoerm evidence cells` computes them.\n", name, request.primary);
+  }
+  for (const auto& [category, why] : without_cells) lines += fmt::format("- {} is left out: it {}.\n", category, why);
+  const auto of_folds = [](const auto& folds) {
+    std::vector<std::int64_t> from_one;
+    for (const std::int64_t fold : folds) from_one.push_back(fold + 1);
+    return fmt::format("{} {}", from_one.size() == 1 ? "fold" : "folds", fmt::join(from_one, ", "));
+  };
+  for (const auto& [name, category] : results) {
+    for (const auto& [point, expert] : category.experts) {
+      std::vector<std::int64_t> folds, labelled;
+      for (const auto& [fold, groups] : expert.too_few) folds.push_back(fold), labelled.push_back(groups);
+      if (!folds.empty())
+        lines += fmt::format("- {} has no expert of {} in {}: in training {} prompts have pairs of it, and an expert needs {}.\n",
+                             name, point, of_folds(folds), fmt::join(labelled, ", "), kPointGroupsMin);
+    }
+    std::set<std::int64_t> without;
+    for (std::int64_t fold = 0; fold < category.folds; ++fold) {
+      const auto with = category.folds_with.find(kMethod);
+      if (with == category.folds_with.end() || !with->second.contains(fold)) without.insert(fold);
+    }
+    if (!without.empty())
+      lines += fmt::format(
+          "- {} has no DMoERM in {}, so none over all its prompts: no point has an expert there, or fewer than two "
+          "prompts have overall labels.\n",
+          name, of_folds(without));
+  }
+  return lines.empty() ? "" : "## Not measured\n\n" + lines + "\n";
+}
+
 /// Regimes that stand in no other table: with noisy points, or experts that learn from ties.
 std::string other_table(const TableRequest& request, const std::map<std::string, Results>& results, json& figures) {
   const std::vector<std::string> arms = {"single", "own", "pooled", "mean", kMethod};
@@ -217,29 +261,75 @@ std::string other_table(const TableRequest& request, const std::map<std::string,
     if (noise_of(regime).find('-') == std::string::npos || categories.size() != request.main.size()) continue;
     rows.push_back({regime});
     for (const std::string& arm : arms) {
-      rows.back().push_back(all_have(categories, arm) ? fmt::format("{:.3f}", macro(categories, arm, "", 1).value) : "-");
-      if (all_have(categories, arm)) figures[regime][arm] = json_of(macro(categories, arm, ""));
+      const std::optional<Estimate> e = macro(categories, arm, "");
+      rows.back().push_back(value_text(e));
+      if (e) figures[regime][arm] = json_of(e);
     }
   }
   return rows.size() < 2 ? "" : "## Other labels of the points\n\n" + markdown_table(rows) + "\n";
 }
 
+/// DMoERM less each of the arms that it is compared with.
+std::string contrasts(const std::vector<const CategoryResult*>& categories, json& figures) {
+  std::vector<std::vector<std::string>> rows = {{"DMoERM less", "difference [95 %]", "p", "p (Holm)", "p of 0.02 apart"}};
+  std::vector<std::pair<std::string, std::optional<Estimate>>> differences;
+  for (const char* other : {"single", "pooled", "own", "ensemble_mean", "ensemble_wco", "ensemble_uwo"})
+    differences.emplace_back(other, macro(categories, kMethod, other));
+  std::vector<double> primary_p;  // of the two contrasts that were fixed beforehand
+  for (std::size_t i = 0; i < 2; ++i)
+    if (differences[i].second) primary_p.push_back(p_of_difference(*differences[i].second));
+  std::vector<double> adjusted;
+  if (primary_p.size() == 2) adjusted = eval::holm(primary_p);
+  std::optional<Estimate> strongest, ensemble;  // the strongest ensemble, and the difference to it
+  for (std::size_t i = 0; i < differences.size(); ++i) {
+    const auto& [other, difference] = differences[i];
+    const auto p_text = [&](double p) { return fmt::format("{:.2g}", p); };
+    rows.push_back({other, text_of(difference), difference ? p_text(p_of_difference(*difference)) : "-",
+                    i < adjusted.size() ? p_text(adjusted[i]) : "-",
+                    difference ? p_text(p_of_distance(*difference, kEquivalence)) : "-"});
+    figures["minus_" + other] = json_of(difference);
+    if (difference && !difference->few.empty()) figures["bounds"].push_back("minus_" + other);
+    if (!other.starts_with("ensemble")) continue;
+    const auto value = accuracy(categories, other);
+    if (value && (!strongest || value->value > strongest->value)) strongest = value, ensemble = difference;
+  }
+  figures["minus_ensemble"] = json_of(ensemble);
+  figures["p_holm"] = adjusted.empty() ? json() : json(adjusted);
+  const auto& pooled = differences[1].second;
+  figures["p_pooled_apart"] = pooled ? json(p_of_distance(*pooled, kEquivalence)) : json();
+  return markdown_table(rows);
+}
+
 }  // namespace
 
-Tables make_tables(const TableRequest& request) {
+Tables make_tables(TableRequest request) {
   std::map<std::string, Results> results;
   std::vector<std::string> names = request.main;
   names.insert(names.end(), request.small.begin(), request.small.end());
   for (const std::string& regime : request.regimes) results[regime] = read_cells(request.folder, regime, names, request.folds);
-  const auto categories = those(results[request.primary], request.main);
-  for (const std::string& name : request.main) {
-    if (!results[request.primary].contains(name))
-      throw DataError("cells-missing", fmt::format("{}: the cells of {} under {} are not all there: run `dmoerm evidence cells`",
-                                                   request.folder.string(), name, request.primary));
-  }
   Tables tables;
   tables.figures = json::object();
   tables.markdown = fmt::format("## Main table: {}\n\n", request.primary);
+  for (const auto& [name, why] : left_out(request.folder)) std::erase(request.main, name), std::erase(request.small, name);
+  if (request.main.empty()) {
+    request.main = std::exchange(request.small, {});
+    std::erase_if(request.main, [&](const std::string& name) { return !results[request.primary].contains(name); });
+    tables.markdown += fmt::format(
+        "No category has the {} prompts that --prompts-min asks of one in the average, so it is over all that have cells: {}. "
+        "Few "
+        "prompts make wide intervals.\n\n",
+        request.prompts_min, fmt::join(request.main, ", "));
+  }
+  if (request.main.empty())
+    throw DataError("cells-missing", fmt::format("{}: no category has all its cells under {}: run `dmoerm evidence cells`",
+                                                 request.folder.string(), request.primary));
+  for (const std::string& name : request.main) {
+    if (!results[request.primary].contains(name))
+      throw DataError("cells-missing", fmt::format("{}: the cells of {} under {} are not all there, or of other settings: run "
+                                                   "`dmoerm evidence cells`",
+                                                   request.folder.string(), name, request.primary));
+  }
+  const auto categories = those(results[request.primary], request.main);
   tables.markdown += table_of_arms(results[request.primary], request.main, tables.figures["main"]) + "\n";
   for (const auto& [regime, of_regime] : results) {
     std::vector<std::string> shown = request.small;
@@ -259,26 +349,9 @@ Tables make_tables(const TableRequest& request) {
   }
   tables.markdown += expert_table(shown, tables.figures["weights"]);
 
-  std::vector<std::vector<std::string>> rows = {{"DMoERM less", "difference [95 %]", "p", "p (Holm)", "p of 0.02 apart"}};
-  const std::vector<std::string> others = {"single", "pooled", "own", "ensemble_mean", "ensemble_wco", "ensemble_uwo"};
-  std::vector<double> primary_p;
-  for (const char* other : {"single", "pooled"}) primary_p.push_back(p_of_difference(macro(categories, kMethod, other)));
-  const std::vector<double> adjusted = eval::holm(primary_p);
-  Estimate ensemble;  // the difference to the strongest
-  double strongest = -1;
-  for (std::size_t i = 0; i < others.size(); ++i) {
-    const Estimate difference = macro(categories, kMethod, others[i]);
-    rows.push_back({others[i], text_of(difference), fmt::format("{:.2g}", p_of_difference(difference)),
-                    i < adjusted.size() ? fmt::format("{:.2g}", adjusted[i]) : "-",
-                    fmt::format("{:.2g}", p_of_distance(difference, kEquivalence))});
-    tables.figures["minus_" + others[i]] = json_of(difference);
-    const double value = macro(categories, others[i], "", 1).value;
-    if (others[i].starts_with("ensemble") && value > strongest) strongest = value, ensemble = difference;
-  }
-  tables.figures["minus_ensemble"] = json_of(ensemble);
-  tables.figures["p_holm"] = adjusted;
-  tables.figures["p_pooled_apart"] = p_of_distance(macro(categories, kMethod, "pooled"), kEquivalence);
-  tables.markdown += "## Contrasts\n\n" + markdown_table(rows) + "\n";
+  tables.markdown += gaps(request, names, results[request.primary]);
+  tables.markdown += "## Contrasts\n\n" + contrasts(categories, tables.figures) + "\n";
+  if (tables.markdown.find(eval::kBoundsMark) != std::string::npos) tables.markdown += eval::kBoundsNote;
   for (const auto& [name, category] : results[request.primary]) tables.figures["chosen"][name] = category.counts;
   return tables;
 }

@@ -11,8 +11,9 @@ namespace dmoerm::evidence {
 
 struct TableRequest {
   std::filesystem::path folder;      ///< Of the cells
-  std::vector<std::string> main;     ///< Categories of the macro-average
+  std::vector<std::string> main;     ///< Categories of the macro-average; if there is none, the small ones are
   std::vector<std::string> small;    ///< Categories that are shown beside it
+  std::int64_t prompts_min = 0;      ///< Prompts that make a category one of `main`, for messages
   std::vector<std::string> regimes;  ///< All that have cells
   std::string primary;
   std::int64_t folds = 5;
@@ -20,10 +21,11 @@ struct TableRequest {
 
 struct Tables {
   std::string markdown;
-  nlohmann::json figures;  ///< minus_single, minus_pooled, minus_ensemble: [value, low, high]; p-values; each table's numbers
+  nlohmann::json figures;  ///< minus_single, minus_pooled, ...: [value, low, high], or null without both arms; p-values; each
+                           ///< table's numbers
   std::string curves_svg;  ///< Accuracy by number of labelled prompts
 };
 /// @throws DataError if the primary regime lacks a category
-Tables make_tables(const TableRequest& request);
+Tables make_tables(TableRequest request);
 
 }  // namespace dmoerm::evidence

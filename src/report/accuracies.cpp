@@ -39,6 +39,10 @@ void add_category(Accuracies& found, const std::string& category, const json& re
     auto& all = found.of[kAllRow][model];
     all.insert(all.end(), groups.begin(), groups.end());
   }
+  for (const json& route : results.value("routes", json::array())) {
+    ++found.routed;
+    found.to_single += route.at("category") == "" ? 1 : 0;
+  }
   found.rows.push_back(category);
   found.of[category] = std::move(own);
 }
@@ -65,7 +69,8 @@ std::string interval_text(const std::optional<eval::Interval>& interval) {
 }
 
 std::string points_range(const Interval& interval) {
-  return fmt::format("{:+.1f} to {:+.1f} points", 100 * interval.low, 100 * interval.high);
+  return fmt::format("{:+.1f} to {:+.1f} points{}", 100 * interval.low, 100 * interval.high,
+                     interval.bounded ? ", exact bounds because few prompts tell the two apart" : "");
 }
 
 bool Accuracies::has(const std::string& row, const std::string& model) const {
@@ -146,6 +151,10 @@ Headline headline_of(const Run& run, const Accuracies& accuracies) {
     headline.sentence = fmt::format("It is not certain that the mixture and the single model differ: {} ({}, which includes 0).",
                                     shares, interval);
   }
+  if (2 * accuracies.to_single > accuracies.routed)
+    headline.further.push_back(fmt::format(
+        "{} of {} test prompts went to the single model, so the two are mostly one model here: see the router's confidence.",
+        accuracies.to_single, accuracies.routed));
   for (const auto& [rival, name] : {std::pair{"category", "one model per category"}, {"mean", "the plain mean of its experts"}}) {
     if (std::string sentence = comparison(accuracies, row, rival, name); !sentence.empty()) headline.further.push_back(sentence);
   }

@@ -28,7 +28,8 @@ inline constexpr const char* kAllRow = "all";
 struct Accuracies {
   std::vector<std::string> rows;                                                    ///< Categories with results, then "all"
   std::map<std::string, std::map<std::string, std::vector<eval::GroupResult>>> of;  ///< Row -> model -> groups
-  std::vector<std::string> problems;  ///< Categories that could not be read, and why
+  std::int64_t routed = 0, to_single = 0;  ///< Test prompts, and those of them that the single model scored
+  std::vector<std::string> problems;       ///< Categories that could not be read, and why
 
   [[nodiscard]] bool empty() const { return rows.empty(); }
   [[nodiscard]] bool has(const std::string& row, const std::string& model) const;

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/chart.h"
+#include "eval/paired_difference.h"
 #include "report/score_figures.h"
 
 namespace dmoerm::report {
@@ -44,6 +45,7 @@ std::string leads_html(const Accuracies& accuracies, const std::vector<ModelName
     rows.head.push_back(chart.series.back());
   }
   if (chart.series.empty()) return "";
+  bool bounds = false;
   for (const std::string& row : accuracies.rows) {
     IntervalRow& drawn = chart.rows.emplace_back(IntervalRow{row, {}});
     rows.rows.push_back({row});
@@ -51,11 +53,14 @@ std::string leads_html(const Accuracies& accuracies, const std::vector<ModelName
       if (model.key == std::string(kMixture)) continue;
       const auto lead = accuracies.lead(row, model.key);
       drawn.series.push_back(point_of(lead));
-      rows.rows.back().push_back(
-          lead ? fmt::format("{:+.1f} [{:+.1f}, {:+.1f}]", 100 * lead->value, 100 * lead->low, 100 * lead->high) : "-");
+      rows.rows.back().push_back(lead ? fmt::format("{:+.1f} [{:+.1f}, {:+.1f}]{}", 100 * lead->value, 100 * lead->low,
+                                                    100 * lead->high, eval::bounds_mark(*lead))
+                                      : "-");
+      bounds = bounds || (lead && lead->bounded);
     }
   }
-  return figure(svg_of(chart), chart.title) + folded("The differences as a table, in points", table(rows));
+  return figure(svg_of(chart), chart.title) +
+         folded("The differences as a table, in points", table(rows) + (bounds ? note(eval::kBoundsNote) : ""));
 }
 
 std::string experts_html(const Run& run) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "base/log.h"
+#include "eval/paired_difference.h"
 #include "eval/statistics.h"
 #include "plan/graph_builder.h"
 #include "plan/task_id.h"
@@ -93,13 +95,16 @@ class Report {
         "over prompts: all groups of a prompt are drawn together.\n\n{}\nBase alone is the model of phase 1, which the experts "
         "adapt; true category is DMoERM without errors of the router.\n",
         context_.config().name, markdown_table(accuracy_));
+    bool bounds = false;
     for (const char* rival : {"single", "category", "mean"}) {
       if (!all_.contains(rival)) continue;
       const Interval gap = bootstrap_difference(all_["dmoerm"], all_[rival], seed_);
       numbers_["difference"][std::string("dmoerm-") + rival] = to_json(gap);
-      text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}], paired over all prompts.\n", rival, gap.value, gap.low,
-                          gap.high);
+      text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}]{}, paired over all prompts.\n", rival, gap.value,
+                          gap.low, gap.high, eval::bounds_mark(gap));
+      bounds = bounds || gap.bounded;
     }
+    if (bounds) text += eval::kBoundsNote;
     text += "\n## Experts on their own point's labels\n\n" + markdown_table(points_) + "\n## Routing and aggregators\n\n" +
             markdown_table(routes_);
     text += router_text();
@@ -222,7 +227,7 @@ class Report {
       confidence_.push_back(route["confidence"]);
       likeliest_right_.push_back(route["likeliest"] == name);
     }
-    far_ += far;
+    far_ += far, fallback_ += fallback;
     const double n = std::max<double>(1, static_cast<double>(routes.size()));
     const json aggregator = context_.directory().metrics(TaskId::aggregator(name));
     numbers_["routes"][name] = {
@@ -252,11 +257,22 @@ class Report {
     const double temperature = context_.directory().metrics(TaskId::router()).at("temperature");
     numbers_["router"]["calibration_error"] = error;
     numbers_["router"]["temperature"] = temperature;
-    return fmt::format(
-        "\n## The router\n\nTest prompts by category and likeliest category, whatever the threshold.\n\n{}\nCalibrated by "
-        "temperature {:.3f}; expected calibration error {:.3f} over {} prompts, ten bins. {} of them are so far from every "
-        "category's training prompts that the single model scores them (router.keep_share).\n",
-        markdown_table(rows), temperature, error, confidence_.size(), far_);
+    std::string warning;
+    if (const auto prompts = static_cast<double>(confidence_.size()); 2 * fallback_ > prompts) {
+      warning = fmt::format(
+          "{} of {} test prompts go to the single model, so DMoERM is mostly that model here: the router's confidence is below "
+          "router.confidence_min, or the prompts are far from its categories (router.keep_share)",
+          fallback_, prompts);
+      spdlog::warn("[report] {}", warning);
+      warning = "\n**" + warning + ".**\n";
+    }
+    return warning +
+           fmt::format(
+               "\n## The router\n\nTest prompts by category and likeliest category, whatever the threshold.\n\n{}\nCalibrated by "
+               "temperature {:.3f}; expected calibration error {:.3f} over {} prompts, ten bins. {} of them are so far from "
+               "every "
+               "category's training prompts that the single model scores them (router.keep_share).\n",
+               markdown_table(rows), temperature, error, confidence_.size(), far_);
   }
 
   RunContext& context_;
@@ -265,6 +281,7 @@ class Report {
   std::map<std::string, std::map<std::string, std::int64_t>> confusion_;  ///< Prompts by true and likeliest category
   std::vector<double> confidence_;                                        ///< Confidence of each route
   double far_ = 0;                                                        ///< Prompts that count as ones of no category
+  double fallback_ = 0;                                                   ///< Prompts that the single model scores
   std::vector<bool> likeliest_right_;
   std::map<std::string, std::vector<GroupResult>> all_;
   std::int64_t prompts_ = 0;  ///< Numbers of prompts in all_ so far

@@ -97,6 +97,9 @@ class Suite:
         for row, line, scores in zip(rows, said, self.offline(*rows)):
             expect(line["place"], scores.index(max(scores)), "the place of the best")
             expect(line["best"], row["responses"][line["place"]], "the best response")
+        rows = [{"prompt": PROMPT, "responses": ["", RESPONSES[0]]}, {"prompt": PROMPT, "responses": [" "]}]
+        said = self.guide("best_of_n.py", "--server", self.url, stdin="".join(json.dumps(r) + "\n" for r in rows))
+        expect([line["place"] for line in said], [1, None], "the places beside empty responses")
 
     def test_trl_grpo(self):
         model = MODELS / "smollm2-135m-instruct"

@@ -93,6 +93,10 @@ TEST_F(Benchmarks, SubsetsThatTheBenchmarkLacksAndThatTheFilesLackAreNamed) {
   std::vector<json> all;
   for (const char* subset : {"Factuality", "Precise IF", "Math", "Safety", "Focus"}) all.push_back(list("1", subset, 1, 3));
   all.push_back(list("ref:0", "Ties", 1, 2));
+  EXPECT_NE(
+      benchmark_notes(read("rewardbench-2", lines(all))).at(0).find("1 prompt of Ties has only a tied or only a reference row"),
+      std::string::npos);
+  all.push_back(list("tied:0", "Ties", 2, 2));
   EXPECT_TRUE(benchmark_notes(read("rewardbench-2", lines(all))).empty());
   all.push_back(list("1", "Poetry", 1, 3));
   EXPECT_NE(benchmark_notes(read("rewardbench-2", lines(all))).at(0).find("\"Poetry\" (1 group)"), std::string::npos);
@@ -114,6 +118,15 @@ TEST_F(Benchmarks, RewardBench2CreditsTheBestOfFourAndFollowsTheTies) {
       groups(data, {{2, 1, 0.5, 0}, {1, 1, 0.5, 0}, {0, 1, 0.5, 0}, {3, 1, 0}, {2, 1.5, 0, 0.5}, {0, 1, 2}, {3, 2, 1, 0}});
   EXPECT_EQ(counts.at("Ties"), 4);
   EXPECT_EQ(counts.at("Score (mean of subsets)"), 7) << "each group once";
+}
+
+TEST_F(Benchmarks, AnIntervalHoldsItsValue) {
+  const Data data = read("rewardbench-2", lines({list("ref:0", "Ties", 1, 1), list("tied:0", "Ties", 2, 1)}));
+  const std::vector<ModelScores> models = {{.name = "m", .items = {{.scores = {1, 0}}, {.scores = {1, 1, 0}}}}};
+  for (const json& figure : benchmark_figures({data, models, {}})) {
+    const json& own = figure["models"]["m"];
+    EXPECT_LE(own["value"], own["high"]) << figure;
+  }
 }
 
 TEST_F(Benchmarks, RmBenchSplitsTheMatrixOfStyles) {

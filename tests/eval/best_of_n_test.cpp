@@ -96,6 +96,50 @@ constexpr const char* kAnswers =
 constexpr const char* kNative =
     R"({"id":"n","prompt":"p","responses":[{"text":"x","overall":1,"scores":{"t":4}},{"text":"y","overall":2,"scores":{"t":3}},{"text":"z"}]})";
 
+TEST_F(Lists, NameAListOfScoresOfAnotherLength) {
+  const std::string text = R"({"answers":["a","b","c"],"gold_scores":[1,1],"proxy_scores":[1,2,3]})";
+  const std::string said = test::message_of<DataError>([&] { read(text, "gold_scores"); });
+  EXPECT_NE(said.find("\"gold_scores\", which --gold names, has 2 values, and the row has 3 responses"), std::string::npos)
+      << said;
+}
+
+TEST_F(Lists, SayWhatIsLeftOutAndDrawNoBandForOnePrompt) {
+  const Data data = read(R"({"answers":["a","b","c"],"gold_scores":[1,null,2]})"
+                         "\n"
+                         R"({"answers":["a"],"gold_scores":[1]})",
+                         "gold_scores");
+  const std::vector<ModelScores> models = {{.name = "M", .items = {{.scores = {1, 2}}}}};
+  const nlohmann::json result = bon_figures({data, models, {}}, "gold_scores");
+  EXPECT_EQ(result["files"][0]["left_out"], 1);
+  EXPECT_EQ(result["files"][0]["responses_left_out"], 1);
+  EXPECT_TRUE(result["curves"]["M"]["gold"][0]["low"].is_null());
+  const std::string text = bon_text(result);
+  EXPECT_NE(text.find("Left out: 0 lists of another split or none, 1 list with too few responses that have a gold score (2, or "
+                      "--n-max), and 1 "
+                      "response without one."),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("1 list, gold score"), std::string::npos);
+  EXPECT_NE(text.find("one prompt has no bands"), std::string::npos);
+  EXPECT_NE(bon_plot(result).find("</svg>"), std::string::npos);
+}
+
+TEST_F(Lists, OfTheTestSplitAreTakenIfRowsNameIt) {
+  const std::string text = R"({"split":"train","answers":["a","b"]})"
+                           "\n"
+                           R"({"split":"test","answers":["c","d"],"gold_scores":[1,2]})"
+                           "\n"
+                           R"({"answers":["e","f"],"gold_scores":[1,2]})";
+  const Data data = read(text, "gold_scores");
+  ASSERT_EQ(data.items.size(), 1U);
+  EXPECT_EQ(data.items[0].responses.front(), "c");
+  EXPECT_EQ(data.files[0].other_split, 2);
+  EXPECT_NE(test::message_of<DataError>([&] {
+              read_lists({directory_ / "lists.jsonl"}, "gold_scores", 0, "train");
+            }).find("lists.jsonl:1: no response has a number \"gold_scores\""),
+            std::string::npos);
+}
+
 TEST_F(Lists, KeepEqualTextsApart) {
   const Data data = read(kAnswers, "gold_scores");
   ASSERT_EQ(data.items.size(), 1U);

@@ -145,6 +145,24 @@ class Eval(unittest.TestCase):
         self.assertIn("| Safety ", table)
         self.assertIn("benchmark-of-another-version", self.dmoerm("eval", "--bundle", "bundle", "--benchmark", "rm-bench", "rows.jsonl", code=2))
 
+    def test_groups_of_other_splits_are_counted(self):
+        pair = {"chosen": "good", "rejected": "bad answer"}
+        self.write("split.jsonl", [pair | {"prompt": f"q {i}", "split": "test" if i == 0 else "train"} for i in range(4)])
+        self.write("none.jsonl", [pair | {"prompt": f"r {i}"} for i in range(3)])
+        said = self.dmoerm("eval", "--model", "length", "--data", "split.jsonl", "--data", "none.jsonl", "--resamples", "100")
+        self.assertIn("split.jsonl (4 groups, 3 of another split or none, 0 left out), none.jsonl (3 groups, 3 of another split or none, 0 left out)", said)
+
+    def test_ids_and_names_that_stand_for_two_things(self):
+        pair = {"prompt": "q", "chosen": "good", "rejected": "bad answer"}
+        self.write("one.jsonl", [pair | {"id": str(i), "prompt": f"q {i}"} for i in range(3)])
+        self.write("two.jsonl", [pair | {"id": str(i), "prompt": f"r {i}"} for i in range(3)])
+        self.write("scores.jsonl", [{"id": str(i), "scores": [1, 0]} for i in range(3)])
+        said = self.dmoerm("eval", "--model", "X=scores:scores.jsonl", "--data", "one.jsonl", "--data", "two.jsonl", code=2)
+        self.assertIn("one.jsonl:1 and", said)
+        self.assertIn("[two-rows-of-one-id]", said)
+        self.write("named.jsonl", [pair | {"category": name, "prompt": f"{name} {i}"} for name in ("all", "beta") for i in range(3)])
+        self.assertIn("[reserved-category-name]", self.dmoerm("eval", "--model", "length", "named.jsonl", code=2))
+
     def test_a_judge_is_asked_in_both_orders_and_once(self):
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Judge)
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -132,7 +132,7 @@ PairedDifference difference_of(const std::vector<double>& differences, double* l
 TEST(PairedDifference, FewClustersShowNothingHoweverTheyAgree) {
   for (std::size_t n = 1; n < 6; ++n) {
     const PairedDifference d = difference_of(std::vector<double>(n, 1.0));
-    EXPECT_TRUE(d.bounded);
+    EXPECT_TRUE(d.interval.bounded);
     EXPECT_LT(d.interval.low, 0) << n;
     EXPECT_EQ(d.interval.high, 1);
     EXPECT_NEAR(d.p, 2 * std::pow(0.5, static_cast<double>(n)), 1e-12) << "that of McNemar's test";
@@ -164,7 +164,7 @@ TEST(PairedDifference, OtherwiseIsThatOfTheResamples) {
   std::vector<double> differences;
   for (int i = 0; i < 60; ++i) differences.push_back(i % 3 == 0 ? 0 : i % 3 == 1 ? 1 : -0.5);
   const PairedDifference found = difference_of(differences);
-  EXPECT_FALSE(found.bounded);
+  EXPECT_FALSE(found.interval.bounded);
   EXPECT_GT(found.interval.low, -0.05);
   EXPECT_LT(found.interval.high, 0.4);
 }
@@ -174,7 +174,7 @@ TEST(PairedDifference, AClusterThatOutweighsTheOthersIsOneCluster) {
   for (std::size_t i = 0; i < clusters.size(); ++i) clusters[i].difference = i % 2 == 0 ? 0.5 : -0.5;
   clusters.push_back({0.5, 1});  // a category of one prompt beside one of a hundred
   const PairedDifference found = paired_difference(0.5, clusters, std::vector<double>{0.45, 0.5, 0.5, 0.55});
-  EXPECT_TRUE(found.bounded);
+  EXPECT_TRUE(found.interval.bounded);
   EXPECT_LT(found.interval.low, 0);
   EXPECT_GT(found.p, 0.05);
 }

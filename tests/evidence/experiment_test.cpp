@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "comm/single_process.h"
 #include "data/ingest.h"
+#include "evidence/cell_results.h"
 #include "support/scratch.h"
 #include "support/tiny_backbone.h"
 #include "support/word_renderer.h"
@@ -98,6 +99,19 @@ TEST_F(ExperimentTest, StatesAreThoseOfTheBackboneAndAreComputedOnce) {
   EXPECT_TRUE(mean_ND[53].allclose(below_TD.narrow(0, own.begin, own.length).mean(0), 1e-4, 1e-5));
 }
 
+TEST_F(ExperimentTest, DamagedStatesAreComputedAgain) {
+  const auto groups = choose_groups(*store_, {.of_all = 20});
+  fill(groups);
+  const auto file = std::filesystem::directory_iterator(directory_ / "states")->path();
+  std::filesystem::resize_file(file, std::filesystem::file_size(file) / 2);
+  EXPECT_NE(test::message_of<DataError>([&] {
+              (void)cache().load(groups.front(), {2, false});
+            }).find("evidence states"),
+            std::string::npos);
+  EXPECT_GT(cache().fill(*backbone_, groups, 256, *ranks_), 0);
+  EXPECT_NO_THROW((void)cache().load(groups.front(), {2, false}));
+}
+
 TEST_F(ExperimentTest, OneRaterCountsWhereSeveralGaveALabel) {
   const auto groups = choose_groups(*store_, {}).front();
   const PairLists pairs = noisy_overall(*store_, *scores_, groups, config_.categories.front(), regime_from("all-rater"), 17);
@@ -123,7 +137,7 @@ TEST_F(ExperimentTest, NamesOfRegimesAreReadBack) {
     EXPECT_THROW((void)regime_from(name), ConfigError) << name;
 }
 
-TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreferenceAndCellsAreDoneOnce) {
+TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreference) {
   const auto groups = choose_groups(*store_, {});
   fill(groups);
   const ExperimentSettings settings{.readings = {{1, true}, {2, false}}, .components = 16, .seeds = 1};
@@ -132,7 +146,7 @@ TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreferenceAndCellsAreDoneOnce) {
   experiment.run({regime}, directory_ / "cells", *ranks_);
   std::size_t tested = 0;
   for (std::int64_t fold = 0; fold < kOuterFolds; ++fold) {
-    const auto file = Experiment::file(directory_ / "cells", regime, "chat", fold);
+    const auto file = cell_file(directory_ / "cells", regime.name(), "chat", fold);
     const nlohmann::json cell = read_json(file);
     tested += cell.at("groups").size();
     for (const char* arm : {"own", "pooled", "mean", "stack", "stack_clusters", "stack_doubt", "vote"})
@@ -141,11 +155,101 @@ TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreferenceAndCellsAreDoneOnce) {
     for (const auto& [feature, weights] : cell.at("weights").at("stack").items()) sizes += std::abs(weights.at(0).get<double>());
     EXPECT_NEAR(sizes, 1, 1e-9) << "weights are shares";
     EXPECT_EQ(cell.at("weights").at("stack").size(), 3U) << "two experts and the base";
-    write_file_atomically(file, "{}");
   }
   EXPECT_EQ(tested, groups.front().size());
-  experiment.run({regime}, directory_ / "cells", *ranks_);
-  EXPECT_EQ(read_file(Experiment::file(directory_ / "cells", regime, "chat", 0)), "{}");
+}
+
+TEST_F(ExperimentTest, CellsAreDoneAgainIfTheirSettingsChange) {
+  const Regime regime = regime_from("20-none");
+  const auto file = cell_file(directory_ / "cells", "20-none", "chat", 0),
+             single = single_file(directory_ / "cells", "20-none", 0);
+  const auto groups = choose_groups(*store_, {}), few = choose_groups(*store_, {.of_all = 32});
+  fill(groups);
+  const auto mark = [](const std::filesystem::path& cell) {
+    nlohmann::json marked = read_json(cell);
+    marked["kept"] = true;
+    write_json_atomically(cell, marked);
+  };
+  const auto run = [&](const std::vector<std::vector<std::int64_t>>& of, const ExperimentSettings& settings) {
+    Experiment(config_, *store_, *scores_, cache(), of, {}, settings).run({regime}, directory_ / "cells", *ranks_);
+    const bool kept = read_json(file).contains("kept");
+    EXPECT_EQ(read_json(single).contains("kept"), kept);
+    mark(file), mark(single);
+    return kept;
+  };
+  ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 2};
+  EXPECT_FALSE(run(few, settings));
+  EXPECT_TRUE(run(few, settings));
+  settings.seeds = 1;
+  EXPECT_TRUE(run(few, settings)) << "two seeds are there";
+  settings.seeds = 3;
+  EXPECT_FALSE(run(few, settings));
+  EXPECT_FALSE(run(groups, settings)) << "more prompts";
+  EXPECT_EQ(read_cells(directory_ / "cells", "20-none", {"chat"}, kOuterFolds).at("chat").ids.size(), groups.front().size());
+  settings.components = 4;
+  EXPECT_FALSE(run(groups, settings));
+  settings.block_lines = 3;
+  EXPECT_FALSE(run(groups, settings));
+  config_.categories.front().score_gap_min = 2;
+  EXPECT_FALSE(run(groups, settings));
+  EXPECT_TRUE(run(groups, settings));
+}
+
+TEST_F(ExperimentTest, ABlockOfLinesBeginsWithTheFirstLineOfTheFile) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const Experiment experiment(config_, *store_, *scores_, cache(), groups, {},
+                              {.readings = {{2, false}}, .components = 8, .block_lines = 3});
+  const CategoryData& chat = experiment.categories().front();
+  std::map<std::int64_t, std::int64_t> cluster_of;  // of each block of three lines
+  for (std::size_t g = 0; g < chat.groups.size(); ++g) {
+    const std::int64_t block = (store_->source(chat.groups[g]).second - 1) / 3;
+    EXPECT_EQ(cluster_of.try_emplace(block, chat.rows[g].prompt).first->second, chat.rows[g].prompt)
+        << "line " << store_->source(chat.groups[g]).second;
+  }
+  EXPECT_EQ(cluster_of.size(), 20U);
+}
+
+TEST_F(ExperimentTest, CategoriesThatCannotBeTestedAreLeftOut) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 1, .block_lines = 20};
+  const auto refused = [&] { Experiment(config_, *store_, *scores_, cache(), groups, {}, settings); };
+  EXPECT_NE(test::message_of<DataError>(refused).find("chat has 50 prompts in 3 blocks"), std::string::npos);
+  config_.categories.front().score_gap_min = 7;
+  EXPECT_NE(test::message_of<DataError>(refused).find("chat has no pair that its overall labels order"), std::string::npos);
+}
+
+TEST_F(ExperimentTest, APointWithFewLabelsHasNoExpertAndSaysSo) {
+  config_.categories.front().score_gap_min.by_label = {{"overall", 1}, {"polite", 1}, {"calm", 9}};
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  Experiment(config_, *store_, *scores_, cache(), groups, {}, {.readings = {{2, false}}, .components = 8, .seeds = 1})
+      .run({regime_from("20-none")}, directory_ / "cells", *ranks_);
+  const CategoryResult chat = read_cells(directory_ / "cells", "20-none", {"chat"}, kOuterFolds).at("chat");
+  EXPECT_EQ(chat.experts.at("calm").too_few.size(), 5U);
+  EXPECT_TRUE(chat.experts.at("polite").too_few.empty());
+  EXPECT_GT(chat.experts.at("polite").groups, 0);
+}
+
+TEST(Depths, AreSharesOfTheLayersByDefault) {
+  EXPECT_EQ(usual_depths(30), (std::vector<std::int64_t>{15, 20, 25, 30}));
+  EXPECT_EQ(usual_depths(6), (std::vector<std::int64_t>{3, 4, 5, 6}));
+  EXPECT_EQ(usual_depths(1), (std::vector<std::int64_t>{1}));
+  EXPECT_EQ(usual_readings(usual_depths(30), 30), (std::vector<std::string>{"mean.20", "mean.25", "last.15", "last.30"}));
+  EXPECT_EQ(usual_readings(usual_depths(1), 1), (std::vector<std::string>{"last.1"}));
+  EXPECT_EQ(usual_readings({7}, 30), (std::vector<std::string>{"mean.7", "last.7"})) << "none of the usual ones is there";
+}
+
+TEST(Depths, ThatTheModelLacksAreRefused) {
+  EXPECT_NO_THROW(check_depths({1, 6}, 6));
+  for (const std::vector<std::int64_t>& bad : {std::vector<std::int64_t>{3, 9}, {-1}, {0}, {3, 3}, {6, 3}})
+    EXPECT_THROW(check_depths(bad, 6), ConfigError);
+}
+
+TEST_F(ExperimentTest, TheArmsOfAllCategoriesHaveAFileOfTheirOwn) {
+  EXPECT_NE(cell_file("cells", "20-none", "all", 0), single_file("cells", "20-none", 0));
+  EXPECT_NE(cell_file("cells", "20-none", "single", 0), single_file("cells", "20-none", 0));
 }
 
 TEST_F(ExperimentTest, ExpertsLearnFromTiesWhereARegimeSaysSo) {
@@ -159,7 +263,7 @@ TEST_F(ExperimentTest, ExpertsLearnFromTiesWhereARegimeSaysSo) {
   Experiment experiment(config_, *store_, *scores_, cache(), groups, {}, {.readings = {{1, true}}, .components = 8, .seeds = 1});
   const Regime strict = regime_from("20-none"), tied = regime_from("20-none-ties");
   experiment.run({strict, tied}, directory_ / "cells", *ranks_);
-  const auto cell = [&](const Regime& regime) { return read_json(Experiment::file(directory_ / "cells", regime, "chat", 0)); };
+  const auto cell = [&](const Regime& regime) { return read_json(cell_file(directory_ / "cells", regime.name(), "chat", 0)); };
   EXPECT_NE(cell(strict).at("weights"), cell(tied).at("weights")) << "other experts";
   EXPECT_EQ(cell(strict).at("arms").at("own"), cell(tied).at("arms").at("own")) << "the overall labels are the same";
   EXPECT_EQ(cell(strict).at("experts").at("calm").at("groups"), cell(tied).at("experts").at("calm").at("groups"));
@@ -194,7 +298,7 @@ TEST_F(ExperimentTest, TheTestSplitIsTestedByModelsOfTheOthers) {
   Experiment experiment(config_, *store_, *scores_, cache(), groups, tested,
                         {.readings = {{2, false}}, .components = 8, .seeds = 1});
   experiment.run({regime_from("20-none")}, directory_ / "cells", *ranks_);
-  const auto cell = read_json(Experiment::file(directory_ / "cells", regime_from("20-none"), "chat", 0));
+  const auto cell = read_json(cell_file(directory_ / "cells", "20-none", "chat", 0));
   ASSERT_EQ(cell.at("groups").size(), 10U);
   for (const auto& group : cell.at("groups")) EXPECT_EQ(std::stoi(group.at("id").get<std::string>().substr(1)) % 6, 5);
 }

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "evidence/cell_results.h"
 #include "support/scratch.h"
 
@@ -21,8 +22,10 @@ class TablesTest : public test::Scratch {
   void write_cells(const std::string& regime, const std::string& category, const std::map<std::string, double>& own,
                    double single) {
     std::filesystem::create_directories(directory_ / regime);
+    begin_cells(directory_, basis_);
     for (int fold = 0; fold < 5; ++fold) {
-      nlohmann::json cell = {{"arms", nlohmann::json::object()}, {"counts", nlohmann::json::object()}}, all;
+      nlohmann::json cell = {{"arms", nlohmann::json::object()}, {"counts", nlohmann::json::object()}, {"basis", basis_}},
+                     all = {{"basis", basis_}};
       for (int g = 0; g < 4; ++g)
         cell["groups"].push_back({{"id", fmt::format("{}-{}", fold, g)}, {"cluster", 4 * fold + g}, {"pairs", 2}});
       const auto arm = [](double share) -> nlohmann::json {
@@ -33,18 +36,19 @@ class TablesTest : public test::Scratch {
       for (const auto& [name, share] : own) cell["arms"][name] = arm(share);
       cell["experts"]["polite"] = {{"groups", 4}, {"own", 0.9}, {"universal", 0.8}, {"length", 0.5}, {"overall", 0.6}};
       cell["weights"]["stack"] = {{"polite", {0.7, 0.5}}, {"(base)", {-0.3, 0.5}}};
-      all[category] = {{"arms", {{"single", arm(single)}}}, {"counts", nlohmann::json::object()}};
-      write_json_atomically(directory_ / regime / fmt::format("{}-{}.json", category, fold), cell);
-      write_json_atomically(directory_ / regime / fmt::format("all-{}.json", fold), all);
+      all["categories"][category] = {{"arms", {{"single", arm(single)}}}, {"counts", nlohmann::json::object()}};
+      write_json_atomically(cell_file(directory_, regime, category, fold), cell);
+      write_json_atomically(single_file(directory_, regime, fold), all);
     }
   }
   /// Change the cell of "chat" in one fold.
   void change_cell(const std::string& regime, int fold, const std::function<void(nlohmann::json&)>& change) {
-    const auto file = directory_ / regime / fmt::format("chat-{}.json", fold);
+    const auto file = cell_file(directory_, regime, "chat", fold);
     nlohmann::json cell = read_json(file);
     change(cell);
     write_json_atomically(file, cell);
   }
+  nlohmann::json basis_ = {{"components", 8}, {"categories", {{"chat", {{"prompts", 20}}}}}};
   [[nodiscard]] TableRequest request() const {
     return {.folder = directory_, .main = {"chat"}, .small = {}, .regimes = {"20-rater", "80-rater"}, .primary = "80-rater"};
   }
@@ -69,16 +73,13 @@ TEST_F(TablesTest, ContrastsAreDifferencesOfTheArms) {
   EXPECT_NE(tables.curves_svg.find("fill=\"none\" stroke="), std::string::npos) << "a curve";
 }
 
-TEST_F(TablesTest, CellsOfAnEarlierVersionHaveNoFiguresAtEqualLengthAndNoWeights) {
+TEST_F(TablesTest, CellsMayHaveNoFiguresAtEqualLengthAndNoWeights) {
   write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
   for (int fold = 0; fold < 5; ++fold) {
-    for (const char* name : {"chat", "all"}) {
-      const auto file = directory_ / "80-rater" / fmt::format("{}-{}.json", name, fold);
-      nlohmann::json cell = read_json(file);
+    change_cell("80-rater", fold, [](nlohmann::json& cell) {
       cell.erase("weights");
-      for (auto& arm : (std::string(name) == "all" ? cell["chat"] : cell)["arms"]) arm.erase("at_equal_length");
-      write_json_atomically(file, cell);
-    }
+      for (auto& arm : cell["arms"]) arm.erase("at_equal_length");
+    });
   }
   const Tables tables = make_tables(request());
   EXPECT_NE(tables.markdown.find("| 0.750 | -  "), std::string::npos) << tables.markdown;
@@ -122,8 +123,75 @@ TEST_F(TablesTest, OnlySeedsThatEveryFoldHasCount) {
 
 TEST_F(TablesTest, CellsThatAreMissingAreNamed) {
   write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
-  std::filesystem::remove(directory_ / "80-rater" / "chat-3.json");
+  std::filesystem::remove(cell_file(directory_, "80-rater", "chat", 3));
   EXPECT_NE(test::message_of<DataError>([&] { make_tables(request()); }).find("chat under 80-rater"), std::string::npos);
+  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
+  std::filesystem::remove(single_file(directory_, "80-rater", 2));
+  EXPECT_NE(test::message_of<DataError>([&] { make_tables(request()); }).find("chat under 80-rater"), std::string::npos);
+}
+
+TEST_F(TablesTest, CellsOfOtherSettingsDoNotCount) {
+  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
+  nlohmann::json other = basis_;
+  other["categories"]["chat"]["prompts"] = 40;
+  other.erase("components");
+  testing::internal::CaptureStdout();
+  begin_cells(directory_, other);
+  spdlog::default_logger()->flush();
+  const std::string said = testing::internal::GetCapturedStdout();
+  EXPECT_NE(said.find("categories.chat.prompts: 20 -> 40, components: 8 -> none"), std::string::npos) << said;
+  EXPECT_TRUE(read_cells(directory_, "80-rater", {"chat"}, 5).empty());
+  EXPECT_NE(test::message_of<DataError>([&] { make_tables(request()); }).find("other settings"), std::string::npos);
+}
+
+TEST_F(TablesTest, SmallCategoriesAreTheAverageIfThereIsNoOther) {
+  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  TableRequest small = request();
+  small.small = std::exchange(small.main, {});
+  small.small.emplace_back("without_cells");
+  small.prompts_min = 300;
+  const Tables tables = make_tables(small);
+  EXPECT_NE(tables.markdown.find("No category has the 300 prompts"), std::string::npos) << tables.markdown;
+  EXPECT_NE(tables.markdown.find("- without_cells has not all its cells under 80-rater"), std::string::npos) << tables.markdown;
+  EXPECT_NEAR(tables.figures["minus_single"][0].get<double>(), 0.25, 1e-9);
+  small.small = {"without_cells"};
+  EXPECT_NE(test::message_of<DataError>([&] { make_tables(small); }).find("no category has all its cells"), std::string::npos);
+}
+
+TEST_F(TablesTest, AContrastWithoutAnArmHasNoFigure) {
+  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
+  const Tables tables = make_tables(request());
+  EXPECT_TRUE(tables.figures["minus_pooled"].is_null()) << tables.figures;
+  EXPECT_TRUE(tables.figures["minus_ensemble"].is_null());
+  EXPECT_TRUE(tables.figures["p_holm"].is_null()) << "there is one primary contrast instead of two";
+  EXPECT_FALSE(tables.figures["minus_single"].is_null());
+}
+
+TEST_F(TablesTest, SaysWhatWasNotMeasured) {
+  basis_["left_out"] = {{"code", "has no pair"}};
+  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  for (int fold = 0; fold < 5; ++fold) {
+    change_cell("80-rater", fold, [fold](nlohmann::json& cell) {
+      if (fold == 2) cell["arms"].erase("stack");
+      if (fold > 2) cell["experts"]["calm"] = {{"groups", 0}, {"labelled", fold}};
+    });
+  }
+  TableRequest wanted = request();
+  wanted.main.emplace_back("code");
+  const Tables tables = make_tables(wanted);
+  for (const char* line :
+       {"- code is left out: it has no pair.", "- chat has no DMoERM in fold 3,",
+        "- chat has no expert of calm in folds 4, 5: in training 3, 4 prompts have pairs of it, and an expert needs 8."})
+    EXPECT_NE(tables.markdown.find(line), std::string::npos) << line << "\n" << tables.markdown;
+  EXPECT_TRUE(tables.figures["minus_pooled"].is_null());
+}
+
+TEST_F(TablesTest, BoundsAreMarked) {
+  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.75}}, 0.5);
+  const Tables tables = make_tables(request());
+  EXPECT_NE(tables.markdown.find("(bounds)"), std::string::npos) << tables.markdown;
+  EXPECT_NE(tables.markdown.find("Bounds: "), std::string::npos);
+  EXPECT_EQ(tables.figures["bounds"], nlohmann::json({"minus_single", "minus_pooled"})) << "they differ by the same everywhere";
 }
 
 }  // namespace

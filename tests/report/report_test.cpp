@@ -26,11 +26,15 @@ class ReportTest : public test::Scratch {
     (void)write(file, text);
   }
   /// Results of a category with three pairs in each group. @param single, mixture  pairs that each orders correctly, by group
-  void put_results(const std::string& category, const std::vector<int>& single, const std::vector<int>& mixture) const {
+  void put_results(const std::string& category, const std::vector<int>& single, const std::vector<int>& mixture,
+                   const std::string& routed_to = "its own") const {
     json results = {{"category", category}, {"right", {{"single", single}, {"dmoerm", mixture}}}, {"points", json::object()}};
     for (std::size_t i = 0; i < single.size(); ++i) {
       results["pairs"].push_back(3), results["prompts"].push_back(i), results["ids"].push_back("g");
-      results["routes"].push_back({{"category", category}, {"likeliest", category}, {"confidence", 0.9}, {"distance", 0.5}});
+      results["routes"].push_back({{"category", routed_to == "its own" ? category : routed_to},
+                                   {"likeliest", category},
+                                   {"confidence", 0.9},
+                                   {"distance", 0.5}});
     }
     put("eval/" + category + "/results.json", results.dump());
     put("eval/" + category + "/manifest.json", "{}");
@@ -59,6 +63,24 @@ TEST_F(ReportTest, SaysThatFewPromptsMeasuredIt) {
   EXPECT_THAT(headline().further, testing::Contains(HasSubstr("Only 20 test prompts")));
   put_results("chat", std::vector<int>(100, 1), std::vector<int>(100, 3));
   EXPECT_THAT(headline().further, Not(testing::Contains(HasSubstr("Only"))));
+}
+
+TEST_F(ReportTest, SaysThatPromptsWentToTheSingleModel) {
+  put_results("chat", std::vector<int>(60, 1), std::vector<int>(60, 1), "");
+  put_results("code", std::vector<int>(40, 1), std::vector<int>(40, 3));
+  EXPECT_THAT(headline().further, testing::Contains(HasSubstr("60 of 100 test prompts went to the single model")));
+  put_results("chat", std::vector<int>(30, 1), std::vector<int>(30, 1), "");
+  EXPECT_THAT(headline().further, Not(testing::Contains(HasSubstr("went to the single model"))));
+}
+
+TEST_F(ReportTest, SaysWhenAnIntervalHasExactBounds) {
+  put_results("chat", std::vector<int>(12, 1), std::vector<int>{1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2});
+  EXPECT_THAT(headline().sentence, HasSubstr("exact bounds because few prompts tell the two apart"));
+  EXPECT_THAT(page(), testing::AllOf(HasSubstr("(bounds)"), HasSubstr("Bounds: resamples say nothing here")));
+  std::vector<int> better(50, 3);
+  std::fill_n(better.begin(), 20, 2);
+  put_results("chat", std::vector<int>(50, 1), better);
+  EXPECT_THAT(page(), Not(HasSubstr("(bounds)")));
 }
 
 TEST_F(ReportTest, NamesCategoriesInWhichTheSingleModelIsAhead) {
