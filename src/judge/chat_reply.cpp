@@ -24,7 +24,13 @@ std::string text_of(const json& value) {
   return value.is_number_integer() ? std::to_string(value.get<std::int64_t>()) : "";
 }
 
+/// A count of tokens, also in quotes; -1 if the value is none.
 std::int32_t tokens_of(const json& value) {
+  if (value.is_string()) {
+    const std::string& digits = value.get_ref<const std::string&>();
+    const bool whole = !digits.empty() && digits.size() <= 9 && digits.find_first_not_of("0123456789") == std::string::npos;
+    return whole ? tokens_of(json(std::stoll(digits))) : -1;
+  }
   if (!value.is_number_integer()) return -1;
   if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(kTokensMax)) return -1;
   const auto tokens = value.get<std::int64_t>();
@@ -36,6 +42,12 @@ std::int32_t tokens_of(const json& value) {
 /// answer is.
 void read_usage(ChatReply& reply, const json& usage) {
   std::int32_t prompt = tokens_of(member(usage, "prompt_tokens")), completion = tokens_of(member(usage, "completion_tokens"));
+  if (prompt < 0 && completion < 0) {  // names of Anthropic and of OpenAI's /responses, which gateways pass on
+    prompt = tokens_of(member(usage, "input_tokens"));
+    completion = tokens_of(member(usage, "output_tokens"));
+    for (const char* cached : {"cache_read_input_tokens", "cache_creation_input_tokens"})  // Anthropic counts them beside
+      prompt = prompt < 0 ? prompt : prompt + std::max(0, tokens_of(member(usage, cached)));
+  }
   const std::int32_t total = tokens_of(member(usage, "total_tokens"));
   if (prompt == 0) prompt = -1;
   if (completion == 0 && (prompt < 0 || !is_blank(reply.text))) completion = -1;

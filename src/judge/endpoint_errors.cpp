@@ -38,16 +38,24 @@ bool refuses_response_format(int status, const ApiProblem& report) {
 
 std::string words_of(const ApiProblem& report) { return lower(report.code + " " + report.type + " " + report.message); }
 
-/// The status that a report with an unspecific one (400, 422) belongs to: providers refuse keys, models and empty accounts so,
-/// and every question would be refused alike.
+/// Whether the report says that the account behind the key has nothing left to pay with.
+bool is_about_payment(const ApiProblem& report) {
+  return holds_any(words_of(report),
+                   {"credit balance is too low", "insufficient balance", "insufficient_balance", "balance is insufficient",
+                    "balance is not enough", "overdue balance", "accountoverdue", "arrearage", "insufficient credit",
+                    "out of credits", "insufficient_quota", "billing_hard_limit_reached", "budget_exceeded",
+                    "budget has been exceeded", "budget/usage limit exceeded", "余额不足", "欠费"});
+}
+
+/// The status that a report with an unspecific one belongs to: providers refuse keys, models and empty accounts so, and every
+/// question would be refused alike.
 int status_meant(int status, const ApiProblem& report) {
-  if (status != 400 && status != 422) return status;
+  const bool unspecific = status == 400 || status == 422;
+  if ((unspecific || status == 401 || status == 403 || status == 412 || status == 429) && is_about_payment(report)) return 402;
+  if (!unspecific) return status;
   const std::string text = words_of(report);
   if (holds_any(text, {"api key not valid", "api_key_invalid", "invalid api key", "invalid_api_key", "incorrect api key"}))
     return 401;
-  if (holds_any(text, {"credit balance is too low", "insufficient balance", "insufficient_balance", "insufficient credit",
-                       "insufficient_quota", "billing_hard_limit_reached"}))
-    return 402;
   if (holds_any(text, {"not a valid model", "model not exist", "model does not exist", "no models loaded", "no model loaded",
                        "model_not_found", "model not found", "unknown model", "invalid model name"}))
     return 404;
@@ -209,6 +217,8 @@ RetryDecision EndpointErrors::decide_as(int said, const std::string& shown_statu
   decision.http_status = said;
   decision.problem = key_.redact(fmt::format("{} answered {}{}{}", asked.empty() ? shown_ : asked, shown_status,
                                              report.message.empty() ? "" : ": ", report.message));
+  // A gateway that gave up waiting does not stop the model behind it, which is paid for.
+  decision.charged = said == 504 || said == 524;
   if (refuses_response_format(status, report)) decision.reason = JudgeReply::Reason::response_format;
   const auto finish = [&](JudgeReply::Status end, const std::string& advice = "") {
     decision.status = end;

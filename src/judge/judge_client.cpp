@@ -138,7 +138,7 @@ struct JudgeClient::Impl {
     cancel_waiting();
   }
 
-  /// Read a body with status 200.
+  /// Read a body with status 200, or another one of success.
   RetryDecision read_body(Request& request, EndpointErrors& errors, HttpResult& result) {
     const std::string body = errors.key().redact_data(std::move(result.body));
     ChatReply chat = parse_chat_reply(body);
@@ -160,7 +160,7 @@ struct JudgeClient::Impl {
   RetryDecision decide(Request& request, EndpointErrors& errors, HttpResult& result) {
     request.reply.tries += was_sent(result) ? 1 : 0;
     const bool replied = result.end == HttpResult::End::replied;
-    RetryDecision decision = replied && result.status == 200 ? read_body(request, errors, result) : errors.decide(result);
+    RetryDecision decision = replied && result.status / 100 == 2 ? read_body(request, errors, result) : errors.decide(result);
     if (decision.unclear && ++unclear_refusals < kUnclearRefusals) {
       decision.status = JudgeReply::error;
       decision.problem += fmt::format("; if {} questions in a row are refused so, the key counts as refused", kUnclearRefusals);

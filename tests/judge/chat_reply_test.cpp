@@ -157,7 +157,8 @@ TEST(ChatReply, RefusesEveryPrefix) {
 }
 
 TEST(ChatReply, IgnoresImpossibleTokenCounts) {
-  for (const char* tokens : {"-1", "1.5", "1e300", "\"12\"", "null", "99999999999999999999", "18446744073709551615", "[]"}) {
+  for (const char* tokens : {"-1", "1.5", "1e300", "\"12.5\"", "\"\"", "\"12345678901\"", "null", "99999999999999999999",
+                             "18446744073709551615", "[]"}) {
     const ChatReply reply =
         parse_chat_reply(std::string(R"({"choices":[{"message":{"content":"1"}}],"usage":{"prompt_tokens":)") + tokens + "}}");
     ASSERT_EQ(reply.kind, Kind::ok) << tokens;
@@ -177,6 +178,19 @@ TEST(ChatReply, TakesACountOfZeroForNone) {
   EXPECT_EQ(counts("1", R"({"prompt_tokens":0,"completion_tokens":3})"), Counts(-1, 3));
   EXPECT_EQ(counts("1", R"({"prompt_tokens":12,"completion_tokens":0})"), Counts(12, -1));
   EXPECT_EQ(counts("", R"({"prompt_tokens":12,"completion_tokens":0})"), Counts(12, 0)) << "it may have said nothing";
+}
+
+TEST(ChatReply, ReadsCountsUnderOtherNamesAndInQuotes) {
+  const auto counts = [](const std::string& usage) {
+    const ChatReply reply = parse_chat_reply(R"({"choices":[{"message":{"content":"1"}}],"usage":)" + usage + "}");
+    return std::pair(reply.prompt_tokens, reply.completion_tokens);
+  };
+  using Counts = std::pair<std::int32_t, std::int32_t>;
+  EXPECT_EQ(counts(R"({"input_tokens":4000,"output_tokens":500})"), Counts(4000, 500));
+  EXPECT_EQ(counts(R"({"input_tokens":40,"cache_read_input_tokens":900,"cache_creation_input_tokens":60,"output_tokens":5})"),
+            Counts(1000, 5));
+  EXPECT_EQ(counts(R"({"prompt_tokens":"4000","completion_tokens":"500"})"), Counts(4000, 500));
+  EXPECT_EQ(counts(R"({"prompt_tokens":40,"input_tokens":70,"completion_tokens":5,"output_tokens":7})"), Counts(40, 5));
 }
 
 TEST(ChatReply, CountsThoughtsThatOnlyTheTotalHas) {

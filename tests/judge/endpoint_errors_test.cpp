@@ -46,6 +46,39 @@ TEST(EndpointErrors, NamesARefusedResponseFormatAsTheReason) {
   EXPECT_EQ(decide(400, R"({"error": {"message": "maximum context length exceeded"}})").reason, Reason::other);
 }
 
+TEST(EndpointErrors, KnowsAnEmptyAccountInTheWordsOfManyProviders) {
+  for (
+      const auto& [status, body] : {
+          std::pair(
+              400,
+              R"({"error":{"code":"Arrearage","message":"Access denied, please make sure your account is in good standing."}})"),
+          {403,
+           R"({"error":{"code":"AccountOverdueError","message":"The request failed because your account has an overdue balance."}})"},
+          {403, R"({"code":30001,"message":"Sorry, your account balance is insufficient","data":null})"},
+          {412, R"({"status":"failure","message":"Portkey Error: Budget/Usage limit exceeded. Error Code: 02"})"},
+          {400,
+           R"({"error":{"message":"Budget has been exceeded! Current cost: 10.01, Max budget: 10.0","type":"budget_exceeded"}})"},
+          {429, R"({"error":{"code":"x","message":"账户余额不足"}})"},
+      }) {
+    EndpointErrors at = errors();
+    at.accept_key();
+    HttpResult result;
+    result.end = HttpResult::End::replied;
+    result.status = status;
+    result.body = body;
+    EXPECT_EQ(at.decide(result).status, JudgeReply::quota_exhausted) << body;
+  }
+  EXPECT_EQ(decide(400, R"({"error":{"message":"What a balance sheet is was not asked"}})").status, JudgeReply::error);
+}
+
+TEST(EndpointErrors, ChargesForATryThatAGatewayGaveUp) {
+  for (const int status : {504, 524}) {
+    EXPECT_TRUE(decide(status, "upstream request timeout").charged) << status;
+    EXPECT_EQ(decide(status, "").next, Next::retry) << status;
+  }
+  for (const int status : {408, 500, 502, 503}) EXPECT_FALSE(decide(status, "{}").charged) << status;
+}
+
 TEST(EndpointErrors, TakesTheReasonFromTheServerAndNotFromTheAddress) {
   const RetryDecision decision = decide(400, R"({"error": {"message": "too long"}})", "http://127.0.0.1:8000/schema/v1");
   EXPECT_NE(decision.problem.find("schema"), std::string::npos) << "the message shows the address";
