@@ -88,6 +88,7 @@ bool is_used_up(const ApiProblem& report) {
                                                     "balance is insufficient",
                                                     "insufficient account balance",
                                                     "balance not enough",
+                                                    "balance is not enough",
                                                     "not enough balance",
                                                     "not enough credit",
                                                     "insufficient credit",

@@ -46,6 +46,14 @@ TEST(EndpointErrors, NamesARefusedResponseFormatAsTheReason) {
   EXPECT_EQ(decide(400, R"({"error": {"message": "maximum context length exceeded"}})").reason, Reason::other);
 }
 
+TEST(EndpointErrors, ChargesForATryThatAGatewayGaveUp) {
+  for (const int status : {408, 504, 524, 598}) {
+    EXPECT_TRUE(decide(status, "upstream request timeout").charged) << status;
+    EXPECT_EQ(decide(status, "").next, Next::retry) << status;
+  }
+  for (const int status : {409, 500, 502, 503}) EXPECT_FALSE(decide(status, "{}").charged) << status;
+}
+
 TEST(EndpointErrors, TakesTheReasonFromTheServerAndNotFromTheAddress) {
   const RetryDecision decision = decide(400, R"({"error": {"message": "too long"}})", "http://127.0.0.1:8000/schema/v1");
   EXPECT_NE(decision.problem.find("schema"), std::string::npos) << "the message shows the address";
@@ -272,7 +280,8 @@ TEST(EndpointErrors, KnowsHowProvidersSayThatAnAccountIsUsedUp) {
       {403, R"({"error":{"message":"Key limit exceeded (total limit).","code":403}})"},
       {429, R"({"error":{"message":"Your account org is suspended, please check your plan and billing details",
                          "type":"exceeded_current_quota_error"}})"},
-      {403, R"({"error":{"message":"余额不足"}})"}};
+      {403, R"({"error":{"message":"余额不足"}})"},
+      {429, R"({"error":{"code":"x","message":"账户余额不足"}})"}};
   for (const auto& [status, body] : cases) {
     EndpointErrors known = errors();
     known.accept_key();  // it worked until now
@@ -292,6 +301,7 @@ TEST(EndpointErrors, KnowsHowProvidersSayThatAnAccountIsUsedUp) {
       JudgeReply::error)
       << "it is about one text";
   EXPECT_EQ(decide(429, R"({"error":{"message":"Rate limit reached for requests per minute"}})").next, Next::retry_throttled);
+  EXPECT_EQ(decide(400, R"({"error":{"message":"What a balance sheet is was not asked"}})").status, JudgeReply::error);
 }
 
 TEST(EndpointErrors, ReadsAPauseThatIsWrittenInWords) {
