@@ -79,7 +79,8 @@ void add_label(CLI::App& app) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}))
       ->type_name("PAIRS");
   verb->add_option("--cost-max", options->limits.cost_max, "Largest amount that this run may cost, in labels.currency");
-  verb->add_option("--requests-max", options->limits.requests_max, "Largest number of requests that this run may send");
+  verb->add_option("--requests-max", options->limits.requests_max,
+                   "Largest number of requests that this run may send, repeated ones too (not those refused with 429 or 503)");
   verb->add_option("--tokens-max", options->limits.tokens_max,
                    "Largest number of tokens that this run may use, prompts and answers together");
   verb->callback([options] {

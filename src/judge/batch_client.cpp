@@ -384,10 +384,10 @@ struct BatchClient::Impl {
     for (HttpResult& result : http.step(wait)) {
       Job& job = *std::exchange(calling, nullptr);
       std::string problem;
-      const bool ok = result.end == HttpResult::End::replied && result.status == 200;
+      const bool ok = succeeded(result);
       if (ok) problem = answered(job, result);
       if (!ok || !problem.empty()) {
-        failed(job, ok ? errors.decide_on_bad_body(problem, result.asked) : errors.decide(result), result.headers);
+        failed(job, ok ? errors.decide_on_bad_body(problem, result.asked, result.status) : errors.decide(result), result.headers);
         continue;
       }
       errors.accept_key();

@@ -51,27 +51,28 @@ JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
     return reply;
   }
   const int code = status_of(*response);
+  const bool success = code >= 200 && code < 300;
   const std::string text = body_of(*response);
   ChatReply chat;
-  if (code == 200) chat = parse_chat_reply(text);
+  if (success) chat = parse_chat_reply(text);
   if (chat.kind == ChatReply::Kind::ok || chat.kind == ChatReply::Kind::refused) {
     take_answer(reply, errors.key(), std::move(chat));
     return reply;
   }
-  if (code == 200 && chat.kind == ChatReply::Kind::none) {
+  if (success && chat.kind == ChatReply::Kind::none) {
     reply.status = JudgeReply::cancelled;
-    reply.detail = errors.decide_on_no_answer(chat.problem, false).problem;
+    reply.detail = errors.decide_on_no_answer(chat.problem, false, "", code).problem;
     return reply;
   }
-  if (code == 200 && chat.kind == ChatReply::Kind::bad) {
-    reply.detail = errors.decide_on_bad_body(chat.problem).problem;
+  if (success && chat.kind == ChatReply::Kind::bad) {
+    reply.detail = errors.decide_on_bad_body(chat.problem, "", code).problem;
     reply.maybe_billed = true;
     reply.billed_tries = 1;
     return reply;
   }
   const ApiProblem problem = parse_api_problem(text);
   const RetryDecision decision =
-      code == 200 ? errors.decide_on_report_inside(problem, {}) : errors.decide_on_report(code, problem, {});
+      success ? errors.decide_on_report_inside(problem, {}, "", code) : errors.decide_on_report(code, problem, {});
   reply.status = decision.next == RetryDecision::Next::finish ? decision.status : JudgeReply::cancelled;
   reply.http_status = decision.http_status;
   reply.reason = decision.reason;

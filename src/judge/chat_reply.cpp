@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <cmath>
+#include <initializer_list>
 #include <optional>
 
 #include "base/text.h"
@@ -17,32 +20,96 @@ using nlohmann::json;
 constexpr const char* kStreamCame =
     "a stream of server-sent events without a whole answer, although the request wants none: switch streaming off in the server "
     "or proxy";
-constexpr std::int64_t kTokensMax = 100'000'000;
+constexpr std::int32_t kTokensMax = 100'000'000;
 
 std::string text_of(const json& value) {
   if (value.is_string()) return value.get<std::string>();
   return value.is_number_integer() ? std::to_string(value.get<std::int64_t>()) : "";
 }
 
+/// A whole number of tokens, also as a text or with a fraction of 0; -1 if it is something else.
 std::int32_t tokens_of(const json& value) {
-  if (!value.is_number_integer()) return -1;
-  if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(kTokensMax)) return -1;
-  const auto tokens = value.get<std::int64_t>();
-  return tokens >= 0 && tokens <= kTokensMax ? static_cast<std::int32_t>(tokens) : -1;
+  if (value.is_string()) {
+    const std::string& digits = value.get_ref<const std::string&>();
+    std::int32_t tokens = -1;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), tokens);
+    return error == std::errc() && end == digits.data() + digits.size() && tokens >= 0 && tokens <= kTokensMax ? tokens : -1;
+  }
+  if (!value.is_number()) return -1;
+  const auto tokens = value.get<double>();
+  return tokens >= 0 && tokens <= static_cast<double>(kTokensMax) && std::floor(tokens) == tokens
+             ? static_cast<std::int32_t>(tokens)
+             : -1;
+}
+
+/// The largest count under one of some names; -1 if there is none.
+std::int32_t largest_of(const json& counts, std::initializer_list<const char*> names) {
+  std::int32_t most = -1;
+  for (const char* name : names) most = std::max(most, tokens_of(member(counts, name)));
+  return most;
+}
+
+/// Tokens of prompt and answer, and their sum, by a server's count; -1 where it does not say.
+struct Counts {
+  std::int32_t prompt = -1, completion = -1, total = -1;
+};
+
+/// What an object says of tokens, by the names of OpenAI's two interfaces, Anthropic, Gemini, Bedrock and Ollama.
+Counts counts_of(const json& usage) {
+  Counts counts;
+  counts.prompt = largest_of(usage, {"prompt_tokens", "input_tokens", "promptTokenCount", "inputTokens", "promptTokens",
+                                     "prompt_eval_count", "inputTokenCount"});
+  counts.completion = largest_of(usage, {"completion_tokens", "output_tokens", "candidatesTokenCount", "outputTokens",
+                                         "completionTokens", "eval_count", "outputTokenCount"});
+  counts.total = largest_of(usage, {"total_tokens", "totalTokenCount", "totalTokens"});
+  if (tokens_of(member(usage, "prompt_tokens")) < 0 && counts.prompt >= 0) {  // Anthropic counts a cached beginning apart
+    for (const char* name : {"cache_creation_input_tokens", "cache_read_input_tokens"})
+      counts.prompt = std::min(kTokensMax, counts.prompt + std::max(0, tokens_of(member(usage, name))));
+  }
+  return counts;
+}
+
+/// The counts of a whole body: in `usage` or where else a server, or a gateway that passes its reply on, puts them.
+Counts counts_in(const json& body) {
+  const json &usage = member(body, "usage"), &meta = member(body, "meta");
+  const json& choices = member(body, "choices");
+  static const json none;
+  const json& choice = choices.is_array() && choices.size() == 1 ? choices[0] : none;
+  Counts most;
+  for (const json* place : {&usage, &member(usage, "billed_units"), &member(usage, "tokens"), &member(body, "usageMetadata"),
+                            &member(body, "usage_metadata"), &member(meta, "billed_units"), &member(meta, "tokens"),
+                            &member(member(body, "x_groq"), "usage"), &member(choice, "usage"), &body}) {
+    const Counts counts = counts_of(*place);
+    most.prompt = std::max(most.prompt, counts.prompt);
+    most.completion = std::max(most.completion, counts.completion);
+    most.total = std::max(most.total, counts.total);
+  }
+  return most;
+}
+
+/// What a reply cost in millionths of a US dollar, as OpenRouter (`cost`) and Perplexity (`cost.total_cost`) say; -1 if it is not
+/// there.
+std::int64_t charged_micros(const json& usage) {
+  constexpr double kDollarsMax = 1e6;
+  const json& cost = member(usage, "cost");
+  const json& value = cost.is_object() ? member(cost, "total_cost") : cost;
+  if (!value.is_number()) return -1;
+  const auto dollars = value.get<double>();
+  return dollars >= 0 && dollars <= kDollarsMax ? std::llround(std::ceil(dollars * 1e6 - 1e-6)) : -1;
 }
 
 /// Read the tokens that the server counted. Nothing has a prompt of 0 tokens, nor an answer with a text: a 0 there says that the
 /// server, or a gateway before it, does not count. What a total has beyond its two parts are thoughts, which are paid for as the
 /// answer is.
-void read_usage(ChatReply& reply, const json& usage) {
-  std::int32_t prompt = tokens_of(member(usage, "prompt_tokens")), completion = tokens_of(member(usage, "completion_tokens"));
-  const std::int32_t total = tokens_of(member(usage, "total_tokens"));
+void read_usage(ChatReply& reply, const json& body) {
+  auto [prompt, completion, total] = counts_in(body);
   if (prompt == 0) prompt = -1;
   if (completion == 0 && (prompt < 0 || !is_blank(reply.text))) completion = -1;
   if (prompt < 0 && completion >= 0 && total > completion) prompt = total - completion;
   if (prompt > 0 && total - prompt > completion && total > prompt) completion = total - prompt;
   reply.prompt_tokens = prompt;
   reply.completion_tokens = completion;
+  reply.charged_micros = charged_micros(member(body, "usage"));
 }
 
 /// Whether a finish_reason says that the server failed in the middle of its answer.
@@ -215,7 +282,7 @@ ChatReply parse_chat_reply(std::string_view body) {
   if (choices.is_array() && choices.empty()) {
     ChatReply reply = bad("an empty list of choices");
     reply.kind = ChatReply::Kind::none;
-    reply.completion_tokens = tokens_of(member(member(*parsed, "usage"), "completion_tokens"));
+    reply.completion_tokens = counts_in(*parsed).completion;
     return reply;
   }
   if (!choices.is_array()) return bad(what_answered(*parsed, body));
@@ -243,7 +310,7 @@ ChatReply parse_chat_reply(std::string_view body) {
   reply.text = std::move(*content);
   reply.finish_reason = finish_reason;
   reply.logprobs = member(choices[0], "logprobs");
-  read_usage(reply, member(*parsed, "usage"));
+  read_usage(reply, *parsed);
   const std::string refusal = text_of(member(message, "refusal"));
   if (!refusal.empty() || filtered) {
     reply.kind = ChatReply::Kind::refused;

@@ -23,6 +23,7 @@ struct ChatReply {
   std::string finish_reason;  ///< "stop", "length", "content_filter", ...
   std::string problem;
   std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< -1 if the server did not count
+  std::int64_t charged_micros = -1;                         ///< Millionths of a US dollar by the server; -1 if it does not say
   nlohmann::json logprobs;                                  ///< choices[0].logprobs; null if there are none
 };
 

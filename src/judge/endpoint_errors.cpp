@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <initializer_list>
 
 #include "base/log.h"
@@ -18,7 +19,7 @@ using Outcome = EndpointGate::Outcome;
 
 bool mentions_quota(const ApiProblem& problem) {
   for (const char* word : {"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "credits_exhausted",
-                           "insufficient_balance", "1113"}) {  // 1113: Zhipu
+                           "insufficient_balance", "exceeded_current_quota_error", "1113"}) {  // 1113: Zhipu
     if (problem.code == word || problem.type == word) return true;
   }
   return false;
@@ -38,25 +39,102 @@ bool refuses_response_format(int status, const ApiProblem& report) {
 
 std::string words_of(const ApiProblem& report) { return lower(report.code + " " + report.type + " " + report.message); }
 
-/// The status that a report with an unspecific one (400, 422) belongs to: providers refuse keys, models and empty accounts so,
-/// and every question would be refused alike.
+/// Whether the report is about a length that this question alone exceeds.
+bool is_about_length(const ApiProblem& report) {
+  return holds_any(lower(report.code + " " + report.message), {"context_length", "context length", "context window", "too long"});
+}
+
+/// Whether the status is that of a proxy that has waited in vain for the model, which may have answered after all.
+bool is_gateway_timeout(int status) { return status == 504 || status == 524 || status == 598 || status == 599; }
+
+/// Seconds of a pause that a message asks for: "please wait 60000 seconds", "try again in 1h7m12.5s". 0 if it asks for none.
+double pause_in_words(const ApiProblem& report) {
+  const std::string text = lower(report.message);
+  std::size_t at = std::string::npos;
+  for (const std::string_view words : {"wait ", "try again in ", "retry in ", "retry after "}) {
+    if (const std::size_t found = text.find(words); at == std::string::npos && found != std::string::npos)
+      at = found + words.size();
+  }
+  double seconds = 0;
+  while (at < text.size()) {
+    double number = 0;
+    const auto [end, error] = std::from_chars(text.data() + at, text.data() + text.size(), number, std::chars_format::fixed);
+    if (error != std::errc()) break;
+    std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+    unit.remove_prefix(std::min(unit.find_first_not_of(' '), unit.size()));
+    const std::size_t length = std::min(unit.find_first_not_of("abcdefghijklmnopqrstuvwxyz"), unit.size());
+    const std::string_view name = unit.substr(0, length);
+    const bool minutes = name == "m" || name.starts_with("min");
+    const double factor = name.starts_with("d")   ? 86400
+                          : name.starts_with("h") ? 3600
+                          : minutes               ? 60
+                          : name.starts_with("s") ? 1
+                                                  : 0;
+    if (factor == 0) break;  // "ms", or no time
+    seconds += number * factor;
+    at = text.size() - unit.size() + length;
+    at = std::min(text.find_first_not_of(" ,", at), text.size());
+  }
+  return seconds;
+}
+
+/// Whether the server says that the account, or the budget that somebody has set for the key, is used up. Providers say so with
+/// many statuses.
+bool is_used_up(const ApiProblem& report) {
+  const std::string text = words_of(report);
+  return mentions_quota(report) || holds_any(text, {"credit balance is too low",
+                                                    "insufficient balance",
+                                                    "insufficient_balance",
+                                                    "balance is insufficient",
+                                                    "insufficient account balance",
+                                                    "balance not enough",
+                                                    "balance is not enough",
+                                                    "not enough balance",
+                                                    "not enough credit",
+                                                    "insufficient credit",
+                                                    "insufficient fund",
+                                                    "insufficient_quota",
+                                                    "billing_hard_limit_reached",
+                                                    "out of credit",
+                                                    "no credits",
+                                                    "available credits",
+                                                    "arrearage",
+                                                    "overdue balance",
+                                                    "accountoverdue",
+                                                    "overdue payment",
+                                                    "overdue bill",
+                                                    "in arrears",
+                                                    "unpaid invoice",
+                                                    "serviceunpaid",
+                                                    "stopunpaid",
+                                                    "resourcepackexhausted",
+                                                    "budget_exceeded",
+                                                    "budget has been exceeded",
+                                                    "budget exceeded",
+                                                    "exceededbudget",
+                                                    "usage limit exceeded",
+                                                    "spending limit",
+                                                    "specified api usage limits",
+                                                    "spend limit",
+                                                    "key limit exceeded",
+                                                    "余额不足",
+                                                    "欠费"});
+}
+
+/// The status that a report with an unspecific one belongs to: providers refuse keys, models and empty accounts so, and every
+/// question would be refused alike.
 int status_meant(int status, const ApiProblem& report) {
-  if (status != 400 && status != 422) return status;
+  const bool any_account = status == 401 || status == 403 || status == 412;
+  if (status != 400 && status != 422 && !any_account) return status;
+  if (!is_about_length(report) && is_used_up(report)) return 402;
+  if (any_account) return status;
   const std::string text = words_of(report);
   if (holds_any(text, {"api key not valid", "api_key_invalid", "invalid api key", "invalid_api_key", "incorrect api key"}))
     return 401;
-  if (holds_any(text, {"credit balance is too low", "insufficient balance", "insufficient_balance", "insufficient credit",
-                       "insufficient_quota", "billing_hard_limit_reached"}))
-    return 402;
   if (holds_any(text, {"not a valid model", "model not exist", "model does not exist", "no models loaded", "no model loaded",
                        "model_not_found", "model not found", "unknown model", "invalid model name"}))
     return 404;
   return status;
-}
-
-/// Whether the report is about a length that this question alone exceeds.
-bool is_about_length(const ApiProblem& report) {
-  return holds_any(lower(report.code + " " + report.message), {"context_length", "context length", "context window", "too long"});
 }
 
 /// Whether the server does not know a parameter, or not with this value, so that it will refuse every question.
@@ -140,11 +218,16 @@ bool was_sent(const HttpResult& result) {
   return result.end != HttpResult::End::not_reached && result.end != HttpResult::End::untrusted;
 }
 
+bool succeeded(const HttpResult& result) {
+  return result.end == HttpResult::End::replied && result.status >= 200 && result.status < 300;
+}
+
 void take_answer(JudgeReply& reply, const ApiKey& key, ChatReply chat) {
   reply.text = key.redact_data(std::move(chat.text));
   reply.finish_reason = key.redact(std::move(chat.finish_reason));
   reply.prompt_tokens = chat.prompt_tokens;
   reply.completion_tokens = chat.completion_tokens;
+  reply.charged_micros = chat.charged_micros;
   reply.logprobs = std::move(chat.logprobs);
   reply.status = chat.kind == ChatReply::Kind::refused ? JudgeReply::refused : JudgeReply::ok;
 }
@@ -244,50 +327,58 @@ RetryDecision EndpointErrors::decide_as(int said, const std::string& shown_statu
                       "most servers https://host/v1, and is \"{}\" here",
                       shown_));
     case 429:
-      if (mentions_quota(report)) return finish(JudgeReply::quota_exhausted);
-      if (headers.retry_after_s && *headers.retry_after_s > pause_max_s_) {
+      if (is_used_up(report)) return finish(JudgeReply::quota_exhausted);
+      if (const double pause_s = headers.retry_after_s.value_or(pause_in_words(report)); pause_s > pause_max_s_) {
         return finish(JudgeReply::quota_exhausted,
-                      fmt::format("; it asks for a pause of {:.0f} s: run again after that", *headers.retry_after_s));
+                      fmt::format("; it asks for a pause of {:.0f} s: run again after that", pause_s));
       }
       return retry(Next::retry_throttled, Outcome::throttled);
     case 503:
       return retry(Next::retry_throttled, Outcome::overloaded);
     case 408:
+      decision.charged = true;
+      [[fallthrough]];
     case 409:
     case 425:
       return retry(Next::retry, Outcome::answered);
     default:
       break;
   }
-  if (status >= 500) return retry(Next::retry, Outcome::failed);
+  if (status >= 500) {
+    decision.charged = is_gateway_timeout(status);
+    return retry(Next::retry, Outcome::failed);
+  }
   const bool of_all = decision.reason == JudgeReply::Reason::other &&
                       (is_unsupported(status, report) || (status == 400 && is_about_place(status, report)));
   return finish(of_all ? JudgeReply::unusable : JudgeReply::error, setting_of(status, report));
 }
 
 RetryDecision EndpointErrors::decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,
-                                                      const std::string& asked) const {
+                                                      const std::string& asked, int sent_status) const {
   int status = report.status;
   if (status == 0 && is_moderation(400, report)) status = 400;
   if (status == 0 && holds_any(words_of(report), {"unexpected endpoint", "no such endpoint", "unknown endpoint"})) status = 404;
   if (status == 0 && holds_any(words_of(report), {"resource_exhausted", "rate_limit", "rate limit", "too many requests"}))
     status = 429;
   if (status == 0) status = status_meant(400, report) == 400 ? 500 : status_meant(400, report);
-  const std::string shown_status =
-      report.status != 0 ? fmt::format("200 with an error report of status {}", report.status) : "200 with an error report";
+  const std::string shown_status = fmt::format("{} with an error report{}", sent_status,
+                                               report.status != 0 ? fmt::format(" of status {}", report.status) : "");
   return decide_as(status, shown_status, report, headers, asked);
 }
 
-RetryDecision EndpointErrors::decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked) const {
+RetryDecision EndpointErrors::decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked,
+                                                  int status) const {
   RetryDecision decision{Next::retry, Outcome::answered, JudgeReply::error,
-                         key_.redact(fmt::format("{} answered 200 with {}", asked.empty() ? shown_ : asked, problem)), 200};
+                         key_.redact(fmt::format("{} answered {} with {}", asked.empty() ? shown_ : asked, status, problem)),
+                         status};
   decision.charged = charged;
   return decision;
 }
 
-RetryDecision EndpointErrors::decide_on_bad_body(const std::string& problem, const std::string& asked) const {
+RetryDecision EndpointErrors::decide_on_bad_body(const std::string& problem, const std::string& asked, int status) const {
   RetryDecision decision{Next::retry_bad, Outcome::answered, JudgeReply::error,
-                         key_.redact(fmt::format("{} answered 200 with {}", asked.empty() ? shown_ : asked, problem)), 200};
+                         key_.redact(fmt::format("{} answered {} with {}", asked.empty() ? shown_ : asked, status, problem)),
+                         status};
   decision.charged = true;
   return decision;
 }

@@ -18,7 +18,7 @@ struct RetryDecision {
     finish,
     retry,
     retry_throttled,
-    retry_bad,       ///< The status was 200 and the body is unusable
+    retry_bad,       ///< The status was one of success and the body is unusable
     retry_unreached  ///< Nothing was sent
   };
   Next next = Next::finish;
@@ -33,6 +33,8 @@ struct RetryDecision {
 
 /// Whether any of the request went out, so that it may cost money.
 bool was_sent(const HttpResult& result);
+/// Whether a reply came whose status is one of success (2xx).
+bool succeeded(const HttpResult& result);
 
 /// Copy what the judge said (ChatReply::Kind::ok or refused) into the reply.
 void take_answer(JudgeReply& reply, const ApiKey& key, ChatReply chat);
@@ -48,21 +50,23 @@ class EndpointErrors {
   [[nodiscard]] const std::string& shown() const { return shown_; }
   [[nodiscard]] const ApiKey& key() const { return key_; }
 
-  /// Decide on anything but a reply with status 200.
+  /// Decide on anything but a reply with a status of success.
   [[nodiscard]] RetryDecision decide(const HttpResult& result) const;
   /// Decide on an error report with `status`, which came as a reply of its own or inside another one.
   /// @param asked  address that was asked; "" = the endpoint's
   [[nodiscard]] RetryDecision decide_on_report(int status, const ApiProblem& report, const RateHeaders& headers,
                                                const std::string& asked = "") const;
-  /// Decide on a reply with status 200 and no answer in it. @param charged  whether it may have cost money
-  [[nodiscard]] RetryDecision decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked = "") const;
-  /// Decide on a 200 whose body is an error report: by its own status, else by what it says, else as by a server that fails.
+  /// Decide on a reply with a status of success and no answer in it. @param charged  whether it may have cost money
+  [[nodiscard]] RetryDecision decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked = "",
+                                                  int status = 200) const;
+  /// Decide on a success whose body is an error report: by its own status, else by what it says, else as by a server that fails.
   [[nodiscard]] RetryDecision decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,
-                                                      const std::string& asked = "") const;
+                                                      const std::string& asked = "", int status = 200) const;
   /// The key was accepted: a later 403 is about one question.
   void accept_key() { key_accepted_ = true; }
-  /// Decide on a reply with status 200 and an unusable body.
-  [[nodiscard]] RetryDecision decide_on_bad_body(const std::string& problem, const std::string& asked = "") const;
+  /// Decide on a reply with a status of success and an unusable body.
+  [[nodiscard]] RetryDecision decide_on_bad_body(const std::string& problem, const std::string& asked = "",
+                                                 int status = 200) const;
 
  private:
   /// @param shown_status  what the message says of the status

@@ -12,6 +12,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// A number times a factor, rounded up.
+std::int64_t times(std::int64_t number, double factor) {
+  return static_cast<std::int64_t>(std::ceil(static_cast<double>(number) * factor - 1e-6));
+}
+
+double ratio(std::int64_t number, std::int64_t to) {
+  return static_cast<double>(number) / static_cast<double>(std::max<std::int64_t>(1, to));
+}
+
+constexpr double kTokenizerRatioMax = 2;  // a larger one comes from texts that somebody adds, whatever the length of the prompt
+
 fs::path template_file(const config::LabelsConfig& config, const fs::path& folder) {
   if (!config.prompt_file.empty()) return config.prompt_file;
   const fs::path file = folder / (config.prompt + ".yaml");
@@ -44,9 +55,37 @@ std::int64_t Judge::cost_micros(std::int64_t prompt_tokens, std::int64_t complet
   return static_cast<std::int64_t>(std::ceil(cost * price_share - 1e-9));
 }
 
-Usage Judge::max_cost(const BuiltQuestion& question) const {
-  const std::int64_t answer = std::max(answer_forms.front().answer_tokens_max(), answer_tokens_seen);
+Usage Judge::estimated_cost(const BuiltQuestion& question) const {
+  const std::int64_t answer = answer_forms.front().answer_tokens_max();
   return {1, question.prompt_tokens, answer, cost_micros(question.prompt_tokens, answer)};
+}
+
+std::int64_t Judge::answer_cost_micros(std::int64_t prompt_tokens, std::int64_t completion_tokens,
+                                       const JudgeReply& reply) const {
+  const std::int64_t by_prices = cost_micros(prompt_tokens, completion_tokens);
+  return in_dollars ? std::max(by_prices, reply.charged_micros) : by_prices;
+}
+
+Usage Judge::max_cost(const BuiltQuestion& question) const {
+  // A tokenizer that is poor at the language counts a multiple, a gateway with a prompt of its own some tokens more.
+  const std::int64_t multiple = times(question.prompt_tokens, prompt_ratio_seen);
+  const std::int64_t prompt = std::max(multiple, question.prompt_tokens + prompt_excess_seen);
+  const std::int64_t answer = std::max(answer_forms.front().answer_tokens_max(), answer_tokens_seen);
+  return {1, prompt, answer, times(cost_micros(prompt, answer), price_ratio_seen)};
+}
+
+bool Judge::learn_counts(const BuiltQuestion& question, const JudgeReply& reply) {
+  const Usage before = max_cost(question);
+  if (reply.prompt_tokens > before.prompt_tokens) {
+    prompt_ratio_seen =
+        std::max(prompt_ratio_seen, std::min(ratio(reply.prompt_tokens, question.prompt_tokens), kTokenizerRatioMax));
+    prompt_excess_seen = std::max(prompt_excess_seen, reply.prompt_tokens - question.prompt_tokens);
+  }
+  if (reply.completion_tokens > before.completion_tokens) answer_tokens_seen = reply.completion_tokens;
+  const std::int64_t by_prices = cost_micros(std::max(reply.prompt_tokens, 0), std::max(reply.completion_tokens, 0));
+  const bool dearer = in_dollars && by_prices > 0 && reply.charged_micros > by_prices + 1;  // both are rounded up
+  if (dearer) price_ratio_seen = std::max(price_ratio_seen, ratio(reply.charged_micros, by_prices));
+  return max_cost(question) != before;
 }
 
 std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::path& folder,
@@ -59,6 +98,7 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
   for (const config::JudgeConfig& c : config.judges) {
     Judge judge;
     judge.config = c;
+    judge.in_dollars = config.currency == "USD";
     ContextRule rule;
     rule.context_tokens = c.context_tokens;
     rule.too_long = config.too_long == config::TooLong::skip ? ContextRule::TooLong::skip : ContextRule::TooLong::truncate;
@@ -91,6 +131,18 @@ void connect(std::vector<Judge>& judges, const fs::path& batches, const BatchPol
                         policy, &rates);
     }
   }
+}
+
+std::size_t pending_online(std::span<const Judge> judges) {
+  std::size_t sum = 0;
+  for (const Judge& judge : judges) sum += judge.config.api == config::JudgeApi::online ? judge.backend->pending() : 0;
+  return sum;
+}
+
+std::size_t answers_in_flight(std::span<const Judge> judges) {
+  std::size_t sum = 0;
+  for (const Judge& judge : judges) sum += judge.backend->answers_soon() ? judge.backend->in_flight() : 0;
+  return sum;
 }
 
 }  // namespace dmoerm::judge

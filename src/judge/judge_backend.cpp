@@ -28,7 +28,7 @@ class OnlineBackend : public JudgeBackend {
   [[nodiscard]] std::size_t in_flight() const override { return client_.in_flight(); }
   [[nodiscard]] bool answers_soon() const override { return true; }
   [[nodiscard]] std::size_t pending_from_earlier_runs() const override { return 0; }
-  void ask_before_repeating(std::function<bool(std::uint64_t)> may_repeat) override {
+  void ask_before_repeating(std::function<bool(std::uint64_t, bool)> may_repeat) override {
     client_.ask_before_repeating(std::move(may_repeat));
   }
   void stop_submitting() override { client_.stop_submitting(); }
@@ -119,7 +119,7 @@ class BatchBackend : public JudgeBackend {
   }
   [[nodiscard]] bool answers_soon() const override { return false; }
   [[nodiscard]] std::size_t pending_from_earlier_runs() const override { return pending_from_earlier_runs_; }
-  void ask_before_repeating(std::function<bool(std::uint64_t)>) override {}  // a batch client never repeats
+  void ask_before_repeating(std::function<bool(std::uint64_t, bool)>) override {}  // a batch client never repeats
   void stop_submitting() override { stopped_ = true; }
 
   [[nodiscard]] ClientStats stats() const override {

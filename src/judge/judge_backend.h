@@ -41,7 +41,7 @@ class JudgeBackend {
   /// Questions that were under way before this run submitted any.
   [[nodiscard]] virtual std::size_t pending_from_earlier_runs() const = 0;
   /// As JudgeClient::ask_before_repeating().
-  virtual void ask_before_repeating(std::function<bool(std::uint64_t ticket)> may_repeat) = 0;
+  virtual void ask_before_repeating(std::function<bool(std::uint64_t ticket, bool charged)> may_repeat) = 0;
   virtual void stop_submitting() = 0;
   [[nodiscard]] virtual ClientStats stats() const = 0;
 };

@@ -138,29 +138,29 @@ struct JudgeClient::Impl {
     cancel_waiting();
   }
 
-  /// Read a body with status 200.
+  /// Read a body with a status of success.
   RetryDecision read_body(Request& request, EndpointErrors& errors, HttpResult& result) {
     const std::string body = errors.key().redact_data(std::move(result.body));
     ChatReply chat = parse_chat_reply(body);
     if (chat.kind == ChatReply::Kind::failed) {
-      return errors.decide_on_report_inside(parse_api_problem(body), result.headers, result.asked);
+      return errors.decide_on_report_inside(parse_api_problem(body), result.headers, result.asked, result.status);
     }
     errors.accept_key();
     if (chat.kind == ChatReply::Kind::none)
-      return errors.decide_on_no_answer(chat.problem, chat.completion_tokens > 0, result.asked);
-    if (chat.kind == ChatReply::Kind::bad) return errors.decide_on_bad_body(chat.problem, result.asked);
+      return errors.decide_on_no_answer(chat.problem, chat.completion_tokens > 0, result.asked, result.status);
+    if (chat.kind == ChatReply::Kind::bad) return errors.decide_on_bad_body(chat.problem, result.asked, result.status);
     take_answer(request.reply, errors.key(), std::move(chat));
     ++stats.answered;
     RetryDecision decision;
     decision.status = request.reply.status;
-    decision.http_status = 200;
+    decision.http_status = result.status;
     return decision;
   }
 
   RetryDecision decide(Request& request, EndpointErrors& errors, HttpResult& result) {
     request.reply.tries += was_sent(result) ? 1 : 0;
-    const bool replied = result.end == HttpResult::End::replied;
-    RetryDecision decision = replied && result.status == 200 ? read_body(request, errors, result) : errors.decide(result);
+    RetryDecision decision = succeeded(result) ? read_body(request, errors, result) : errors.decide(result);
+    if (decision.next == RetryDecision::Next::retry_throttled) ++request.reply.throttled_tries;
     if (decision.unclear && ++unclear_refusals < kUnclearRefusals) {
       decision.status = JudgeReply::error;
       decision.problem += fmt::format("; if {} questions in a row are refused so, the key counts as refused", kUnclearRefusals);
@@ -224,7 +224,9 @@ struct JudgeClient::Impl {
       finish(*request, JudgeReply::error, fmt::format("given up after {} tries: {}", request->reply.tries, problem), decision);
       return;
     }
-    if (decision.charged && may_repeat && !may_repeat(request->ticket)) {
+    using Next = RetryDecision::Next;
+    const bool counts = decision.next == Next::retry || decision.next == Next::retry_bad;
+    if (counts && may_repeat && !may_repeat(request->ticket, decision.charged)) {
       finish(*request, JudgeReply::error, fmt::format("not repeated, because the limits do not allow it: {}", problem), decision);
       return;
     }
@@ -320,7 +322,7 @@ struct JudgeClient::Impl {
   TimePoint wake = kNever;   ///< Earliest time at which a waiting request may go
   bool met = false;          ///< Whether an endpoint has ever answered
   ClientStats stats;
-  std::function<bool(std::uint64_t)> may_repeat;
+  std::function<bool(std::uint64_t, bool)> may_repeat;
   HttpMulti http;  ///< Last member, so destroyed first: it points at the bodies in `sent`
 };
 
@@ -345,7 +347,7 @@ void JudgeClient::submit(std::uint64_t ticket, std::string body, std::int32_t to
 bool JudgeClient::full() const { return impl_->queue.size() + impl_->later.size() >= impl_->policy.queue_max; }
 std::size_t JudgeClient::in_flight() const { return impl_->http.in_flight(); }
 std::size_t JudgeClient::pending() const { return impl_->tickets.size() + impl_->done.size(); }
-void JudgeClient::ask_before_repeating(std::function<bool(std::uint64_t)> may_repeat) {
+void JudgeClient::ask_before_repeating(std::function<bool(std::uint64_t, bool)> may_repeat) {
   impl_->may_repeat = std::move(may_repeat);
 }
 void JudgeClient::stop_submitting() { impl_->end("stopped at request"); }

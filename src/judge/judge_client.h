@@ -70,9 +70,10 @@ class JudgeClient {
   [[nodiscard]] std::size_t in_flight() const;
   /// Requests without a reply.
   [[nodiscard]] std::size_t pending() const;
-  /// Set a function that is called before a request is repeated whose last try may have been charged; false ends the request as
-  /// an error. Without it all are repeated.
-  void ask_before_repeating(std::function<bool(std::uint64_t ticket)> may_repeat);
+  /// Set a function that is called before a request is sent again; false ends the request as an error. Without it all are
+  /// repeated. A try that was refused as one too many (429, 503), or never sent, is repeated without asking.
+  /// @param charged  whether the last try may have cost money
+  void ask_before_repeating(std::function<bool(std::uint64_t ticket, bool charged)> may_repeat);
   /// Send nothing more: waiting requests become `cancelled`, poll() still collects those in flight.
   void stop_submitting();
   [[nodiscard]] ClientStats stats() const;

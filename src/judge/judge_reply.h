@@ -35,9 +35,11 @@ struct JudgeReply {
   std::string endpoint;                                     ///< Address of the last try, if the judge has several; else empty
   std::string detail;                                       ///< Description for the user; empty if the status is ok
   std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< Tokens by the server's count; -1 if it did not say
-  nlohmann::json logprobs;                                  ///< choices[0].logprobs
-  double seconds = 0;                                       ///< Duration of the last try
-  int tries = 0;                                            ///< Tries that were sent, at least in part
+  std::int64_t charged_micros = -1;  ///< Cost in millionths of a US dollar, as the server says; -1 if it did not
+  nlohmann::json logprobs;           ///< choices[0].logprobs
+  double seconds = 0;                ///< Duration of the last try
+  int tries = 0;                     ///< Tries that were sent, at least in part
+  int throttled_tries = 0;           ///< Those of them that the server refused as too many (429, 503) and did no work for
   int billed_tries = 0;  ///< Tries without a usable reply that may have been charged; a try that the server refused is not one
   std::string billed_problem;  ///< What was wrong with the last of them
   bool maybe_billed = false;   ///< A try was cut off after it was sent, or its reply was unusable: it may have cost money

@@ -21,12 +21,15 @@ class Joiner {
       error_ = error;
       return true;
     }
-    if (const json& usage = member(chunk, "usage"); usage.is_object()) usage_ = usage;
+    take_usage(member(chunk, "usage"));
+    take_usage(member(chunk, "usageMetadata"));
+    take_usage(member(member(chunk, "x_groq"), "usage"));
     const json& choices = member(chunk, "choices");
     if (choices.is_array() && choices.empty()) return true;  // the chunk with the usage
     if (!choices.is_array() || choices.size() != 1) return false;
     const json& choice = choices[0];
     if (const json& index = member(choice, "index"); !index.is_null() && index != 0) return false;
+    take_usage(member(choice, "usage"));
     for (const char* part : {"delta", "message"}) add_part(member(choice, part));
     if (const json& reason = member(choice, "finish_reason"); reason.is_string()) finish_reason_ = reason;
     if (const json& tokens = member(member(choice, "logprobs"), "content"); tokens.is_array())
@@ -49,6 +52,10 @@ class Joiner {
   }
 
  private:
+  void take_usage(const json& usage) {
+    if (usage.is_object()) usage_ = usage;
+  }
+
   void add_part(const json& part) {
     if (!part.is_object()) return;
     any_ = true;

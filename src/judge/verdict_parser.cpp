@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "judge/verdict_lines.h"
 #include "judge/verdict_object.h"
 #include "judge/verdict_words.h"
 
@@ -13,30 +14,6 @@ namespace dmoerm::judge {
 namespace {
 
 using Words = std::vector<std::string_view>;
-
-const Words kLabels = {"verdict", "判断", "结论", "裁决"};
-// Other words before a verdict. A number after the second kind may be the answer to the conversation's own question, so that a
-// response has to be named.
-const Words kJudgements = {"winner",
-                           "better response",
-                           "preferred response",
-                           "judgment",
-                           "judgement",
-                           "urteil",
-                           "verdikt",
-                           "gewinner",
-                           "jugement",
-                           "veredicto",
-                           "вердикт",
-                           "Вердикт",
-                           "评判",
-                           "判定",
-                           "판정",
-                           "胜者"};
-const Words kAnswers = {"answer",   "choice",  "preference", "decision", "conclusion", "result", "antwort", "entscheidung",
-                        "ergebnis", "réponse", "Réponse",    "choix",    "respuesta",  "答案",   "选择",    "结果"};
-
-bool contains(const Words& words, std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); }
 
 bool is_word(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
@@ -73,90 +50,14 @@ std::string_view without_opened_thoughts(std::string_view text) {
   return trim(text.substr(end + kThoughtEnd.size()));
 }
 
-/// Bytes of a label with its colon at the start of `text`, which is in lower case; 0 if there is none.
-std::size_t label_length(std::string_view text, const Words& labels = kLabels) {
-  for (const std::string_view label : labels) {
-    if (!text.starts_with(label)) continue;
-    std::string_view rest = text.substr(label.size());
-    skip_around(rest);
-    if (rest.starts_with("is")) {
-      rest.remove_prefix(2);
-      skip_around(rest);
-    }
-    for (const std::string_view colon : {std::string_view(":"), std::string_view("：")}) {
-      if (rest.starts_with(colon)) return text.size() - rest.size() + colon.size();
-    }
-  }
-  return 0;
-}
-
-/// Verdict of a line in lower case that has a label at `label`, or unparsable.
-Found read_line(std::string_view line, std::size_t label, bool allow_tie, const Words& labels) {
-  std::string_view before = line.substr(0, label), value = line.substr(label + label_length(line.substr(label), labels));
-  static const Words kHeading = {"#", "-"};
-  while (!before.empty() && contains(kHeading, before.substr(0, 1))) before.remove_prefix(1);
-  skip_around(before);
-  skip_around_back(before);
-  if (!before.empty() && before != "final" && before != "my" && before != "my final" && before != "最终" && before != "最终的" &&
-      before != "我的")
-    return {};
-  Found found = read_value(value, allow_tie);
-  found.at += static_cast<std::size_t>(value.data() - line.data());
-  return found;
-}
-
-/// Whether a line does not count as the last one: it is empty, or a mark such as the end of a code fence.
-bool is_mark(std::string_view line) { return line.find_first_not_of(" \t`*-_=") == std::string_view::npos; }
-
-/// @param text    a part of `whole`
-/// @param labels  a line with one of them may hold the verdict
-Found find_line(std::string_view text, std::string_view whole, bool allow_tie, const Words& labels = kLabels) {
-  const std::string low = lower(text);
-  const std::size_t offset = static_cast<std::size_t>(text.data() - whole.data());
-  Found found;
-  bool spoiled = false, opens = false, closes = false, begun = false;
-  for (std::size_t start = 0; start < low.size();) {
-    const std::size_t end = std::min(low.find_first_of("\r\n", start), low.size());
-    const std::string_view line = std::string_view(low).substr(start, end - start);
-    const bool is_first = !begun;
-    if (!is_mark(line)) {
-      begun = true;
-      closes = false;
-    }
-    std::size_t label = 0;
-    while (label < line.size() && label_length(line.substr(label), labels) == 0) ++label;
-    if (label < line.size()) {
-      Found here = read_line(line, label, allow_tie, labels);
-      if (&labels == &kAnswers && !here.named) here = {};
-      // A later label with another verdict, or without one, makes the reply unparsable.
-      spoiled = spoiled || (found.verdict != preference::Verdict::unparsable && found.verdict != here.verdict);
-      here.at += offset + start;
-      found = here;
-      closes = true;
-      opens = opens || (is_first && here.verdict != preference::Verdict::unparsable);
-    }
-    start = end + 1;
-  }
-  const bool placed = closes || (opens && &labels == &kLabels);
-  return spoiled || !placed ? Found{} : found;
-}
-
-/// Whether a text has a label with a colon anywhere, also one in quotes as in an object.
-bool has_label(const std::string& low) {
-  for (std::size_t i = 0; i < low.size(); ++i) {
-    if (label_length(std::string_view(low).substr(i)) > 0) return true;
-  }
-  return false;
-}
-
 /// @param text  a part of `whole`
 Found find_json(std::string_view text, std::string_view whole, bool allow_tie) {
   const auto object = find_verdict_object(without_opened_thoughts(text));
-  if (!object || has_label(lower(object->before)) || has_label(lower(object->after))) return {};
+  if (!object || has_verdict_label(lower(object->before)) || has_verdict_label(lower(object->after))) return {};
   static const Words kNumbers = {"1", "2", "1.0", "2.0"};
   const std::string value = lower(object->value);
   Found found = read_value(value, allow_tie);
-  if (!object->quoted && contains(kNumbers, value)) {
+  if (!object->quoted && std::ranges::find(kNumbers, value) != kNumbers.end()) {
     found = {value[0] == '1' ? preference::Verdict::first : preference::Verdict::second, 0, false};
   } else if (!object->quoted && !is_tie_word(value)) {
     return {};
@@ -187,22 +88,28 @@ Found find_marked(std::string_view text, std::string_view whole, bool allow_tie)
 
 /// Finds the verdict in the form that the request named, or else in the other one, as a server may ignore the form.
 /// @param text  the part of `whole` after the thoughts
-Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
+Found find_in_forms(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
   const auto known = [](const Found& found) { return found.verdict != preference::Verdict::unparsable; };
   const std::string low = lower(text);
   if (form == AnswerForm::verdict_line) {
-    if (const Found line = find_line(text, whole, allow_tie); known(line)) return line;
+    if (const Found line = find_line(text, whole, allow_tie, LineLabel::verdict); known(line)) return line;
   }
   if (const Found object = find_json(text, whole, allow_tie); known(object) || has_quoted_key(low)) return object;
   if (form == AnswerForm::json_schema) {
-    if (const Found line = find_line(text, whole, allow_tie); known(line)) return line;
+    if (const Found line = find_line(text, whole, allow_tie, LineLabel::verdict); known(line)) return line;
   }
-  if (has_label(low)) return {};
+  if (has_verdict_label(low)) return {};
   if (const Found marked = find_marked(text, whole, allow_tie); known(marked)) return marked;
-  for (const Words* labels : {&kJudgements, &kAnswers}) {
-    if (const Found line = find_line(text, whole, allow_tie, *labels); known(line)) return line;
+  for (const LineLabel label : {LineLabel::judgement, LineLabel::answer}) {
+    if (const Found line = find_line(text, whole, allow_tie, label); known(line)) return line;
   }
   return {};
+}
+
+/// The same; nothing if another line of the text gives another verdict.
+Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
+  const Found found = find_in_forms(text, whole, form, allow_tie);
+  return found.verdict == preference::Verdict::unparsable || contradicts(text, found.verdict, allow_tie) ? Found{} : found;
 }
 
 /// Whether the reply begins by declining to answer. Such words later in a reply are about the responses.
@@ -329,7 +236,7 @@ std::optional<double> first_probability(const nlohmann::json& logprobs, AnswerFo
     const std::optional<std::string> text = token_text(choice);
     const std::optional<double> p = text ? token_probability(choice) : std::nullopt;
     if (!p) continue;
-    const preference::Verdict verdict = token_word(lower(*text), allow_tie);
+    const preference::Verdict verdict = token_word(lower(*text), allow_tie, found.letter);
     if (verdict == preference::Verdict::first) first += *p;
     if (verdict == preference::Verdict::second) second += *p;
     if (verdict == preference::Verdict::tie) tie += *p;

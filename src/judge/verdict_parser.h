@@ -22,9 +22,10 @@ std::string_view to_string(AnswerForm form);
 /// Read a reply. The thoughts of a reasoning model before its answer (<think>...</think>) are ignored.
 ///
 /// Both forms accept the same plain spellings (read_value()): 1, Response 1, response_1, Response (1), First, Antwort 1, 回答1,
-/// the same with "is better", 1 > 2, tie, in any case, with emphasis, quotes and a final stop around them. A server may ignore
-/// the form that the request names, so a reply in the other form is read too. Letters and scores are not read, because no
-/// template asks for them and they may mean anything.
+/// the same with "is better", 1 > 2, tie, in any case, with emphasis, quotes and a final stop around them. The letters A and B
+/// stand for 1 and 2, the order in which every template shows the responses. A reason may follow ("1, because ...", "Response 1
+/// is better. It ..."); if it calls the other response the better one, there is no verdict. A server may ignore the form that
+/// the request names, so a reply in the other form is read too. Scores are not read: no template asks for them.
 ///
 /// A reply may also be a list of one object, an object in a JSON string, the same object several times, or end with a line
 /// "<verdict>1</verdict>".
@@ -34,12 +35,15 @@ std::string_view to_string(AnswerForm form);
 /// the beginning of a line. No other text of the reply has a word "verdict" with a colon.
 ///
 /// A verdict line holds nothing but the word "verdict" (判断, 结论, 裁决; "final" or 最终 may stand before it), a
-/// colon, and 1, 2, tie, or a phrase like "Response 1"; markdown emphasis, brackets and a final stop do not matter. A verdict
-/// line must be the first or the last line of the reply, the last line with such a word and a colon must be one, and all of them
-/// must agree. A response that the judge quotes can therefore make its reply unparsable, but can neither reverse its verdict nor
-/// supply a missing one. In a reply without the word "verdict" the last line may have another: "Winner: 1", "Urteil: 2", or
-/// "Answer: Response 2". After "answer" and the like a number alone is not read: a judge may have answered the conversation's own
-/// question instead of judging.
+/// colon, and 1, 2, tie, or a phrase like "Response 1"; markdown emphasis, brackets and a final stop do not matter. The word may
+/// also be a heading, with the value on the line below, or begin a sentence: "My verdict is 2". A verdict line must be the first
+/// or the last line of the reply, the last line with such a word and a colon must be one, and all of them must agree. A response
+/// that the judge quotes can therefore make its reply unparsable, but can neither reverse its verdict nor supply a missing one.
+/// In a reply without the word "verdict" the last line may have another: "Winner: 1", "Urteil: 2", "The better response is 2", or
+/// "Answer: Response 2". After "answer" and the like a number or letter alone is not read, nor "Option B": a judge may have
+/// answered the conversation's own question instead of judging.
+///
+/// Where a reply gives two verdicts in any of these ways, and they disagree, it has none.
 ///
 /// @param allow_tie  whether a tie is among the answers; if not, it is unparsable
 /// @param cut        whether the reply was cut off at max_tokens; then only an object counts, because the last line may be a

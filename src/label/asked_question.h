@@ -31,24 +31,10 @@ struct Asked : PointSlot {
   std::size_t answer_form = 0;
   judge::BuiltQuestion built;  ///< Its body is empty once it is sent
   judge::Usage max_cost;
-  int repeated = 0;                ///< Repeated tries that may have been charged
+  int repeated = 0;                ///< Repeated tries after one that may have been charged
+  int resent = 0;                  ///< Repeated tries after one that was not
+  std::int64_t requests = 1;       ///< Once it is answered: tries that count as requests
   std::vector<PointSlot> waiting;  ///< Other slots with the same question
 };
-
-/// What is reserved for a question and its repeated tries.
-inline judge::Usage reserved_for(const Asked& asked) {
-  judge::Usage reserved = asked.max_cost;
-  for (int i = 0; i < asked.repeated; ++i) reserved += asked.max_cost;
-  return reserved;
-}
-
-/// Set the most that a question can cost to what is known now. @return what must be reserved in addition
-inline judge::Usage raise_cost(Asked& asked, const judge::Judge& judge) {
-  const judge::Usage before = reserved_for(asked);
-  asked.max_cost = judge.max_cost(asked.built);
-  judge::Usage more = reserved_for(asked);
-  more -= before;
-  return more;
-}
 
 }  // namespace dmoerm::label

@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kExampleBytes = 300;
 constexpr std::int64_t kManyShare = 20;  // replies of which one useless one is many
 constexpr std::int64_t kSlackShare = 8;  // tokens beyond the limit that are not spoken of, as a share of it
+constexpr double kPriceSlack = 1.1;      // costs beyond those by the prices that are not spoken of
 constexpr std::int64_t kNoticed = 8;     // replies after which it is clear what a server leaves out
 constexpr std::int64_t kNoLimit = 1 << 20;
 
@@ -194,6 +195,7 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
   const ReplyUse use = use_of(reply, label.verdict);
   const bool answered = reply.status == judge::JudgeReply::ok || reply.status == judge::JudgeReply::refused;
   repeated_ += answered ? reply.billed_tries : 0;
+  failed_ += answered ? std::max(0, reply.tries - 1 - reply.throttled_tries - reply.billed_tries) : 0;
   if (answered && reply.billed_tries > 0) repeated_problem_ = reply.billed_problem;
   ++uses_[static_cast<std::size_t>(use)];
   const bool useful = use == ReplyUse::verdict;
@@ -233,6 +235,12 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
 void JudgeWatch::exceeded(std::int64_t tokens, std::int64_t allowed) {
   longest_ = std::max(longest_, tokens);
   allowed_ = allowed;
+}
+
+void JudgeWatch::exceeded_estimate(std::int64_t tokens, std::int64_t estimate) {
+  if (tokens - estimate <= counted_ - estimate_) return;
+  counted_ = tokens;
+  estimate_ = estimate;
 }
 
 bool JudgeWatch::window_useless() const { return paid_ >= kProbe && mostly_useless(window_useful_, std::ssize(window_)); }
@@ -418,12 +426,33 @@ std::string JudgeWatch::notice(bool last) {
                     counted(repeated_, "try", "tries"), counted(replies(), "reply", "replies"), repeated_ == 1 ? "was" : "were",
                     repeated_ == 1 ? "it was" : "they were", judge::one_line(repeated_problem_, kExampleBytes)));
   }
+  if (last && failed_ * kManyShare >= replies() && failed_ > 0) {
+    add(fmt::format(
+        "{} failed at the server before {} came: the budget counts them as requests that cost nothing, because providers "
+        "do not charge for them; if yours does, lower tries_max",
+        counted(failed_, "try", "tries"), counted(replies(), "reply", "replies")));
+  }
   if (!longest_said_ && longest_ > allowed_ + allowed_ / kSlackShare) {  // some servers count the end of a text, too
     longest_said_ = true;
     add(fmt::format(
         "the server does not heed max_tokens, or its count has other tokens too: {} in an answer that may have {}; the "
         "budget reserves the longest answer seen from now on, and only a longer one can go beyond a limit",
         longest_, allowed_));
+  }
+  if (!estimate_said_ && counted_ > estimate_ + estimate_ / kSlackShare) {
+    estimate_said_ = true;
+    add(fmt::format(
+        "the server counts more tokens in a prompt than estimated: {} where {} were expected, because its tokenizer makes more "
+        "of "
+        "these texts, or a gateway adds a text of its own; the budget reserves as many more for each request from now on{}",
+        counted_, estimate_, judge_.tokenizer.empty() ? " (name the judge's tokenizer for a better count)" : ""));
+  }
+  if (!prices_said_ && price_ratio_ > kPriceSlack) {
+    prices_said_ = true;
+    add(fmt::format(
+        "the server says that a reply cost {:.3g} times what price_prompt and price_completion make it: correct them; the "
+        "budget books what the server says",
+        price_ratio_));
   }
   if (!usage_said_ && (last ? without_usage_ * kManyShare > answered_ : without_usage_ >= kNoticed)) {
     usage_said_ = true;

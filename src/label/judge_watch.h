@@ -89,6 +89,10 @@ class JudgeWatch {
   void take(const judge::JudgeReply& reply, const label_store::Label& label, int requests, int paid);
   /// The server counted more tokens in an answer than the request allowed.
   void exceeded(std::int64_t tokens, std::int64_t allowed);
+  /// The server counted more tokens in a prompt than the estimate.
+  void exceeded_estimate(std::int64_t tokens, std::int64_t estimate);
+  /// The server states costs that are up to `ratio` times those by the configured prices.
+  void exceeded_prices(double ratio) { price_ratio_ = ratio; }
   /// Both orders of a pair are answered.
   void pair(const Ballot& ballot);
 
@@ -173,11 +177,15 @@ class JudgeWatch {
     std::string example;  ///< Latest useless reply
   };
   std::map<std::string, Address> addresses_;
-  std::int64_t longest_ = 0, allowed_ = 0;  ///< Tokens of the longest answer beyond the limit, and the limit
-  std::int64_t repeated_ = 0;               ///< Tries that may have been paid for and whose question was asked again
-  std::string repeated_problem_;            ///< What was wrong with the last of them
-  std::string example_;                     ///< Latest useless reply
-  bool probabilities_said_ = false, usage_said_ = false, repeated_said_ = false, longest_said_ = false;
+  std::int64_t longest_ = 0, allowed_ = 0;   ///< Tokens of the longest answer beyond the limit, and the limit
+  std::int64_t counted_ = 0, estimate_ = 0;  ///< Tokens of the prompt that is furthest beyond its estimate, and the estimate
+  double price_ratio_ = 1;                   ///< Largest cost that the server states, as a multiple of that by the prices
+  std::int64_t failed_ = 0;       ///< Tries that failed at the server without a charge and whose question was answered later
+  std::int64_t repeated_ = 0;     ///< Tries that may have been paid for and whose question was asked again
+  std::string repeated_problem_;  ///< What was wrong with the last of them
+  std::string example_;           ///< Latest useless reply
+  bool probabilities_said_ = false, usage_said_ = false, repeated_said_ = false, longest_said_ = false, estimate_said_ = false,
+       prices_said_ = false;
 };
 
 /// What a reply is good for, by its label.

@@ -18,6 +18,7 @@
 #include "label/pair_orders.h"
 #include "label/recall.h"
 #include "label/reply_label.h"
+#include "label/reservations.h"
 #include "label/throttling.h"
 
 namespace dmoerm::label {
@@ -127,7 +128,7 @@ struct Labeller::Impl {
         return false;
       }
       judge::Judge& judge = judges[held->slot.judge];
-      if (judge.backend->full() || (judge.config.api == config::JudgeApi::online && online_pending() >= kPendingMax))
+      if (judge.backend->full() || (judge.config.api == config::JudgeApi::online && judge::pending_online(judges) >= kPendingMax))
         return false;
       if (awaits_first_reply(held->slot.judge) && judge.backend->pending() > 0) return false;
       if (held->answer_form != judge.answer_form) {  // it was built before that was decided
@@ -147,6 +148,7 @@ struct Labeller::Impl {
         flush();
         return false;
       }
+      if (!std::exchange(has_room, true)) store.require_room();
       send(std::move(*held));
       held.reset();
     }
@@ -157,13 +159,6 @@ struct Labeller::Impl {
     for (judge::Judge& judge : judges) judge.backend->flush();
   }
 
-  /// Questions without a reply of all online judges.
-  [[nodiscard]] std::size_t online_pending() const {
-    std::size_t sum = 0;
-    for (const judge::Judge& judge : judges) sum += judge.config.api == config::JudgeApi::online ? judge.backend->pending() : 0;
-    return sum;
-  }
-
   // --- collecting ---
 
   [[nodiscard]] bool ended() const { return result.why != LabellingEnd::Why::complete; }
@@ -172,7 +167,6 @@ struct Labeller::Impl {
   void end(LabellingEnd::Why why, std::string message) {
     if (ended()) return;
     result = {why, std::move(message)};
-    std::size_t coming = 0;
     double seconds = 0;
     for (judge::Judge& judge : judges) {
       if (why == LabellingEnd::Why::limit) {
@@ -180,10 +174,9 @@ struct Labeller::Impl {
       } else {
         judge.backend->stop_submitting();
       }
-      coming += judge.backend->answers_soon() ? judge.backend->in_flight() : 0;
       for (const config::EndpointConfig& e : judge.config.endpoints) seconds = std::max(seconds, e.request_timeout_s);
     }
-    if (coming > 0)
+    if (const std::size_t coming = judge::answers_in_flight(judges); coming > 0)
       spdlog::info("[label] {}; waiting at most {:.0f} s for {} in flight", result.message, seconds,
                    counted(static_cast<std::int64_t>(coming), "answer"));
   }
@@ -209,13 +202,11 @@ struct Labeller::Impl {
   /// Replace the reservation of a question by its cost.
   void settle(const Asked& asked, const judge::Usage& used) { budget->settle(reserved_for(asked), used); }
 
-  /// Reserve more for each question of a judge whose server answers with more tokens than a request allows.
-  void see_length(const Asked& asked, const judge::JudgeReply& reply) {
+  /// Reserve more for each question of a judge whose server counts more tokens than are reserved, in prompts or answers, or
+  /// states a higher cost than the prices make it.
+  void see_counts(const Asked& asked, const judge::JudgeReply& reply) {
     judge::Judge& judge = judges[asked.slot.judge];
-    const std::int64_t allowed = judge.answer_forms.front().answer_tokens_max();
-    if (reply.completion_tokens <= std::max(allowed, judge.answer_tokens_seen)) return;
-    judge.answer_tokens_seen = reply.completion_tokens;
-    watches[asked.slot.judge].exceeded(reply.completion_tokens, allowed);
+    if (!learn_counts(asked, reply, judge, watches[asked.slot.judge])) return;
     for (auto& [ticket, other] : in_progress) {
       if (other.slot.judge == asked.slot.judge) budget->reserve_paid(raise_cost(other, judge));
     }
@@ -258,10 +249,11 @@ struct Labeller::Impl {
     judge.answer_form_known = judge.answer_form_known || answer;
     if (answer) throttling.answered(progress.throttled, std::chrono::steady_clock::now());
     forget_impossible_counts(reply, asked.built);
-    see_length(asked, reply);
+    see_counts(asked, reply);
     if (is_about_texts(reply)) reply.detail += fmt::format(" ({})", points[asked.point].pair_name(asked.slot));
     const judge::Usage used = cost_of(judge, asked.built, reply);
     settle(asked, used);
+    asked.requests = used.requests;
     batch.push_back(label_of(judge, asked.built.question, asked.answer_form, reply, used));
     replies.take(reply, batch.back(), requests, answer ? 1 + reply.billed_tries : std::max(1, reply.billed_tries));
     count_consistency(asked, batch.back().verdict);
@@ -272,7 +264,7 @@ struct Labeller::Impl {
 
   /// End the run if all replies for a long time are "too many requests": the daily quota is probably used up.
   void check_throttling() {
-    if (progress.in_flight + static_cast<std::int64_t>(online_pending()) == 0) return;
+    if (progress.in_flight + static_cast<std::int64_t>(judge::pending_online(judges)) == 0) return;
     const std::string text = throttling.check(progress.throttled, std::chrono::steady_clock::now());
     if (text.empty() && !throttling.too_long()) return;
     const std::string said = throttling_problems(judges);
@@ -284,7 +276,7 @@ struct Labeller::Impl {
   void acknowledge() {
     if (batch.empty()) return;
     try {
-      store.append(batch);
+      store.append(with_earlier_tries(batch, answered));
     } catch (const Error&) {  // e.g. disk full: answers in flight are still collected, and stored if there is room again
       if (!failure) failure = std::current_exception();
       end(LabellingEnd::Why::stopped, "the label store cannot be written");
@@ -303,6 +295,17 @@ struct Labeller::Impl {
     }
     batch.clear();
     answered.clear();
+    keep_room();
+  }
+
+  /// Ask no more once the disk has hardly room for the answers in flight: they are paid for.
+  void keep_room() {
+    if (ended() || !store.nearly_full(static_cast<std::int64_t>(judge::answers_in_flight(judges)))) return;
+    failure = std::make_exception_ptr(IoError(
+        "disk-full", fmt::format("{}: hardly any space is left there, so nothing more is asked for; all answers so far are "
+                                 "stored: free some space and run again",
+                                 store.directory().string())));
+    end(LabellingEnd::Why::stopped, "the label store's disk is nearly full");
   }
 
   void count_consistency(const Asked& asked, preference::Verdict verdict) {
@@ -400,13 +403,9 @@ struct Labeller::Impl {
     watch = &watcher;
     for (judge::Judge& judge : judges) {
       if (!goes_on) watches.emplace_back(judge.config, config.useless_max, config.soft);
-      judge.backend->ask_before_repeating([this](std::uint64_t ticket) {
+      judge.backend->ask_before_repeating([this](std::uint64_t ticket, bool charged) {
         Asked& asked = in_progress.at(ticket);
-        JudgeWatch& replies = watches[asked.slot.judge];
-        const bool may = replies.may_repeat() && budget->reserve(asked.max_cost);
-        if (may) replies.sent();
-        if (may) ++asked.repeated;
-        return may;
+        return reserve_again(asked, charged, watches[asked.slot.judge], *budget);
       });
     }
     use_free_places();
@@ -476,7 +475,7 @@ struct Labeller::Impl {
   std::vector<JudgeWatch> watches;  ///< By judge
   bool goes_on = false;             ///< Whether they are those of an earlier labelling of this run
   std::set<std::size_t> doubtful;   ///< Answered points, while most replies of a judge are of no use
-  bool recalled = false;
+  bool recalled = false, has_room = false;
   Throttling throttling{std::chrono::steady_clock::now()};
   std::unordered_map<Digest, int, KeyHash> unanswered;  ///< Batches that came back without an answer, by question
   std::unordered_set<Digest, KeyHash> reserved_keys;    ///< Questions in earlier batches whose cost is reserved

@@ -40,15 +40,16 @@ void forget_impossible_counts(judge::JudgeReply& reply, const judge::BuiltQuesti
 judge::Usage cost_of(const judge::Judge& judge, const judge::BuiltQuestion& question, const judge::JudgeReply& reply) {
   const judge::Usage max_cost = judge.max_cost(question);
   const bool answered = reply.status == judge::JudgeReply::ok || reply.status == judge::JudgeReply::refused;
-  judge::Usage used{1, 0, 0, 0};
+  judge::Usage used{std::max(1, reply.tries - reply.throttled_tries), 0, 0, 0};
   if (answered) {
     used.prompt_tokens = reply.prompt_tokens >= 0 ? reply.prompt_tokens : max_cost.prompt_tokens;
     used.completion_tokens =
         reply.completion_tokens >= 0 ? reply.completion_tokens : uncounted_answer(reply, max_cost.completion_tokens);
   }
+  if (answered) used.cost_micros = judge.answer_cost_micros(used.prompt_tokens, used.completion_tokens, reply);
   used.prompt_tokens += reply.billed_tries * max_cost.prompt_tokens;
   used.completion_tokens += reply.billed_tries * max_cost.completion_tokens;
-  used.cost_micros = judge.cost_micros(used.prompt_tokens, used.completion_tokens);
+  used.cost_micros += reply.billed_tries * max_cost.cost_micros;
   return used;
 }
 
@@ -77,6 +78,21 @@ label_store::Label label_of(const judge::Judge& judge, const judge::Question& qu
   label.cost_micros = used.cost_micros;
   label.time_ms = now_ms();
   return label;
+}
+
+std::vector<label_store::Label> with_earlier_tries(std::span<const label_store::Label> labels, std::span<const Asked> answered) {
+  std::vector<label_store::Label> all;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    label_store::Label tried = labels[i];
+    tried.verdict = preference::Verdict::error;
+    tried.reply = "a try without an answer; what it may have cost is booked with the last one";
+    tried.first_probability = -1;
+    tried.prompt_tokens = tried.completion_tokens = 0;
+    tried.cost_micros = 0;
+    all.insert(all.end(), static_cast<std::size_t>(answered[i].requests - 1), tried);
+    all.push_back(labels[i]);
+  }
+  return all;
 }
 
 std::optional<preference::Verdict> read_again(const std::vector<judge::Judge>& judges, const label_store::Label& label) {

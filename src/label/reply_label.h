@@ -1,9 +1,11 @@
 // Turns a judge's reply into the label that is stored, and computes its cost.
 #pragma once
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "judge/judge.h"
+#include "label/asked_question.h"
 #include "label_store/label.h"
 
 namespace dmoerm::label {
@@ -20,6 +22,10 @@ judge::Usage cost_of(const judge::Judge& judge, const judge::BuiltQuestion& ques
 /// @param used  result of cost_of()
 label_store::Label label_of(const judge::Judge& judge, const judge::Question& question, std::size_t answer_form,
                             const judge::JudgeReply& reply, const judge::Usage& used);
+
+/// The labels to store, those before whose answers several requests were sent with one for each of the earlier tries: without a
+/// verdict and at no cost, so that the store counts what was sent. @param answered  the questions of the labels
+std::vector<label_store::Label> with_earlier_tries(std::span<const label_store::Label> labels, std::span<const Asked> answered);
 
 /// What today's parser reads in a reply that is stored as unparsable. @return nothing if it has no verdict, or is about another
 /// judge or template

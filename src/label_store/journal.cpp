@@ -381,6 +381,7 @@ Journal::Salvaged Journal::salvage(const fs::path& path) {
     const Journal journal(copy);
     result.rows = journal.rows();
     result.cleared = journal.cleared();
+    result.last = journal.last();
     return result;
   } catch (const Error& e) {
     result.damage = e.what();

@@ -36,8 +36,8 @@ class Journal {
 
   struct Salvaged {
     LabelColumns rows;
-    std::int64_t cleared = 0;  ///< As Journal::cleared(); 0 if the journal is damaged
-    std::string damage;        ///< What is wrong with the journal; "" if nothing is
+    std::int64_t cleared = 0, last = 0;  ///< As Journal's; 0 if the journal is damaged
+    std::string damage;                  ///< What is wrong with the journal; "" if nothing is
   };
   /// The undamaged labels of a journal that may be damaged, and what is wrong with it. A missing journal is empty. @throws
   /// IoError

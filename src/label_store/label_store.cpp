@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "base/utf8.h"
 #include "label_store/journal.h"
@@ -18,6 +21,13 @@
 #include "label_store/store_lock.h"
 
 namespace dmoerm::label_store {
+
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::uintmax_t kRoomBytes = 512 << 10;
+
+}  // namespace
 
 struct LabelStore::Impl {
   std::filesystem::path directory;
@@ -29,12 +39,14 @@ struct LabelStore::Impl {
   std::int64_t next = 1;    ///< Number of the next label
   std::int64_t sealed = 0;  ///< Highest label number in a segment
   bool any_unparsable = false;
-  std::int64_t seal_at;  ///< Rows of the journal at which sealing is tried
+  bool tells_space = false;  ///< Whether the file system says how much space it has
+  std::int64_t seal_at;      ///< Rows of the journal at which sealing is tried
 
   Impl(const std::filesystem::path& path, const Options& wanted)
       : directory(path), options(wanted), lock(path), journal(journal_path(path)), seal_at(wanted.seal_rows) {
     const StoreSegments found = open_whole_segments(directory);
-    if (const MissingLabels missing = find_missing_labels(directory, found, journal.cleared()); missing.labels > 0)
+    const JournalTold told = told_by_journal(directory, journal.cleared(), journal.last());
+    if (const MissingLabels missing = find_missing_labels(directory, found, told); missing.labels > 0)
       throw DataError("label-store-incomplete", missing.what);
     tidy(directory, found);
     read_segments(found);
@@ -112,7 +124,7 @@ struct LabelStore::Impl {
   /// up to the last one that a segment holds under the same key and number.
   void read_journal() {
     const LabelColumns columns = journal.rows();
-    next = std::max(next, journal.last() + 1);  // the segment with the highest number may be lost
+    next = std::max({next, journal.last() + 1, noted_labels(directory) + 1});  // the last segment may be lost
     for (std::size_t i = 0; i < columns.size(); ++i) {
       if (index.sequence(columns.key[i]) == columns.sequence[i]) sealed = columns.sequence[i];
     }
@@ -127,6 +139,13 @@ struct LabelStore::Impl {
     if (journal.size() > 0 && next != columns.sequence.back() + 1) seal();
   }
 
+  /// Bytes that are free; 0 if the file system does not say.
+  [[nodiscard]] std::uintmax_t space() const {
+    std::error_code error;
+    const fs::space_info info = fs::space(directory, error);
+    return error ? 0 : info.available;
+  }
+
   void seal() {
     journal.clear(sealed);  // in case this failed after the last segment
     if (journal.size() == 0) return;
@@ -134,6 +153,7 @@ struct LabelStore::Impl {
     write_segment(next_segment_path(directory), rows, {});
     sealed = rows.sequence.back();
     journal.clear(sealed);
+    note_labels(directory, sealed);
     seal_at = options.seal_rows;
     lock.note_journal_rows(0);
   }
@@ -190,9 +210,10 @@ std::vector<Label> LabelStore::latest(std::size_t count, const std::string& judg
   impl_->each_of(
       judge, template_name,
       [&](const LabelColumns& rows, std::size_t i) {
-        if (too_old(rows.sequence[i])) return;
+        const bool superseded = impl_->index.sequence(rows.key[i]) != rows.sequence[i];
+        if (too_old(rows.sequence[i]) || (superseded && rows.verdict_of(i) == Verdict::error)) return;
         Label& label = found[rows.sequence[i]] = rows.label(i, 0);
-        if (impl_->index.sequence(label.key) == rows.sequence[i]) label.verdict = impl_->index.find(label.key)->verdict;
+        if (!superseded) label.verdict = impl_->index.find(label.key)->verdict;
         if (found.size() > count) found.erase(found.begin());
       },
       too_old);
@@ -238,5 +259,25 @@ std::int64_t LabelStore::ask_again(const std::string& judge, const std::string& 
 }
 
 void LabelStore::seal() { impl_->seal(); }
+
+void LabelStore::require_room() {
+  const fs::path trial = temporary_name(impl_->directory / "room");
+  try {
+    write_file_atomically(trial, std::string(kRoomBytes, '\0'));
+  } catch (const IoError& e) {
+    throw IoError("disk-full",
+                  fmt::format("{}; nothing is asked for, because answers that are paid for need space in the label store: "
+                              "free some there and run again",
+                              e.what()));
+  }
+  std::error_code ignored;
+  fs::remove(trial, ignored);
+  impl_->tells_space = impl_->space() >= kRoomBytes;
+}
+
+bool LabelStore::nearly_full(std::int64_t answers) const {
+  constexpr std::uintmax_t kReserve = kRoomBytes / 2, kAnswer = 8 << 10;
+  return impl_->tells_space && impl_->space() < kReserve + kAnswer * static_cast<std::uintmax_t>(answers);
+}
 
 }  // namespace dmoerm::label_store

@@ -35,8 +35,8 @@ class LabelStore {
   [[nodiscard]] const std::filesystem::path& directory() const;
   /// Number of keys.
   [[nodiscard]] std::size_t size() const;
-  /// The latest labels of a judge with a template, at most `count`, the oldest first, without their replies. They have the
-  /// verdicts that find() returns. @throws DataError if a segment is damaged
+  /// The latest labels of a judge with a template, at most `count`, the oldest first, without their replies, and without errors
+  /// whose questions were answered later. They have the verdicts that find() returns. @throws DataError if a segment is damaged
   [[nodiscard]] std::vector<Label> latest(std::size_t count, const std::string& judge, const std::string& template_name) const;
   /// Store labels: all are on disk when it returns, none if it throws. The latest label of a key counts. A journal that has grown
   /// to seal_rows is sealed; if that fails, e.g. because the disk is full, a warning is logged and sealing is tried again later.
@@ -50,6 +50,12 @@ class LabelStore {
   /// @throws DataError if a segment is damaged
   std::int64_t ask_again(const std::string& judge, const std::string& template_name, std::int64_t from_ms,
                          std::int64_t before_ms);
+  /// Find out, by writing half a MiB beside the journal, whether there is room for answers that are to be paid for. @throws
+  /// IoError
+  void require_room();
+  /// Whether the space that require_room() has found is used up but for a quarter of a MiB and what `answers` in flight need.
+  /// False where the file system does not say how much it has.
+  [[nodiscard]] bool nearly_full(std::int64_t answers) const;
   /// Turn the journal into a segment. @throws IoError; then the labels stay in the journal
   void seal();
   /// Costs of all labels ever stored, superseded ones included.

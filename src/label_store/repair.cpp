@@ -114,9 +114,12 @@ std::vector<RepairedFile> repair_store(const fs::path& directory) {
     repaired.push_back(std::move(done));
   }
   const StoreSegments now = open_segments(directory);
-  const MissingLabels missing = find_missing_labels(directory, now, journal.cleared);
+  JournalTold told;
+  if (journal.damage.empty()) told = told_by_journal(directory, journal.cleared, journal.last);
+  const MissingLabels missing = find_missing_labels(directory, now, told);
   if (repaired.empty() && missing.labels > 0) repaired.push_back({{}, missing.what, {}, 0, missing.labels});
-  give_up_missing_labels(directory, now, journal.cleared);
+  give_up_missing_labels(directory, now, told);
+  if (journal.last == 0) lock.note_journal_rows(0);  // the next journal is a new one
   return repaired;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -50,6 +51,13 @@ std::vector<fs::path> segment_files(const fs::path& directory) {
   return found;
 }
 
+/// The seal of a segment, which has the checksum of all the rest.
+std::string seal_in(const fs::path& file) {
+  std::string seal(kSealBytes, '\0');
+  std::ifstream(file, std::ios::binary).read(seal.data(), static_cast<std::streamsize>(seal.size()));
+  return seal;
+}
+
 /// Open all segments once. @return nothing if a segment vanished meanwhile: a compaction removes those that it has replaced
 std::optional<StoreSegments> try_open_segments(const fs::path& directory) {
   std::vector<Segment> opened;
@@ -68,11 +76,13 @@ std::optional<StoreSegments> try_open_segments(const fs::path& directory) {
     salvaged.insert(s.about().notes.salvaged);
   }
   StoreSegments result;
+  std::set<std::string> seals;  // of segments that count: a program that copies files may have left one twice
   for (Segment& s : opened) {
-    if (replaced.contains(s.path().filename().string())) {
-      result.replaced.push_back(s.path());
-    } else {
+    const bool counts = !replaced.contains(s.path().filename().string()) && seals.insert(seal_in(s.path())).second;
+    if (counts) {
       result.segments.push_back(std::move(s));
+    } else {
+      result.replaced.push_back(s.path());
     }
   }
   for (DamagedFile& file : damaged) {

@@ -32,7 +32,7 @@ struct DamagedFile {
 /// The segments of a store at one moment.
 struct StoreSegments {
   std::vector<Segment> segments;                ///< Segments that count, in the order of their numbers
-  std::vector<std::filesystem::path> replaced;  ///< Left by an interrupted compaction; another segment has their rows
+  std::vector<std::filesystem::path> replaced;  ///< Copies, or left by an interrupted compaction; another segment has their rows
   std::vector<std::filesystem::path> salvaged;  ///< Damaged; another segment has their rows
   std::vector<DamagedFile> damaged;             ///< Damaged, and no other segment has their rows
 };

@@ -65,7 +65,7 @@ Verification verify_store(const std::filesystem::path& directory) {
   StoreSegments found = open_segments(directory);
   result.damaged = std::move(found.damaged);
   const bool all_readable = result.damaged.empty();
-  std::int64_t cleared = 0;
+  JournalTold told;
   for (const Segment& segment : found.segments) {
     try {
       check_segment(segment);
@@ -85,12 +85,12 @@ Verification verify_store(const std::filesystem::path& directory) {
     const Journal::Salvaged journal = Journal::salvage(journal_path(directory));
     in_use = is_held(directory);  // a labeller that has started meanwhile changes the files
     if (!in_use) {
-      cleared = journal.cleared;
+      if (journal.damage.empty()) told = told_by_journal(directory, journal.cleared, journal.last);
       result.journal_rows = static_cast<std::int64_t>(journal.rows.size());
       if (!journal.damage.empty()) result.damaged.push_back({journal_path(directory), journal.damage});
     }
   }
-  if (const MissingLabels missing = find_missing_labels(directory, found, cleared); all_readable && missing.labels > 0)
+  if (const MissingLabels missing = find_missing_labels(directory, found, told); all_readable && missing.labels > 0)
     result.damaged.push_back({directory, missing.what});
   if (in_use) {
     result.remarks.push_back(fmt::format("{}: not checked, because it is in use by {}", journal_path(directory).string(),

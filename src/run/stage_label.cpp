@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -19,6 +20,7 @@
 #include "label/recall.h"
 #include "label/reply_label.h"
 #include "label/run_limits.h"
+#include "label/store_to_look_at.h"
 #include "plan/graph_builder.h"
 #include "run/groups_read.h"
 #include "run/label_audit.h"
@@ -56,27 +58,12 @@ std::string task_of(const config::RunConfig& config, const std::string& category
   return plan::TaskId::label(category, point, plan::round_in_id(config, round)).text();
 }
 
-/// A store for the dry run: the real one, or an empty temporary one.
-class StoreToLookAt {
- public:
-  explicit StoreToLookAt(const fs::path& path)
-      : made_(!fs::exists(path)), path_(made_ ? temporary_name(fs::temp_directory_path() / "dmoerm-labels") : path) {
-    store.emplace(label_store::LabelStore::open(path_));
-  }
-  ~StoreToLookAt() {
-    store.reset();
-    std::error_code ignored;
-    if (made_) fs::remove_all(path_, ignored);
-  }
-  StoreToLookAt(const StoreToLookAt&) = delete;
-  StoreToLookAt& operator=(const StoreToLookAt&) = delete;
-
-  std::optional<label_store::LabelStore> store;
-
- private:
-  bool made_;
-  fs::path path_;
-};
+/// A server may count more tokens than estimated.
+void raise_to(judge::Usage& most, const judge::Usage& likely) {
+  most.prompt_tokens = std::max(most.prompt_tokens, likely.prompt_tokens);
+  most.completion_tokens = std::max(most.completion_tokens, likely.completion_tokens);
+  most.cost_micros = std::max(most.cost_micros, likely.cost_micros);
+}
 
 }  // namespace
 
@@ -199,7 +186,7 @@ LabelStage::Asked LabelStage::select_all_rounds() {
 }
 
 std::string LabelStage::estimate() {
-  StoreToLookAt look(store_path_);
+  label::StoreToLookAt look(store_path_);
   take_up(*look.store, false);
   const Asked all = select_all_rounds();
   std::string table =
@@ -289,10 +276,32 @@ void LabelStage::write_report(bool quickly) {
 
 void LabelStage::open() {
   if (store_) return;
-  label_store::LabelStore store = label_store::LabelStore::open(store_path_);
-  judge::connect(judges_, store_path_ / "batches");
+  take_over(label_store::LabelStore::open(store_path_));
+}
+
+void LabelStage::take_over(label_store::LabelStore store) {
+  judge::connect(judges_, store.directory() / "batches");
   take_up(store, true);
   store_.emplace(std::move(store));
+}
+
+/// Open the store, or only look at it if it cannot be written and every question has an answer.
+void LabelStage::open_or_look(const std::set<std::string>& tasks) {
+  try {
+    open();
+  } catch (const IoError& e) {
+    if (!label::is_not_writable(e) || !fs::exists(store_path_)) throw;
+    auto view = std::make_shared<label::StoreToLookAt>(store_path_);
+    take_up(*view->store, false);
+    const Asked asked = select(tasks);
+    const judge::Usage left =
+        most_of(label::estimate(asked.targets, asked.pairs, *groups_, judges_, *view->store, config_.labels));
+    if (left.requests > 0) throw;
+    spdlog::info("[label] the label store {} cannot be written, which is not needed: every question has an answer",
+                 store_path_.string());
+    take_over(std::move(*view->store));
+    view_ = std::move(view);
+  }
 }
 
 /// Read stored replies as this version reads them, and mark those that are to be asked for again.
@@ -305,6 +314,7 @@ void LabelStage::take_up(label_store::LabelStore& store, bool remember) const {
 void LabelStage::close() {
   for (judge::Judge& judge : judges_) judge.backend.reset();  // batches lie in the store's folder
   store_.reset();
+  view_.reset();
 }
 
 LabelStage::Asked LabelStage::select(const std::set<std::string>& tasks) {
@@ -347,8 +357,9 @@ label::LabellingEnd LabelStage::ask(const Asked& asked, label::Budget& budget, c
 }
 
 label::LabellingEnd LabelStage::run(const Run& how) {
-  open();
-  const Asked asked = select(how.tasks.empty() ? first_round() : how.tasks);
+  const std::set<std::string> tasks = how.tasks.empty() ? first_round() : how.tasks;
+  open_or_look(tasks);
+  const Asked asked = select(tasks);
   label::Budget limits = budget(how.limits);
   const label::LabellingEnd end = ask(asked, limits, how, config_.labels, [&](std::size_t i) {
     write_point(asked.numbers[i]);
@@ -380,7 +391,7 @@ LabelStage::Asked LabelStage::questions_of(const std::vector<label::AuditedPairs
 }
 
 std::string LabelStage::audit_estimate(std::int64_t pairs) {
-  StoreToLookAt look(store_path_);
+  label::StoreToLookAt look(store_path_);
   take_up(*look.store, false);
   const Asked asked = questions_of(draw_audit(pairs));
   return label::estimate_table(label::estimate(asked.targets, asked.pairs, *groups_, judges_, *look.store, config_.labels),
@@ -406,6 +417,7 @@ label::LabellingEnd LabelStage::audit(std::int64_t pairs, const Run& how) {
     found.points.push_back(label::read_audit(point, *groups_, *store_, judges_, config_.labels));
   found.cost = {limits.run(), store_->spent(), most(select_all_rounds()), {}};
   found.cost.rest_likely = likely_cost(found.cost.rest_most, limits.run(), before);
+  if (const auto& likely = found.cost.rest_likely) raise_to(found.cost.rest_most, *likely);
   found.currency = config_.labels.currency;
   found.ended = end.message;
   found.cost_max = config_.labels.budget.cost_max;

@@ -15,6 +15,7 @@
 #include "label/audit.h"
 #include "label/labeller.h"
 #include "label/point_verdicts.h"
+#include "label/store_to_look_at.h"
 #include "label/targets.h"
 #include "plan/task_id.h"
 #include "run/run_directory.h"
@@ -65,7 +66,8 @@ class LabelStage {
     /// Receives the progress, often, with the task of each of its points
     std::function<void(const label::LabelProgress&, const std::vector<std::string>& tasks)> progress;
   };
-  /// Ask the questions without a stored answer, and write the report. The gaps that the tasks' pairs are chosen by must be there.
+  /// Ask the questions without a stored answer, and write the report. Where there are none, the store needs not be writable. The
+  /// gaps that the tasks' pairs are chosen by must be there.
   label::LabellingEnd run(const Run& how);
 
   /// Ask about `pairs` pairs that the data's human labels order (see label::draw_audit()), and write label/audit.md and
@@ -76,6 +78,7 @@ class LabelStage {
 
  private:
   void take_up(label_store::LabelStore& store, bool remember) const;
+  void take_over(label_store::LabelStore store);
   /// One point in one round.
   struct Asking {
     std::size_t target = 0;  ///< Number in targets_
@@ -91,6 +94,7 @@ class LabelStage {
     std::vector<label::Target> targets;
     std::vector<std::vector<label::GroupPairs>> pairs;
   };
+  void open_or_look(const std::set<std::string>& tasks);
   [[nodiscard]] TaskIdentity identity_of(const Asking& asking) const;
   /// The pairs of an asking, chosen now if they were not before.
   const std::vector<label::GroupPairs>& pairs_of(std::size_t asking);
@@ -117,6 +121,7 @@ class LabelStage {
   RunDirectory directory_;
   std::filesystem::path store_path_;
   std::vector<judge::Judge> judges_;
+  std::shared_ptr<label::StoreToLookAt> view_;  ///< What store_ is if the configured one cannot be written
   std::optional<label_store::LabelStore> store_;
   std::unique_ptr<label::GroupFile> groups_;
   std::string groups_sha_, read_sha_;   ///< Hashes of the file of groups, and of read_

@@ -157,7 +157,8 @@ TEST(ChatReply, RefusesEveryPrefix) {
 }
 
 TEST(ChatReply, IgnoresImpossibleTokenCounts) {
-  for (const char* tokens : {"-1", "1.5", "1e300", "\"12\"", "null", "99999999999999999999", "18446744073709551615", "[]"}) {
+  for (const char* tokens : {"-1", "1.5", "1e300", "\"1.5\"", "\"-3\"", "\"12 tokens\"", "null", "99999999999999999999",
+                             "18446744073709551615", "[]"}) {
     const ChatReply reply =
         parse_chat_reply(std::string(R"({"choices":[{"message":{"content":"1"}}],"usage":{"prompt_tokens":)") + tokens + "}}");
     ASSERT_EQ(reply.kind, Kind::ok) << tokens;
@@ -177,6 +178,45 @@ TEST(ChatReply, TakesACountOfZeroForNone) {
   EXPECT_EQ(counts("1", R"({"prompt_tokens":0,"completion_tokens":3})"), Counts(-1, 3));
   EXPECT_EQ(counts("1", R"({"prompt_tokens":12,"completion_tokens":0})"), Counts(12, -1));
   EXPECT_EQ(counts("", R"({"prompt_tokens":12,"completion_tokens":0})"), Counts(12, 0)) << "it may have said nothing";
+}
+
+TEST(ChatReply, ReadsCountsUnderTheNamesOfOtherInterfaces) {
+  const auto counts = [](const std::string& members) {
+    const ChatReply reply = parse_chat_reply(R"({"choices":[{"message":{"content":"1"}}],)" + members + "}");
+    return std::pair(reply.prompt_tokens, reply.completion_tokens);
+  };
+  using Counts = std::pair<std::int32_t, std::int32_t>;
+  EXPECT_EQ(counts(R"("usage":{"input_tokens":4000,"output_tokens":500})"), Counts(4000, 500)) << "Anthropic, OpenAI's responses";
+  EXPECT_EQ(
+      counts(R"("usage":{"input_tokens":4,"cache_read_input_tokens":300,"cache_creation_input_tokens":96,"output_tokens":5})"),
+      Counts(400, 5));
+  EXPECT_EQ(counts(R"("usage":{"prompt_tokens":400,"cache_read_input_tokens":300,"completion_tokens":5})"), Counts(400, 5))
+      << "the sum has them already";
+  EXPECT_EQ(counts(R"("usage":{"prompt_tokens":"4000","completion_tokens":"500"})"), Counts(4000, 500)) << "in quotes";
+  EXPECT_EQ(counts(R"("usage":{"prompt_tokens":4000.0,"completion_tokens":500.0})"), Counts(4000, 500));
+  EXPECT_EQ(
+      counts(R"("usageMetadata":{"promptTokenCount":40,"candidatesTokenCount":5,"thoughtsTokenCount":60,"totalTokenCount":105})"),
+      Counts(40, 65))
+      << "Gemini";
+  EXPECT_EQ(
+      counts(R"("usage":{"billed_units":{"input_tokens":40,"output_tokens":5},"tokens":{"input_tokens":90,"output_tokens":5}})"),
+      Counts(90, 5))
+      << "Cohere";
+  EXPECT_EQ(counts(R"("prompt_eval_count":40,"eval_count":5)"), Counts(40, 5)) << "Ollama";
+  EXPECT_EQ(counts(R"("usage":{"inputTokens":40,"outputTokens":5,"totalTokens":45})"), Counts(40, 5)) << "Bedrock";
+  EXPECT_EQ(counts(R"("usage":{"prompt_tokens":0,"completion_tokens":0,"input_tokens":40,"output_tokens":5})"), Counts(40, 5));
+  EXPECT_EQ(counts(R"("usage":null,"x_groq":{"usage":{"prompt_tokens":40,"completion_tokens":5}})"), Counts(40, 5)) << "Groq";
+}
+
+TEST(ChatReply, ReadsWhatTheServerSaysThatItCharged) {
+  const auto charged = [](const std::string& cost) {
+    return parse_chat_reply(R"({"choices":[{"message":{"content":"1"}}],"usage":{"cost":)" + cost + "}}").charged_micros;
+  };
+  EXPECT_EQ(charged("0.05"), 50'000);
+  EXPECT_EQ(charged("0.0000001"), 1) << "rounded up";
+  EXPECT_EQ(charged("0"), 0);
+  EXPECT_EQ(charged(R"({"input_tokens_cost":0.001,"total_cost":0.006})"), 6'000);
+  for (const char* none : {"null", "-1", "1e300", "\"0.05\"", "[]"}) EXPECT_EQ(charged(none), -1) << none;
 }
 
 TEST(ChatReply, CountsThoughtsThatOnlyTheTotalHas) {

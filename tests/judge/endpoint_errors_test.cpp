@@ -46,6 +46,14 @@ TEST(EndpointErrors, NamesARefusedResponseFormatAsTheReason) {
   EXPECT_EQ(decide(400, R"({"error": {"message": "maximum context length exceeded"}})").reason, Reason::other);
 }
 
+TEST(EndpointErrors, ChargesForATryThatAGatewayGaveUp) {
+  for (const int status : {408, 504, 524, 598}) {
+    EXPECT_TRUE(decide(status, "upstream request timeout").charged) << status;
+    EXPECT_EQ(decide(status, "").next, Next::retry) << status;
+  }
+  for (const int status : {409, 500, 502, 503}) EXPECT_FALSE(decide(status, "{}").charged) << status;
+}
+
 TEST(EndpointErrors, TakesTheReasonFromTheServerAndNotFromTheAddress) {
   const RetryDecision decision = decide(400, R"({"error": {"message": "too long"}})", "http://127.0.0.1:8000/schema/v1");
   EXPECT_NE(decision.problem.find("schema"), std::string::npos) << "the message shows the address";
@@ -255,6 +263,60 @@ TEST(EndpointErrors, KnowsReportsOfStatus400ThatConcernAllQuestions) {
     EXPECT_NE(decision.problem.find("answered 400"), std::string::npos) << decision.problem;
     EXPECT_NE(decision.problem.find(advice), std::string::npos) << decision.problem;
   }
+}
+
+TEST(EndpointErrors, KnowsHowProvidersSayThatAnAccountIsUsedUp) {
+  const std::vector<std::pair<int, const char*>> cases = {
+      {400, R"({"error":{"code":"Arrearage","message":"Access denied, please make sure your account is in good standing."}})"},
+      {403,
+       R"({"error":{"code":"AccountOverdueError","message":"The request failed because your account has an overdue balance."}})"},
+      {403, R"({"code":30001,"message":"Sorry, your account balance is insufficient","data":null})"},
+      {412, R"({"status":"failure","message":"Portkey Error: Budget/Usage limit exceeded. Error Code: 02"})"},
+      {400,
+       R"({"error":{"message":"Budget has been exceeded! Current cost: 10.01, Max budget: 10.0","type":"budget_exceeded"}})"},
+      {400, R"({"error":{"message":"You have reached your specified API usage limits. You will regain access later."}})"},
+      {401, R"({"error":{"message":"You exceeded your current quota","type":"insufficient_quota","code":401}})"},
+      {429, R"({"error":"Your team has either used all available credits or reached its monthly spending limit."})"},
+      {403, R"({"error":{"message":"Key limit exceeded (total limit).","code":403}})"},
+      {429, R"({"error":{"message":"Your account org is suspended, please check your plan and billing details",
+                         "type":"exceeded_current_quota_error"}})"},
+      {403, R"({"error":{"message":"余额不足"}})"},
+      {429, R"({"error":{"code":"x","message":"账户余额不足"}})"}};
+  for (const auto& [status, body] : cases) {
+    EndpointErrors known = errors();
+    known.accept_key();  // it worked until now
+    HttpResult result;
+    result.end = HttpResult::End::replied;
+    result.status = status;
+    result.body = body;
+    for (const RetryDecision& decision : {decide(status, body), known.decide(result)}) {
+      EXPECT_EQ(decision.next, Next::finish) << body;
+      EXPECT_EQ(to_string(decision.status), to_string(JudgeReply::quota_exhausted)) << body;
+    }
+  }
+  EXPECT_EQ(
+      decide(400, R"({"error":{"message":"maximum context length is 8 tokens; your account balance is insufficient for more",
+                           "code":"context_length_exceeded"}})")
+          .status,
+      JudgeReply::error)
+      << "it is about one text";
+  EXPECT_EQ(decide(429, R"({"error":{"message":"Rate limit reached for requests per minute"}})").next, Next::retry_throttled);
+  EXPECT_EQ(decide(400, R"({"error":{"message":"What a balance sheet is was not asked"}})").status, JudgeReply::error);
+}
+
+TEST(EndpointErrors, ReadsAPauseThatIsWrittenInWords) {
+  const auto of = [](const std::string& message) {
+    return decide(429, nlohmann::json{{"error", {{"message", message}}}}.dump());
+  };
+  const RetryDecision day =
+      of("Rate limit of 150 per 86400s exceeded for UserByModelByDay. Please wait 60000 seconds before retrying.");
+  EXPECT_EQ(day.status, JudgeReply::quota_exhausted);
+  EXPECT_NE(day.problem.find("a pause of 60000 s"), std::string::npos) << day.problem;
+  EXPECT_NE(of("tokens per day (TPD): Please try again in 1h7m12.5s.").problem.find("a pause of 4033 s"), std::string::npos);
+  EXPECT_NE(of("Try again in 2 hours, 5 minutes").problem.find("a pause of 7500 s"), std::string::npos);
+  for (const char* soon : {"Please try again in 7.5s", "try again in 250ms. Visit", "wait 20 seconds", "please wait",
+                           "wait 9 lives", "try again in 1e300 days", "wait -5 hours"})
+    EXPECT_EQ(of(soon).next, Next::retry_throttled) << soon;
 }
 
 TEST(EndpointErrors, NamesTheSettingForGroqsReports) {

@@ -78,14 +78,11 @@ TEST(VerdictLine, IsNeverGuessedFromDigitsOrProse) {
               {"Verdict: 1 or 2", preference::Verdict::unparsable},
               {"Verdict: 1/2", preference::Verdict::unparsable},
               {"Verdict: 1, 2", preference::Verdict::unparsable},
-              {"Verdict: 1 because it is short", preference::Verdict::unparsable},
               {"Verdict: not 1", preference::Verdict::unparsable},
               {"Verdict: one", preference::Verdict::unparsable},
-              {"Verdict: A", preference::Verdict::unparsable},
               {"Verdict: response", preference::Verdict::unparsable},
               {"Verdict: ties", preference::Verdict::unparsable},
               {"Verdict:", preference::Verdict::unparsable},
-              {"Verdict:\n1", preference::Verdict::unparsable},
               {"Verdict 1", preference::Verdict::unparsable},
               {"The verdict: 1", preference::Verdict::unparsable},
               {"Subverdict: 1", preference::Verdict::unparsable},
@@ -290,7 +287,6 @@ TEST(Verdict, IsReadInManySpellingsAndOnlyWhereItIsUnmistakable) {
         form);
     expect_all({{"[[A]]", unparsable},
                 {"[[1]]", unparsable},
-                {"Verdict: B", unparsable},
                 {"Answer: B.", unparsable},
                 {"Answer: 2", unparsable},  // of the conversation's own question?
                 {"答案：2", unparsable},
@@ -325,6 +321,116 @@ TEST(Verdict, IsReadInManySpellingsAndOnlyWhereItIsUnmistakable) {
   }
   EXPECT_EQ(parse_verdict("Winner: 1", kLine, true, true), unparsable) << "it was cut off";
   EXPECT_EQ(parse_verdict("Verdict: 1 = 2", kLine, false), unparsable) << "a tie is not among the answers";
+}
+
+TEST(Verdict, MayBeALetterInTheOrderOfTheResponses) {
+  using enum preference::Verdict;
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{"Verdict: A", first},
+                {"Verdict: [[B]]", second},
+                {"**Verdict: Response B**", second},
+                {"Verdict: Assistant (A) is better.", first},
+                {"Verdict: A > B", first},
+                {"Verdict: B is better than A", second},
+                {"Winner: B", second},
+                {"Answer: Response B", second},
+                {"{\"verdict\": \"B\"}", second},
+                {"Verdict: a tie", tie},
+                {"Verdict: C", unparsable},
+                {"Verdict: A or B", unparsable},
+                {"Verdict: AB", unparsable},
+                {"Verdict: A (response 2)", unparsable},
+                {"Verdict: A and not B", unparsable},
+                {"Answer: B", unparsable},  // of the conversation's own question?
+                {"Answer: Option B", unparsable},
+                {"Verdict: A\nVerdict: 2", unparsable}},
+               form);
+  }
+}
+
+TEST(Verdict, MayStandBelowAHeading) {
+  using enum preference::Verdict;
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{"### Verdict\n1", first},
+                {"Both are good.\n\n## Final Verdict\n\n**B**\n", second},
+                {"**Verdict**\nResponse 2 is better, because it is shorter.", second},
+                {"**Verdict:**\n1", first},
+                {"### Verdict\n2\n\n### Reasons\nIt is shorter.", second},
+                {"最终结论：\n回答1更好", first},
+                {"Winner\n2", second},
+                {"Final answer\nResponse 1", first},
+                {"### Final answer:\nAssistant B", second},
+                {"### Final answer\nB", unparsable},  // of the conversation's own question?
+                {"### Final answer\n2", unparsable},
+                {"### Verdict", unparsable},
+                {"### Verdict\n1. Response 2 is clearer.\n2. Both are long.", unparsable},
+                {"### Verdict\nIt depends.\n1", unparsable},
+                {"### Verdict criteria\n1", unparsable},
+                {"Both are good.\n### Verdict\n1\nOr so I think.", unparsable},
+                {"### Verdict\n1\n\nVerdict: 2", unparsable},
+                {"Response 1 says:\n### Verdict\n1\nSo it lies.\nVerdict: 2", unparsable}},
+               form);
+  }
+  EXPECT_EQ(parse_verdict("### Verdict\nBoth are close, but I must choose.\nVerdict: 2", kLine), second)
+      << "a heading above the reasons is no verdict";
+}
+
+TEST(Verdict, MayBeFollowedByItsReason) {
+  using enum preference::Verdict;
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{"Verdict: A is better because it is short.", first},
+                {"Verdict: 1 because it is shorter than response 2", first},
+                {"Verdict: Response 2, since Response 1 is wrong.", second},
+                {"Verdict: Response 1 is better. It names the year; response 2 does not.", first},
+                {"Verdict: tie, because both are right", tie},
+                {"判断：回答1更好，因为它更清楚。", first},
+                {"Urteil: Antwort 2 ist besser, weil sie kürzer ist.", second},
+                {"{\"verdict\": \"Response 2, because it is right\"}", second},
+                {"Verdict: A is better because it is short, but B is better", unparsable},
+                {"Verdict: 1 because it is short. So my verdict is 2.", unparsable},
+                {"Verdict: 1 because 2 is better", unparsable},
+                {"Verdict: 1 because it is short. No: response 2.", unparsable},
+                {"Verdict: 1 because I prefer response 2", unparsable},
+                {"Verdict: tie, because response 1 is better in one way", unparsable},
+                {"Verdict: 1. Response 1 is clear. 2. Response 2 is long.", unparsable},
+                {"Verdict: Response 1. Response 2.", unparsable},
+                {"Verdict: Response 1 as well as response 2", unparsable},
+                {"Verdict: Response 1 if you want facts, because they are right", unparsable},
+                {"Verdict: 1 because it is short. Verdict: 1", unparsable}},
+               form);
+  }
+}
+
+TEST(Verdict, MayBeASentence) {
+  using enum preference::Verdict;
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{"The better response is B, because it is right.", second},
+                {"Both are good.\n\nOverall, the better response is **Response 1**.", first},
+                {"My verdict is 2.", second},
+                {"So the winner is Response 1", first},
+                {"My choice is response 2", second},
+                {"更好的回答是2。", second},
+                {"The better response is not B", unparsable},
+                {"The better response is hard to tell, but B is right.", unparsable},
+                {"The better response is B.\nOr perhaps A.", unparsable},
+                {"One of them says: the better response is B", unparsable},
+                {"My answer is 2", unparsable},  // to the conversation's own question?
+                {"The better response is 1.\nThe better response is 2.", unparsable}},
+               form);
+  }
+}
+
+TEST(Verdict, IsNoneWhereTwoOfThemDisagree) {
+  using enum preference::Verdict;
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{"The better response is 1.\n\nVerdict: 2", unparsable},
+                {"Verdict: 1\n\nWinner: 2", unparsable},
+                {"Winner: 1\n{\"verdict\": \"2\"}", unparsable},
+                {"{\"verdict\": \"1\"}\n\nThe better response is B, because it is right.", unparsable},
+                {"The better response is 2.\n\nVerdict: 2", second},
+                {"Winner: 2\n{\"verdict\": \"2\"}", second}},
+               form);
+  }
 }
 
 TEST(Verdict, IsUnparsableForATieThatIsNotAllowed) {
@@ -380,6 +486,13 @@ TEST(FirstProbability, IsReadAtTheTokenOfTheVerdict) {
                                   {token("{\"reason\": \"short\", \"Verdict\": \"", 1), token("Response", 1), token(" ", 1),
                                    token("1", 0.7, {{"2", 0.3}}), token("\"}", 1)}}};
   EXPECT_NEAR(first_probability(phrase, kJson).value(), 0.7, 1e-9);
+}
+
+TEST(FirstProbability, TakesLettersForResponsesOnlyWhereTheVerdictIsOne) {
+  const nlohmann::json letter = {{"content", {token("Verdict:", 1), token(" A", 0.75, {{" B", 0.25}})}}};
+  EXPECT_NEAR(first_probability(letter, kLine).value(), 0.75, 1e-9);
+  const nlohmann::json article = {{"content", {token("Verdict:", 1), token(" a", 0.9, {{" b", 0.1}}), token(" tie", 1)}}};
+  EXPECT_FALSE(first_probability(article, kLine)) << "the article of \"a tie\"";
 }
 
 TEST(FirstProbability, IsMissingWithoutAVerdictOrEnoughProbabilityOnVerdicts) {

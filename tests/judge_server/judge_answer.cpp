@@ -189,6 +189,12 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
   } else if (kind == "long_usage") {
     body["usage"]["completion_tokens"] = 900;
     body["usage"].erase("total_tokens");
+  } else if (kind == "prompt_usage") {  // of a gateway that puts its own prompt before each question
+    body["usage"] = {{"prompt_tokens", 4000}, {"completion_tokens", 8}, {"total_tokens", 4008}};
+  } else if (kind == "cost_usage") {
+    body["usage"]["cost"] = 0.02;
+  } else if (kind == "other_usage") {
+    body["usage"] = {{"input_tokens", "4000"}, {"output_tokens", 500}};
   } else if (kind == "no_choices") {
     body["choices"] = json::array();
   } else if (kind == "two_choices") {
@@ -198,6 +204,7 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
   reply.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
   if (kind == "sse" || kind == "sse_cut") reply.body = as_stream(body, kind == "sse");
   if (kind == "half_json") reply.body.resize(reply.body.size() / 2);
+  if (kind == "created") reply.status = 201;
   if (kind == "cut_body") reply.wire = HttpReply::Wire::cut_body;
   if (kind == "slow_body") reply.wire = HttpReply::Wire::slow_body;
   if (kind == "slow_headers") reply.delay_s = options_.slow_s;

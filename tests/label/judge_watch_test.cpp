@@ -326,6 +326,38 @@ TEST_F(JudgeWatchTest, SaysOnceThatAnswersAreLongerThanAllowed) {
   EXPECT_EQ(watch.notice(true), "");
 }
 
+TEST_F(JudgeWatchTest, SaysOnceThatTheServerCountsMoreInPromptsThanEstimated) {
+  JudgeWatch watch(judge_, 0.8), nearly(judge_, 0.8);
+  nearly.exceeded_estimate(610, 600);
+  EXPECT_EQ(nearly.notice(true), "") << "an estimate";
+  watch.exceeded_estimate(4000, 600);
+  watch.exceeded_estimate(900, 600);
+  EXPECT_NE(watch.notice(false).find("4000 where 600 were expected"), std::string::npos);
+  watch.exceeded_estimate(5000, 600);
+  EXPECT_EQ(watch.notice(true), "");
+}
+
+TEST_F(JudgeWatchTest, SaysAtTheEndThatManyTriesFailedAtNoCost) {
+  JudgeWatch watch(judge_, 0.8), good(judge_, 0.8);
+  judge::JudgeReply reply;
+  reply.status = judge::JudgeReply::ok;
+  label_store::Label label;
+  label.verdict = preference::Verdict::first;
+  reply.prompt_tokens = reply.completion_tokens = 9;
+  for (int i = 0; i < 10; ++i) {
+    reply.tries = 4;  // one of them was refused as one too many, and one is booked
+    reply.throttled_tries = reply.billed_tries = 1;
+    watch.sent();
+    watch.take(reply, label, 1, 1);
+    reply.tries = 2;
+    reply.billed_tries = 0;
+    good.sent();
+    good.take(reply, label, 1, 1);
+  }
+  EXPECT_NE(watch.notice(true).find("10 tries failed at the server before 10 replies came"), std::string::npos);
+  EXPECT_EQ(good.notice(true), "");
+}
+
 /// The watch takes `count` replies without a verdict.
 void useless(JudgeWatch& watch, int count, const std::string& text, const std::string& finish_reason) {
   judge::JudgeReply reply;

@@ -3,13 +3,17 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <sstream>
 
 #include "base/error.h"
+#include "label/estimate.h"
 #include "label/point_verdicts.h"
 #include "label/recall.h"
 #include "label_store/reader.h"
@@ -46,8 +50,12 @@ class LabellerTest : public test::Scratch {
     groups_ = write("groups.jsonl", text);
   }
 
-  [[nodiscard]] config::LabelsConfig labels(const test::JudgeProcess& server,
-                                            config::AnswerMode answer = config::AnswerMode::json_schema) const {
+  [[nodiscard]] static config::LabelsConfig labels(const test::JudgeProcess& server,
+                                                   config::AnswerMode answer = config::AnswerMode::json_schema) {
+    return of(server.url(), answer);
+  }
+  [[nodiscard]] static config::LabelsConfig of(const std::string& url,
+                                               config::AnswerMode answer = config::AnswerMode::json_schema) {
     config::LabelsConfig labels;
     config::JudgeConfig judge;
     judge.model = "judge";
@@ -55,7 +63,7 @@ class LabellerTest : public test::Scratch {
     judge.price_prompt = 1;
     judge.price_completion = 10;
     config::EndpointConfig endpoint;
-    endpoint.url = server.url();
+    endpoint.url = url;
     judge.endpoints = {endpoint};
     labels.judges = {judge};
     return labels;
@@ -127,6 +135,11 @@ class LabellerTest : public test::Scratch {
       if (status == "200") ++counts[key];
     }
     return counts;
+  }
+  /// Number of requests that reached the server.
+  [[nodiscard]] int seen() const {
+    std::ifstream log(directory_ / "log");
+    return static_cast<int>(std::count(std::istreambuf_iterator<char>(log), {}, '\n'));
   }
   /// Number of replies of a kind of misbehaviour.
   [[nodiscard]] int misbehaved(const std::string& kind) const {
@@ -229,6 +242,91 @@ TEST_F(LabellerTest, ReservesTheLongestAnswerOfAServerThatDoesNotHeedMaxTokens) 
   EXPECT_TRUE(log.has("900 in an answer that may have 64")) << log.text();
 }
 
+TEST_F(LabellerTest, ReservesThePromptsThatTheServerCounts) {
+  write_groups({9, 9});  // 144 questions
+  const test::JudgeProcess server(directory_, options({"--misbehave", "prompt_usage=1", "--latency-ms", "5"}));
+  const test::CapturedLog log;
+  const Run run = label(labels(server), {"coherence"}, {.cost_micros = 100'000, .source = "test"});
+  EXPECT_EQ(run.end.why, LabellingEnd::Why::limit);
+  EXPECT_LE(run.run.cost_micros, 100'000) << "each costs more than 4000 and is estimated at less than 1000";
+  EXPECT_GT(run.run.cost_micros, 60'000);
+  EXPECT_TRUE(log.has("counts more tokens in a prompt than estimated: 4000 where ")) << log.text();
+}
+
+TEST_F(LabellerTest, BooksWhatTheServerCountsUnderOtherNames) {
+  const test::JudgeProcess server(directory_, options({"--misbehave", "other_usage=1"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.run.prompt_tokens, 4000 * static_cast<std::int64_t>(kQuestions));
+  EXPECT_EQ(run.run.completion_tokens, 500 * static_cast<std::int64_t>(kQuestions));
+}
+
+TEST_F(LabellerTest, BooksWhatTheServerSaysThatItCharged) {
+  write_groups({9, 9});
+  const test::JudgeProcess server(directory_, options({"--misbehave", "cost_usage=1", "--latency-ms", "5"}));
+  const test::CapturedLog log;
+  const Run run = label(labels(server), {"coherence"}, {.cost_micros = 300'000, .source = "test"});
+  EXPECT_EQ(run.end.why, LabellingEnd::Why::limit);
+  EXPECT_EQ(run.run.cost_micros, 20'000 * run.run.requests) << "by the prices it is less than a tenth";
+  EXPECT_LE(run.run.cost_micros, 300'000);
+  EXPECT_TRUE(log.has("times what price_prompt and price_completion make it")) << log.text();
+  std::filesystem::remove_all(directory_ / "store");
+  config::LabelsConfig euros = labels(server);
+  euros.currency = "EUR";
+  EXPECT_LT(label(euros, {"coherence"}, {.requests = 15, .source = "test"}).run.cost_micros, 30'000) << "it is not in dollars";
+}
+
+TEST_F(LabellerTest, CountsEveryRequestThatWasSentAgainstTheirLimit) {
+  write_groups({9, 9});
+  for (const char* kind : {"half_json", "500", "504", "cut_body"}) {
+    SCOPED_TRACE(kind);
+    std::filesystem::remove(directory_ / "log");
+    std::filesystem::remove_all(directory_ / "store");
+    const test::JudgeProcess server(directory_, options({"--misbehave", fmt::format("{}=0.5", kind)}));
+    config::LabelsConfig quick = labels(server);
+    quick.judges[0].backoff_s = quick.judges[0].backoff_max_s = 0.01;
+    const Run first = label(quick, {"coherence"}, {.requests = 20, .source = "test"});
+    EXPECT_EQ(first.end.why, LabellingEnd::Why::limit) << first.end.message;
+    EXPECT_EQ(first.run.requests, seen());
+    EXPECT_LE(seen(), 20);
+    EXPECT_GE(seen(), 19);
+    EXPECT_EQ(label_store::LabelStore::open(directory_ / "store").spent().requests, seen()) << "also in the store's budget";
+  }
+}
+
+TEST_F(LabellerTest, PaysForNothingOnAFullDisk) {
+  std::filesystem::create_directories(directory_ / "store");
+  if (::mount("none", (directory_ / "store").c_str(), "tmpfs", 0, "size=300k") != 0)
+    GTEST_SKIP() << "skipped: no right to mount a small file system";
+  const test::JudgeProcess server(directory_, options());
+  for (int start = 0; start < 2; ++start) {
+    try {
+      label(labels(server));
+      ADD_FAILURE() << "expected an error";
+    } catch (const IoError& e) {
+      EXPECT_NE(std::string(e.what()).find("nothing is asked for"), std::string::npos) << e.what();
+    }
+  }
+  EXPECT_EQ(seen(), 0);
+  ::umount2((directory_ / "store").c_str(), MNT_DETACH);
+}
+
+TEST_F(LabellerTest, LosesNoAnswerOnADiskThatFillsUp) {
+  write_groups(std::vector<int>(8, 9));  // 576 questions
+  std::filesystem::create_directories(directory_ / "store");
+  if (::mount("none", (directory_ / "store").c_str(), "tmpfs", 0, "size=1m") != 0)
+    GTEST_SKIP() << "skipped: no right to mount a small file system";
+  const test::JudgeProcess server(directory_, options());
+  EXPECT_THROW(label(labels(server)), IoError);
+  EXPECT_GT(seen(), 0);
+  const int paid = seen();
+  ASSERT_EQ(::mount("none", (directory_ / "store").c_str(), "tmpfs", MS_REMOUNT, "size=64m"), 0);
+  const Run rest = label(labels(server));
+  EXPECT_EQ(rest.end.exit_code(), 0) << rest.end.message;
+  EXPECT_EQ(rest.progress.points[0].known, paid) << "all paid answers were stored";
+  EXPECT_EQ(seen(), 576);
+  ::umount2((directory_ / "store").c_str(), MNT_DETACH);
+}
+
 TEST_F(LabellerTest, NamesThePairThatAServerRefuses) {
   write_groups({9});
   const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));
@@ -249,6 +347,21 @@ TEST_F(LabellerTest, AsksEqualQuestionsOnce) {
   EXPECT_EQ(run.done.size(), 1U);
   EXPECT_EQ(run.run.requests, 2);
   EXPECT_EQ(run.verdicts.vote.pairs(), 2);
+}
+
+TEST_F(LabellerTest, TheDryRunCountsEqualQuestionsOnce) {
+  write_groups({2});
+  std::ifstream file(groups_);
+  std::string line;
+  std::getline(file, line);
+  groups_ = write("twice.jsonl", line + "\n" + line + "\n");
+  GroupFile groups(groups_);
+  const std::vector<judge::Judge> judges = judge::make_judges(of("http://127.0.0.1:9/v1"), DMOERM_SOURCE "/configs/judge", {});
+  const label_store::LabelStore store = label_store::LabelStore::open(directory_ / "store");
+  const auto points = estimate({{"summarization", "coherence"}}, {{{0, {{0, 1}}}, {1, {{0, 1}}}}}, groups, judges, store,
+                               of("http://127.0.0.1:9/v1"));
+  EXPECT_EQ(points[0].total, 4);
+  EXPECT_EQ(points[0].total - points[0].known, 2);
 }
 
 TEST_F(LabellerTest, StopsAtOnceAtARejectedKeyAndStoresNothing) {

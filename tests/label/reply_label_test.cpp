@@ -56,6 +56,31 @@ TEST(CostOf, IsEstimatedWhereTheServerCannotHaveCounted) {
   EXPECT_EQ(cost(500, 900, words), Tokens(500, 900)) << "what the server says of thoughts";
 }
 
+TEST(CostOf, CountsEachTryThatTheServerDidNotRefuseAsTooMany) {
+  config::LabelsConfig labels;
+  labels.judges.resize(1);
+  labels.judges[0].model = "judge";
+  const std::vector<judge::Judge> judges = judge::make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
+  JudgeReply reply;
+  reply.status = JudgeReply::ok;
+  EXPECT_EQ(cost_of(judges[0], {}, reply).requests, 1);
+  reply.tries = 5;
+  reply.throttled_tries = 2;
+  const judge::Usage used = cost_of(judges[0], {}, reply);
+  EXPECT_EQ(used.requests, 3);
+  const label_store::Label label = label_of(judges[0], {}, 0, reply, used);
+  std::vector<Asked> asked(1);
+  asked[0].requests = used.requests;
+  const std::vector<label_store::Label> stored = with_earlier_tries({&label, 1}, asked);
+  ASSERT_EQ(stored.size(), 3U);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(stored[static_cast<std::size_t>(i)].verdict, preference::Verdict::error);
+    EXPECT_EQ(stored[static_cast<std::size_t>(i)].prompt_tokens, 0);
+  }
+  EXPECT_EQ(stored[2].prompt_tokens, label.prompt_tokens);
+  EXPECT_EQ(stored[2].verdict, label.verdict);
+}
+
 TEST(LabelOf, HasTheIdOfItsQuestion) {
   config::LabelsConfig labels;
   labels.judges.resize(1);

@@ -232,6 +232,62 @@ TEST_F(Tools, RefusesToGoOnWithTheJournalAlone) {
             std::string::npos);
 }
 
+TEST_F(Tools, RefusesToGoOnWithoutTheJournalAndTheNewestSegments) {
+  const auto lose = [&](const std::vector<int>& segments) {
+    fs::remove_all(path());
+    make_store(300, 100);
+    for (const int gone : segments) fs::remove(segment(gone));
+    fs::remove(path() / "journal.sqlite");
+  };
+  lose({});
+  EXPECT_TRUE(verify_store(path()).whole()) << "nothing was in the journal";
+  EXPECT_EQ(LabelStore::open(path()).size(), 300U);
+  for (const std::vector<int>& segments : {std::vector{3}, std::vector{2, 3}, std::vector{1, 2, 3}}) {
+    lose(segments);
+    EXPECT_FALSE(verify_store(path()).whole());
+    for (int start = 0; start < 2; ++start) {
+      const std::string message = message_of<DataError>([&] { LabelStore::open(path()); });
+      EXPECT_NE(message.find(fmt::format("expected 300 labels in its segments, found {}:", 300 - 100 * segments.size())),
+                std::string::npos)
+          << message;
+    }
+    ASSERT_EQ(repair_store(path()).size(), 1U);
+    EXPECT_TRUE(verify_store(path()).whole());
+    LabelStore::open(path()).append(make_labels(300, 10));
+    EXPECT_TRUE(verify_store(path()).whole());
+    fs::remove(path() / "journal.sqlite");  // with 10 labels
+    EXPECT_FALSE(verify_store(path()).whole());
+  }
+}
+
+TEST_F(Tools, RefusesToGoOnWithoutLabelsThatWereInTheJournalAlone) {
+  make_store(100, 100);
+  LabelStore::open(path()).append(make_labels(100, 20));
+  for (const char* file : {"journal.sqlite", "journal.sqlite-wal"}) fs::remove(path() / file);
+  EXPECT_FALSE(verify_store(path()).whole());
+  for (int start = 0; start < 2; ++start) {
+    const std::string message = message_of<DataError>([&] { LabelStore::open(path()); });
+    EXPECT_NE(message.find("expected 120 labels in its segments and its journal, found 100: not there: journal.sqlite;"),
+              std::string::npos)
+        << message;
+  }
+  ASSERT_EQ(repair_store(path()).size(), 1U);
+  EXPECT_TRUE(repair_store(path()).empty());
+  LabelStore::open(path()).append(make_labels(120, 20));
+  LabelStore::open(path()).seal();
+  EXPECT_EQ(LabelReader(path()).rows(), 120);
+  EXPECT_TRUE(verify_store(path()).whole());
+}
+
+TEST_F(Tools, CountsACopiedSegmentOnce) {
+  make_store(40, 20);
+  fs::copy(segment(1), segment(9));
+  EXPECT_EQ(store_stats(path()).spent.requests, 40);
+  EXPECT_EQ(verify_store(path()).remarks.size(), 1U) << "it is named";
+  EXPECT_EQ(LabelStore::open(path()).spent().requests, 40);
+  EXPECT_FALSE(fs::exists(segment(9)));
+}
+
 TEST_F(Tools, RepairGivesUpMissingSegmentsAndLabellingGoesOn) {
   for (const int gone : {1, 3}) {
     fs::remove_all(path());

@@ -4,9 +4,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 
+#include "base/error.h"
 #include "support/judge_process.h"
 #include "support/scratch.h"
 #include "synth/synth.h"
@@ -82,6 +85,28 @@ TEST_F(LabelStageTest, PaysAtMost32RepliesOverAllRoundsOfAJudgeThatTurnsBad) {
   std::ifstream file(report);
   const std::string page{std::istreambuf_iterator<char>(file), {}};
   EXPECT_NE(page.find("without a verdict that can be read"), std::string::npos) << page;
+}
+
+TEST_F(LabelStageTest, NeedsToWriteToTheStoreOnlyIfSomethingIsToBeAsked) {
+  const test::JudgeProcess server(directory_, {"--log", (directory_ / "log").string()});
+  ask(server);
+  const auto requests = [&] {
+    std::ifstream log(directory_ / "log");
+    return std::count(std::istreambuf_iterator<char>(log), {}, '\n');
+  };
+  ASSERT_EQ(LabelStage(config_, RunDirectory(directory_ / "run"), {}).run(only("label/customer_support/empathy")).exit_code(), 0);
+  const auto paid = requests();
+  ASSERT_GT(paid, 60);
+  const std::string table = LabelStage(config_, RunDirectory(directory_ / "run"), {}).estimate();
+  std::filesystem::remove(directory_ / "labels" / "LOCK");
+  std::filesystem::create_directory(directory_ / "labels" / "LOCK");  // not even root can open it for writing
+  EXPECT_EQ(LabelStage(config_, RunDirectory(directory_ / "run"), {}).estimate(), table);
+  LabelStage finished(config_, RunDirectory(directory_ / "again"), {});
+  EXPECT_EQ(finished.run(only("label/customer_support/empathy")).exit_code(), 0);
+  EXPECT_TRUE(std::filesystem::exists(directory_ / "again" / "label" / "report.md"));
+  LabelStage more(config_, RunDirectory(directory_ / "again"), {});
+  EXPECT_THROW(more.run(only("label/customer_support/next_step")), IoError);
+  EXPECT_EQ(requests(), paid);
 }
 
 }  // namespace

@@ -1,0 +1,41 @@
+#include "label/reservations.h"
+
+namespace dmoerm::label {
+
+judge::Usage reserved_for(const Asked& asked) {
+  judge::Usage reserved = asked.max_cost;
+  for (int i = 0; i < asked.repeated; ++i) reserved += asked.max_cost;
+  reserved.requests += asked.resent;
+  return reserved;
+}
+
+judge::Usage raise_cost(Asked& asked, const judge::Judge& judge) {
+  const judge::Usage before = reserved_for(asked);
+  asked.max_cost = judge.max_cost(asked.built);
+  judge::Usage more = reserved_for(asked);
+  more -= before;
+  return more;
+}
+
+bool reserve_again(Asked& asked, bool charged, JudgeWatch& replies, Budget& budget) {
+  if (!charged) {
+    const bool may = budget.reserve({1, 0, 0, 0});
+    asked.resent += may ? 1 : 0;
+    return may;
+  }
+  if (!replies.may_repeat() || !budget.reserve(asked.max_cost)) return false;
+  replies.sent();
+  ++asked.repeated;
+  return true;
+}
+
+bool learn_counts(const Asked& asked, const judge::JudgeReply& reply, judge::Judge& judge, JudgeWatch& replies) {
+  if (!judge.learn_counts(asked.built, reply)) return false;
+  const std::int64_t estimate = asked.built.prompt_tokens, allowed = judge.answer_forms.front().answer_tokens_max();
+  if (reply.prompt_tokens > estimate) replies.exceeded_estimate(reply.prompt_tokens, estimate);
+  if (reply.completion_tokens > allowed) replies.exceeded(reply.completion_tokens, allowed);
+  if (judge.price_ratio_seen > 1) replies.exceeded_prices(judge.price_ratio_seen);
+  return true;
+}
+
+}  // namespace dmoerm::label
