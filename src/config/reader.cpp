@@ -151,6 +151,8 @@ class SectionReader {
       std::string wrong = read_value(tree, value);
       if constexpr (std::same_as<T, std::string>) {
         if (wrong.empty()) wrong = check_text(value, rule);
+        if (!wrong.empty() && rule.is_name && !value.empty() && key.starts_with("categories."))
+          wrong += "; the rows of the data must spell it so, too";
         const bool is_path = rule.is_path || (rule.or_file && names_file(value));
         if (wrong.empty() && is_path && !value.empty()) value = absolute(value);
       } else if constexpr (!std::same_as<T, bool>) {
