@@ -7,6 +7,7 @@
 #include <compare>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
@@ -60,6 +61,23 @@ bool begins_as_template(std::string_view text) {
                                                        "<｜begin▁of▁sentence｜>"};
   text = trim(text);
   return std::ranges::any_of(kMarks, [&](std::string_view mark) { return text.starts_with(mark); });
+}
+
+/// Whether a text begins with a speaker's name, and a later line with the other's, as in templates without special tokens.
+bool begins_as_transcript(std::string_view text) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kSpeakers = {{{"USER:", "ASSISTANT:"},
+                                                                                       {"User:", "Assistant:"},
+                                                                                       {"Human:", "Assistant:"},
+                                                                                       {"Human:", "AI:"},
+                                                                                       {"### Human:", "### Assistant:"},
+                                                                                       {"### Instruction:", "### Response:"},
+                                                                                       {"prompter:", "assistant:"},
+                                                                                       {"<human>:", "<bot>:"}}};
+  text = trim(text);
+  return std::ranges::any_of(kSpeakers, [&](const auto& pair) {
+    const std::size_t at = text.starts_with(pair.first) ? text.find(pair.second) : std::string_view::npos;
+    return at != std::string_view::npos && (text[at - 1] == '\n' || text[at - 1] == ' ');
+  });
 }
 
 /// Whether a response ends with the mark by which a chat template ends a turn or a text.
@@ -178,7 +196,8 @@ std::vector<std::string> text_notes(const Group& group) {
   note_if(any_text(group, is_read_wrongly),
           "rows with a text like \"itâ€™s\" or \"cafÃ©\", which is UTF-8 that was read in another encoding: read the source as "
           "UTF-8");
-  const bool prompt_begins = !group.prompt.empty() && begins_as_template(group.prompt.front().content);
+  const bool prompt_begins = !group.prompt.empty() && (begins_as_template(group.prompt.front().content) ||
+                                                       begins_as_transcript(group.prompt.front().content));
   note_if(
       prompt_begins || std::ranges::any_of(group.responses, begins_as_template, &Response::text),
       "rows whose prompt or response begins with a mark of a chat template (<|im_start|>, [INST], ...), so that it is written "

@@ -33,5 +33,20 @@ TEST(TextNotes, NameResponsesThatNobodyCanTellApart) {
     EXPECT_TRUE(text_notes(group_of({a, b})).empty()) << a;
 }
 
+TEST(TextNotes, NameTranscriptsOfSpeakersThatAreNotReadAsTurns) {
+  for (const char* prompt :
+       {"USER: Hi ASSISTANT: Yo USER: Well?", "### Instruction:\nAdd.\n\n### Response:\n", "Human: Hi\nAI:"}) {
+    preference::Group group = group_of({"a", "b"});
+    group.prompt = {{"user", prompt}};
+    ASSERT_EQ(text_notes(group).size(), 1U) << prompt;
+    EXPECT_NE(text_notes(group)[0].find("written twice"), std::string::npos) << text_notes(group)[0];
+  }
+  for (const char* prompt : {"USER: Hi", "A user: hi ASSISTANT: yo", "### Instruction: add"}) {
+    preference::Group group = group_of({"a", "b"});
+    group.prompt = {{"user", prompt}};
+    EXPECT_TRUE(text_notes(group).empty()) << prompt;
+  }
+}
+
 }  // namespace
 }  // namespace dmoerm::data
