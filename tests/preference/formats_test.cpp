@@ -168,6 +168,13 @@ TEST(Formats, ReadsUltraFeedback) {
   EXPECT_TRUE(std::isnan(g.responses.at(0).scores.at("honesty")));
   EXPECT_EQ(g.responses.at(0).overall, 7.5);
   EXPECT_EQ(g.responses.at(1).overall, 4.5) << "the mean of its aspects";
+  g = read("ultrafeedback", R"({"instruction":"do","completions":[
+      {"response":"a","annotations":{"helpfulness":[{"Rating":"2"}]},"overall_score":null,"fine-grained_score":3.5}]})");
+  EXPECT_EQ(g.responses.at(0).scores.at("helpfulness"), 2) << "a list, as in its first release";
+  EXPECT_EQ(g.responses.at(0).overall, 3.5);
+  EXPECT_NE(refusal(R"({"instruction":"do","completions":[{"response":"a","annotations":{"honesty":[1,2]}}]})")
+                .find("expected one rating, found a list of 2"),
+            std::string::npos);
   EXPECT_NE(refusal(R"({"instruction":"do","completions":[{"response":"a","annotations":{"honesty":{"Rating":"NaN"}}}]})")
                 .find("\"honesty.Rating\": expected a finite number or N/A, found \"NaN\""),
             std::string::npos);
