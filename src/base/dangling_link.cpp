@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <cstring>
 #include <system_error>
 
@@ -21,6 +22,14 @@ std::string dangling_link(const std::filesystem::path& path) {
   return "";
 }
 
-std::string why_not_opened(const std::filesystem::path& path, int error) { return std::strerror(error) + dangling_link(path); }
+std::string why_not_opened(const std::filesystem::path& path, int error) {
+  const std::string system = std::strerror(error), link = dangling_link(path), text = path.string();
+  if (error != ENOENT || !link.empty()) return system + link;
+  if (text.find_first_of("*?[") != std::string::npos) return system + "; patterns are not expanded here: name each file";
+  for (const char* scheme : {"http:/", "https:/", "hf:/", "s3:/", "gs:/"}) {
+    if (text.find(scheme) != std::string::npos) return system + "; addresses are not read: download the file first";
+  }
+  return system;
+}
 
 }  // namespace dmoerm

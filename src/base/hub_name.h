@@ -1,5 +1,7 @@
 // Names of models on a hub.
 #pragma once
+#include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace dmoerm {
@@ -10,5 +12,9 @@ constexpr bool is_hub_name(std::string_view text) {
   return slash != std::string_view::npos && slash > 0 && slash + 1 < text.size() &&
          text.find('/', slash + 1) == std::string_view::npos && text[0] != '.' && text[0] != '~';
 }
+
+/// "there is no such directory", with what to do if the path seems to be a name on the Hugging Face Hub (owner/name,
+/// owner/name@revision, an address of its page) or begins with a ~ that no shell has replaced.
+std::string no_such_directory(const std::filesystem::path& path);
 
 }  // namespace dmoerm

@@ -10,6 +10,7 @@
 #include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hub_name.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "cli/verbs.h"
@@ -146,9 +147,10 @@ class Planning {
       if (!fs::exists(fs::path(config_.backbone.dir) / "config.json")) {
         throw ConfigError(
             "no-backbone-config",
-            fmt::format(
-                "backbone.dir {} has no config.json: point it at the backbone, or name a shape for the plan with --shape ({})",
-                config_.backbone.dir, joined(plan::shape_names())));
+            fmt::format("backbone.dir {}: {}: point it at the backbone, or name a shape for the plan with --shape ({})",
+                        config_.backbone.dir,
+                        fs::exists(config_.backbone.dir) ? "it has no config.json" : no_such_directory(config_.backbone.dir),
+                        joined(plan::shape_names())));
       }
       shape_ = run::shape_of(config_);
       shape_.name = fs::path(config_.backbone.dir).filename().string();

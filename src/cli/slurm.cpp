@@ -14,6 +14,7 @@
 #include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hub_name.h"
 #include "base/log.h"
 #include "base/program_files.h"
 #include "cli/verbs.h"
@@ -92,7 +93,9 @@ void check(const config::RunConfig& config, const fs::path& run) {
       problems.push_back(fmt::format("data.inputs: there is no {}{}", input.path, dangling_link(input.path)));
   }
   if (!fs::exists(fs::path(config.backbone.dir) / "config.json"))
-    problems.push_back(fmt::format("backbone.dir: there is no config.json in {}", config.backbone.dir));
+    problems.push_back(
+        fmt::format("backbone.dir: {}: {}", config.backbone.dir,
+                    fs::exists(config.backbone.dir) ? "there is no config.json in it" : no_such_directory(config.backbone.dir)));
   if (!config.slurm.container.empty() && !fs::exists(config.slurm.container))
     problems.push_back(fmt::format("slurm.container: there is no {}", config.slurm.container));
   fs::path there = run;

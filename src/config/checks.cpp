@@ -34,6 +34,14 @@ class Checker {
       fail(key, "name-used-twice", fmt::format("\"{}\" is also the value of {}: names must differ", name, earlier->second));
   }
 
+  /// Reports have a row "all" below those of the categories, and "single" is the model of prompts of no category.
+  void reserved(const std::string& key, const std::string& category, std::size_t categories) {
+    if (category == "single" || (category == "all" && categories > 1))
+      fail(key, "reserved-category-name",
+           fmt::format("\"{}\" is what reports call {}: choose another name for the category", category,
+                       category == "all" ? "all categories together" : "the model of prompts that belong to no category"));
+  }
+
   /// Experts that are trained together share a folder, which has the names of all of them.
   void folder_names(const std::string& key, const std::vector<std::string>& points, std::size_t per_task) {
     constexpr std::size_t kNameMax = 255;
@@ -172,6 +180,7 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
     const CategoryConfig& category = config.categories[i];
     const std::string key = fmt::format("categories.{}", i);
     check.no_repetition(categories, key + ".name", category.name);
+    check.reserved(key + ".name", category.name, config.categories.size());
     names.push_back(category.name);
     std::map<std::string, std::string> points;
     for (std::size_t k = 0; k < category.points.size(); ++k) {

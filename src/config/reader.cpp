@@ -151,6 +151,7 @@ class SectionReader {
       std::string wrong = read_value(tree, value);
       if constexpr (std::same_as<T, std::string>) {
         if (wrong.empty()) wrong = check_text(value, rule);
+        if (!wrong.empty() && rule.is_name && !value.empty() && key.starts_with("categories.")) wrong += in_the_data(key, value);
         const bool is_path = rule.is_path || (rule.or_file && names_file(value));
         if (wrong.empty() && is_path && !value.empty()) value = absolute(value);
       } else if constexpr (!std::same_as<T, bool>) {
@@ -171,6 +172,13 @@ class SectionReader {
       if (!is_new) document_.problems.add(entry.where, "key-given-twice", of_label + ": given twice");
       read(of_label, entry.value, gap->second, rule);
     }
+  }
+
+  /// How the data are brought to spell a name as the configuration must.
+  static std::string in_the_data(const std::string& key, const std::string& name) {
+    const std::string need = "; the rows of the data must spell it so, too";
+    if (!key.ends_with(".name") || name.find_first_of("'\"\\") != std::string::npos) return need;
+    return fmt::format("{}: jq -c '(.category | select(. == \"{}\")) = \"NEW_NAME\"' FILE", need, name);
   }
 
   void problem(const Tree& tree, const std::string& key, ErrorCode code, const std::string& message) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
@@ -161,6 +162,36 @@ std::string usual_word(const std::string& value) {
   return word == "full_finetuning" || word == "full_ft" ? "full" : "";
 }
 
+/// A name of letters, digits and underscores that is like a text: "Q_A" for "Q&A", "gruesse" for "grüße"; "" if nothing is left.
+std::string plain_name(const std::string& text) {
+  struct Letters {
+    std::string_view from;  ///< characters of two bytes each
+    std::string_view to;
+  };
+  constexpr std::array<Letters, 21> kLetters = {
+      {{"ä", "ae"},  {"ö", "oe"},      {"ü", "ue"},  {"ß", "ss"},  {"Ä", "Ae"},      {"Ö", "Oe"},     {"Ü", "Ue"},
+       {"æ", "ae"},  {"àáâãåāą", "a"}, {"çćč", "c"}, {"đď", "d"},  {"èéêëēęě", "e"}, {"ìíîïīı", "i"}, {"łľ", "l"},
+       {"ñńň", "n"}, {"òóôõøōő", "o"}, {"řŕ", "r"},  {"śšş", "s"}, {"ťţ", "t"},      {"ùúûūůű", "u"}, {"ýÿžźż", "z"}}};
+  std::string name;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = std::max<std::size_t>(utf8_length(text, i), 1);
+    const std::string_view character = std::string_view(text).substr(i, length);
+    const auto* const letters = std::ranges::find_if(
+        kLetters, [&](const Letters& l) { return length == 2 && l.from.find(character) != std::string_view::npos; });
+    if (is_alnum(text[i]))
+      name += text[i];
+    else if (letters != kLetters.end())
+      name += letters->to;
+    else if (!name.empty() && name.back() != '_')
+      name += '_';
+    i += length;
+  }
+  constexpr std::size_t kNameMax = 100;
+  name.resize(std::min(name.size(), kNameMax));
+  while (name.ends_with('_')) name.pop_back();
+  return name;
+}
+
 /// What a path holds that a shell or another system would replace, or "".
 std::string check_path(const std::string& path) {
   if (path.starts_with('~')) return "~ is not expanded; write ${HOME}";
@@ -291,9 +322,10 @@ std::string check_text(const std::string& value, const Rule& rule) {
   if (rule.is_name) {
     const auto fits = [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; };
     if (!std::all_of(value.begin(), value.end(), fits) || value[0] == '.' || value[0] == '-' || value.size() > 100) {
+      const std::string plain = plain_name(value);
       return fmt::format(
-          "\"{}\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start with a letter, digit or _{}", value,
-          odd_character(value));
+          "\"{}\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start with a letter, digit or _{}{}",
+          value, odd_character(value), plain.empty() ? "" : fmt::format(", e.g. {}", plain));
     }
   }
   return "";

@@ -13,6 +13,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "config/identity.h"
+#include "data/text_notes.h"
 #include "preference/group_json.h"
 
 namespace dmoerm::data {
@@ -21,8 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Rises when the same settings and files select other groups or responses. 2: splits go by conversation, and only train groups
-/// are thinned.
-constexpr int kSelectionRule = 2;
+/// are thinned. 3: a conversation is known without system messages and white space.
+constexpr int kSelectionRule = 3;
 
 /// Keep a seeded random choice of at most `most` responses of a group, with their labels.
 void thin_responses(preference::Group& group, std::int64_t most, std::uint64_t seed) {
@@ -69,25 +70,28 @@ nlohmann::json selection_settings(const config::RunConfig& config, config::Affec
   return settings;
 }
 
-std::int64_t write_selected_groups(const config::RunConfig& config, const fs::path& path) {
+SelectedGroups write_selected_groups(const config::RunConfig& config, const fs::path& path) {
   IngestRequest request;
   request.data = config.data;
   request.categories = config.categories;
   request.seed = config.seed;
   GroupSelection selection(request);
   const fs::path temporary = temporary_name(path);
-  std::int64_t count = 0;
+  SelectedGroups selected;
   try {
     std::ofstream file(temporary, std::ios::binary);
     read_inputs(
         request,
         [&](InputGroup&& item) {
-          if (!selection.select(item).empty()) return false;
+          const std::string reason = selection.select(item);
+          if (!reason.empty()) ++selected.dropped[reason];
+          if (!reason.empty()) return false;
           file << preference::to_json_line(item.group) << '\n';
-          ++count;
+          ++selected.groups;
+          for (const std::string& note : text_notes(item.group)) ++selected.noted[note];
           return true;
         },
-        [](const preference::Dropped&) {});
+        [&](const preference::Dropped& d) { ++selected.dropped[d.bad ? "bad line" : d.reason]; });
     file.close();
     if (!file) throw IoError("cannot-write-file", cannot_write(temporary.string()));
     publish_file(temporary, path);
@@ -96,7 +100,7 @@ std::int64_t write_selected_groups(const config::RunConfig& config, const fs::pa
     fs::remove(temporary, ignored);
     throw;
   }
-  return count;
+  return selected;
 }
 
 }  // namespace dmoerm::data

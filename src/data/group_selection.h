@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <unordered_set>
@@ -36,9 +37,15 @@ class GroupSelection {
 /// what a task over selected groups depends on. @throws IoError
 nlohmann::json selection_settings(const config::RunConfig& config, config::Affects affects = config::Affects::groups);
 
+/// What was selected, and what was not.
+struct SelectedGroups {
+  std::int64_t groups = 0;
+  std::map<std::string, std::int64_t> dropped;  ///< reason -> number of rows
+  std::map<std::string, std::int64_t> noted;    ///< remark of text_notes() -> number of groups that were selected all the same
+};
+
 /// Write the selected groups as lines of preference::to_json_line(). The file appears whole or not at all.
-/// @return number of groups
 /// @throws what ingest() throws
-std::int64_t write_selected_groups(const config::RunConfig& config, const std::filesystem::path& path);
+SelectedGroups write_selected_groups(const config::RunConfig& config, const std::filesystem::path& path);
 
 }  // namespace dmoerm::data

@@ -7,6 +7,7 @@
 #include <compare>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/text.h"
@@ -40,7 +41,10 @@ bool is_read_wrongly(std::string_view text) {
 
 /// Whether a text begins with a mark of a chat template, so that a template has been written into it already.
 bool begins_as_template(std::string_view text) {
-  constexpr std::array<std::string_view, 18> kMarks = {"<|im_start|>",
+  constexpr std::array<std::string_view, 21> kMarks = {"<|im_start|>",
+                                                       "<s>",
+                                                       "<bos>",
+                                                       "GPT4 Correct User:",
                                                        "<|begin_of_text|>",
                                                        "<|start_header_id|>",
                                                        "<s>[INST]",
@@ -62,13 +66,53 @@ bool begins_as_template(std::string_view text) {
   return std::ranges::any_of(kMarks, [&](std::string_view mark) { return text.starts_with(mark); });
 }
 
+/// Whether a text begins with a speaker's name, and a later line with the other's, as in templates without special tokens.
+bool begins_as_transcript(std::string_view text) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kSpeakers = {{{"USER:", "ASSISTANT:"},
+                                                                                       {"User:", "Assistant:"},
+                                                                                       {"Human:", "Assistant:"},
+                                                                                       {"Human:", "AI:"},
+                                                                                       {"### Human:", "### Assistant:"},
+                                                                                       {"### Instruction:", "### Response:"},
+                                                                                       {"prompter:", "assistant:"},
+                                                                                       {"<human>:", "<bot>:"}}};
+  text = trim(text);
+  return std::ranges::any_of(kSpeakers, [&](const auto& pair) {
+    const std::size_t at = text.starts_with(pair.first) ? text.find(pair.second) : std::string_view::npos;
+    return at != std::string_view::npos && (text[at - 1] == '\n' || text[at - 1] == ' ');
+  });
+}
+
 /// Whether a response ends with the mark by which a chat template ends a turn or a text.
 bool ends_as_template(std::string_view text) {
-  constexpr std::array<std::string_view, 11> kMarks = {
-      "<|im_end|>",    "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<|end|>",
-      "<end_of_turn>", "<|return|>", "</s>",          "<eos>",           "<｜end▁of▁sentence｜>"};
+  constexpr std::array<std::string_view, 13> kMarks = {"<|im_end|>",
+                                                       "<|eot_id|>",
+                                                       "<|endoftext|>",
+                                                       "<|end_of_text|>",
+                                                       "<|END_OF_TURN_TOKEN|>",
+                                                       "<|end|>",
+                                                       "<end_of_turn>",
+                                                       "<|return|>",
+                                                       "</s>",
+                                                       "<eos>",
+                                                       "<pad>",
+                                                       "[EOS]",
+                                                       "<｜end▁of▁sentence｜>"};
   text = trim(text);
   return std::ranges::any_of(kMarks, [&](std::string_view mark) { return text.size() > mark.size() && text.ends_with(mark); });
+}
+
+/// Whether a response goes on with turns of its own, as models write that were trained on transcripts.
+bool runs_on(std::string_view response) {
+  return std::ranges::any_of(std::array{"\n\nHuman:", "\n\nAssistant:", "\n### Instruction:", "<|im_start|>user"},
+                             [&](std::string_view turn) { return response.find(turn) != std::string_view::npos; });
+}
+
+/// Whether a text has marks of HTML in place of characters, and no HTML that they would belong to.
+bool has_entities(std::string_view text) {
+  if (text.find("</") != std::string_view::npos || text.find("```") != std::string_view::npos) return false;
+  return std::ranges::any_of(std::array{"&#39;", "&quot;", "&lt;", "&gt;", "&#x27;"},
+                             [&](std::string_view entity) { return text.find(entity) != std::string_view::npos; });
 }
 
 /// Whether a text is wholly a list or an object, as JSON or Python write it.
@@ -178,7 +222,8 @@ std::vector<std::string> text_notes(const Group& group) {
   note_if(any_text(group, is_read_wrongly),
           "rows with a text like \"itâ€™s\" or \"cafÃ©\", which is UTF-8 that was read in another encoding: read the source as "
           "UTF-8");
-  const bool prompt_begins = !group.prompt.empty() && begins_as_template(group.prompt.front().content);
+  const bool prompt_begins = !group.prompt.empty() && (begins_as_template(group.prompt.front().content) ||
+                                                       begins_as_transcript(group.prompt.front().content));
   note_if(
       prompt_begins || std::ranges::any_of(group.responses, begins_as_template, &Response::text),
       "rows whose prompt or response begins with a mark of a chat template (<|im_start|>, [INST], ...), so that it is written "
@@ -186,11 +231,17 @@ std::vector<std::string> text_notes(const Group& group) {
   note_if(std::ranges::any_of(group.responses, ends_as_template, &Response::text),
           "rows with a response that ends with a mark of a chat template (<|im_end|>, </s>, ...), so that it is written twice: "
           "give the bare text");
+  note_if(std::ranges::any_of(group.responses, runs_on, &Response::text),
+          "rows with a response that goes on with turns of its own (Human: ...): cut it before them");
+  note_if(any_text(group, has_entities),
+          "rows with characters as HTML writes them (&#39;, &quot;, &lt;): write the characters, if no HTML is meant");
   note_if(has_written_lists(group),
           "rows whose prompt and responses are all lists or objects in JSON or Python, such as [\"Hello\"], which are read as "
           "texts: write the texts themselves, or messages");
-  note_if(std::ranges::any_of(group.responses, stands_for_nothing, &Response::text),
-          "rows with a response that is nothing but None, nan, null, N/A, [deleted] or the like, as tables and sites write an "
+  const bool empty_prompt = group.prompt.size() == 1 && stands_for_nothing(group.prompt.front().content);
+  note_if(empty_prompt || std::ranges::any_of(group.responses, stands_for_nothing, &Response::text),
+          "rows with a prompt or response that is nothing but None, nan, null, N/A, [deleted] or the like, as tables and sites "
+          "write an "
           "empty one: leave these rows out, if they are empty");
   for (const std::string& key : group.unread)
     notes.push_back(

@@ -12,6 +12,7 @@
 #include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hub_name.h"
 #include "base/json_problem.h"
 #include "base/log.h"
 #include "moe/bundle_files.h"
@@ -196,7 +197,7 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
 
 /// What lies in a place that is no bundle, and what to do.
 std::string why_no_bundle(const fs::path& directory) {
-  if (!fs::exists(directory)) return "there is no such directory; give that of a bundle" + dangling_link(directory);
+  if (!fs::exists(directory)) return no_such_directory(directory) + "; give the directory of a bundle" + dangling_link(directory);
   if (!fs::is_directory(directory)) return "this is a file; give the directory of a bundle";
   const std::string no_manifest = fmt::format("there is no {}", kBundleManifest);
   if (fs::exists(directory / "bundle" / kBundleManifest))

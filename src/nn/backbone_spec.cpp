@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -134,17 +135,49 @@ void read_windows(const ConfigKeys& keys, BackboneSpec& spec) {
   }
 }
 
+constexpr std::array kLoadFlags = {"load_in_8bit", "load_in_4bit"};
+
+/// Whether all that an object says of quantisation is that nothing was quantised: it has flags, and all of them are false.
+bool says_unquantised(const json& about) {
+  bool flagged = false;
+  for (const char* flag : kLoadFlags) {
+    if (!about.contains(flag)) continue;
+    if (about[flag] != false) return false;
+    flagged = true;
+  }
+  return flagged;
+}
+
+/// How a checkpoint was quantised, as its section of config.json says.
+std::string quantisation_in(const char* key, const json& about) {
+  for (const char* name : {"quant_method", "quant_algo"}) {
+    if (about.contains(name)) return about[name].is_string() ? about[name].get<std::string>() : about[name].dump();
+  }
+  for (const char* flag : kLoadFlags) {
+    if (about.contains(flag) && about[flag] == true) return fmt::format("bitsandbytes ({})", flag);
+  }
+  if (about.contains("group_size") && about.contains("bits"))
+    return fmt::format("{} ({} bits)", std::string_view(key) == "quantization" ? "MLX" : "MLX or another program",
+                       about["bits"].dump());
+  return "an unnamed method";
+}
+
 /// A quantised checkpoint stores something else than weights under names that look like weights, or under others.
 void refuse_quantised(const ConfigKeys& keys) {
-  for (const char* key : {"quantization_config", "compression_config"}) {
-    if (!keys.is_object(key)) continue;
-    const json& about = keys.json()[key];
-    const json method =
-        about.contains("quant_method") ? about["quant_method"] : about.value("quant_algo", json("an unnamed method"));
-    throw DataError("model-quantised",
-                    fmt::format("{}: {}: this is a checkpoint quantised with {}. dmoerm reads float32, float16 and bfloat16: use "
-                                "the model that it was made from",
-                                keys.place(), key, method.is_string() ? method.get<std::string>() : method.dump()));
+  const auto refuse = [&](const char* key, const std::string& method) {
+    return DataError(
+        "model-quantised",
+        fmt::format("{}: {}: this is a checkpoint quantised with {}. dmoerm reads float32, float16 and bfloat16: use "
+                    "the model that it was made from",
+                    keys.place(), key, method));
+  };
+  for (const char* key : {"quantization", "quantization_config", "compression_config"}) {  // MLX writes the first two
+    keys.know({key});
+    if (!keys.is_object(key) || says_unquantised(keys.json()[key])) continue;
+    throw refuse(key, quantisation_in(key, keys.json()[key]));
+  }
+  for (const char* flag : kLoadFlags) {
+    if (keys.get(flag, false)) throw refuse(flag, "bitsandbytes");
   }
 }
 

@@ -10,30 +10,17 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hub_name.h"
 
 namespace dmoerm::nn {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// "Qwen/Qwen2.5-0.5B", the name of a model on the Hugging Face Hub and no path that anybody would write otherwise.
-bool like_hub_name(const fs::path& path) {
-  const std::string text = path.string();
-  const bool known = std::ranges::all_of(
-      text, [](unsigned char c) { return std::isalnum(c) != 0 || c == '/' || c == '.' || c == '-' || c == '_'; });
-  return known && std::ranges::count(text, '/') == 1 && text.front() != '/' && text.front() != '.' && text.back() != '/' &&
-         !fs::exists(path.parent_path());
-}
-
 std::string absent(const fs::path& path) {
   std::error_code refused;
   const fs::file_status status = fs::symlink_status(path, refused);
-  if (status.type() == fs::file_type::symlink) return "this link points to nothing";
-  if (!like_hub_name(path)) return "there is no such directory";
-  return fmt::format(
-      "there is no such directory. dmoerm does not download models: if this is a name on the Hugging Face Hub, fetch it with `hf "
-      "download {} --local-dir DIR` and give DIR",
-      path.string());
+  return status.type() == fs::file_type::symlink ? "this link points to nothing" : no_such_directory(path);
 }
 
 /// The files and folders of a directory, by name.

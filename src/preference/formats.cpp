@@ -169,7 +169,7 @@ const std::vector<Format>& formats() {
        [](const json& r) {
          return !has(r, {"prompt"}) && (has(r, {"chosen", "rejected"}) || has(r, {"text_chosen", "text_rejected"}));
        },
-       parse_chosen_rejected},
+       parse_chosen_rejected, false, parse_common_beginning},
       {"nectar", R"({"prompt","answers":[{"answer","rank"}]}, lower rank = better)",
        [](const json& r) {
          return has(r, {"prompt"}) && has_objects(r, "answers") && has(r["answers"][0], {"answer", "rank"});
@@ -231,9 +231,9 @@ const Format* detect_format(const json& row) {
   return nullptr;
 }
 
-Group parse_group(const Format& format, const json& row) {
+Group parse_group(const Format& format, const json& row, bool named) {
   expect_text_only(row);
-  Group group = format.parse(row);
+  Group group = named && format.parse_named != nullptr ? format.parse_named(row) : format.parse(row);
   group.unread = reasoning_keys(row);
   check_texts(group);
   return group;

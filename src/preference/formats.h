@@ -17,6 +17,8 @@ struct Format {
   bool (*matches)(const nlohmann::json& row);
   Group (*parse)(const nlohmann::json& row);  ///< throws RowError
   bool merges_rows = false;                   ///< whether consecutive rows with the same prompt are one group (HelpSteer)
+  /// How to parse a row whose format the user has named, if that leaves nothing to guess; null if as any other row.
+  Group (*parse_named)(const nlohmann::json& row) = nullptr;
 };
 
 /// All formats, in the order in which a row is compared with them: the more specific ones come first.
@@ -26,8 +28,9 @@ const Format* detect_format(const nlohmann::json& row);
 /// The format of that name. @throws ConfigError listing the names
 const Format& format_by_name(const std::string& name);
 
-/// The group of a row that matches the format. Its texts show something, and the row holds no images or tools. @throws RowError
-Group parse_group(const Format& format, const nlohmann::json& row);
+/// The group of a row that matches the format. Its texts show something, and the row holds no images or tools.
+/// @param named  whether the user has named the format @throws RowError
+Group parse_group(const Format& format, const nlohmann::json& row, bool named = false);
 
 /// Parse one line as JSON; a row nested too deeply is refused before it is built. Messages that a text holds as JSON are
 /// unpacked. @throws RowError saying why it is not JSON

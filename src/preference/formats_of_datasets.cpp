@@ -75,6 +75,13 @@ Group parse_shp(const json& row) {
   const double label = number_of(row["labels"], "labels");
   if (label != 0 && label != 1)
     throw RowError("response-id-out-of-range", fmt::format("\"labels\": expected 0 or 1, found {}", shown(row["labels"])));
+  if (has(row, {"score_A", "score_B"})) {
+    const double a = number_of(row["score_A"], "score_A"), b = number_of(row["score_B"], "score_B");
+    if (label == 1 ? a < b : a > b)
+      throw RowError("scores-contradict-pair",
+                     fmt::format("\"labels\": expected {}, as \"score_A\" is {} and \"score_B\" is {}; found {}",
+                                 label == 1 ? 0 : 1, a, b, label));
+  }
   prefer(label == 1 ? 0 : 1, group);
   if (!group.category.empty() || !has(row, {"domain"})) return group;
   group.category = text_of(row["domain"], "domain");

@@ -194,15 +194,19 @@ Group parse_ultrafeedback(const json& row) {
       throw RowError("field-of-wrong-type", fmt::format("\"annotations\": expected an object, found {}", shown(annotations)));
     }
     double sum = 0;
-    for (const auto& [aspect, note] : annotations.items()) {
+    for (const auto& [aspect, given] : annotations.items()) {
+      if (given.is_array() && given.size() != 1)
+        throw RowError("field-of-wrong-type",
+                       fmt::format("\"annotations.{}\": expected one rating, found a list of {}", aspect, given.size()));
+      const json& note = given.is_array() ? given[0] : given;  // the first release of UltraFeedback
       const double rating = has(note, {"Rating"}) ? rating_of(note["Rating"], aspect) : kMissing;
       response.scores[aspect] = rating;
       sum += rating;
     }
+    const char* overall = has(c, {"overall_score"}) ? "overall_score" : "fine-grained_score";
     // A response without an overall score gets the mean of its aspects. The mean is NaN if one is missing, because means over
     // different aspects cannot be compared.
-    response.overall = has(c, {"overall_score"}) ? number_of(c["overall_score"], "overall_score")
-                                                 : sum / static_cast<double>(annotations.size());
+    response.overall = has(c, {overall}) ? number_of(c[overall], overall) : sum / static_cast<double>(annotations.size());
     group.responses.push_back(std::move(response));
   }
   return group;

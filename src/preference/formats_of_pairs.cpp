@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -80,6 +82,16 @@ double margin_of(const json& row) {
   return margin;
 }
 
+/// A number, also one in quotes.
+std::optional<double> rating_in(const json& value) {
+  if (value.is_number()) return value.get<double>();
+  if (!value.is_string()) return std::nullopt;
+  const std::string_view text = trim(value.get_ref<const std::string&>());
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(number) : std::nullopt;
+}
+
 /// Refuse a pair whose ratings, under a usual name such as chosen_rating or chosen-score, say that the rejected response is the
 /// better one.
 void expect_ratings_agree(const json& row) {
@@ -89,19 +101,34 @@ void expect_ratings_agree(const json& row) {
   constexpr std::string_view kChosen = "chosen";
   for (const auto& [key, value] : row.items()) {
     const std::size_t at = key.find(kChosen);
-    if (at == std::string::npos || !value.is_number()) continue;
+    const auto chosen = rating_in(value);
+    if (at == std::string::npos || !chosen) continue;
     std::string other = key, stem = lower(key);
     other.replace(at, kChosen.size(), "rejected");
     stem.erase(at, kChosen.size());
     std::ranges::replace(stem, '-', '_');
     const std::string_view name = trim(stem, "_. ");
-    if (!row.contains(other) || !row[other].is_number() || std::ranges::find(kStems, name) == kStems.end()) continue;
-    const double chosen = value.get<double>(), rejected = row[other].get<double>();
+    const auto rejected = row.contains(other) ? rating_in(row[other]) : std::nullopt;
+    if (!rejected || std::ranges::find(kStems, name) == kStems.end()) continue;
     const bool by_rank = name == "rank";
-    if (by_rank ? chosen > rejected : chosen < rejected)
+    if (by_rank ? *chosen > *rejected : *chosen < *rejected)
       throw RowError("scores-contradict-pair", fmt::format("\"{}\": expected at {} \"{}\" = {}, found {}", key,
-                                                           by_rank ? "most" : "least", other, rejected, chosen));
+                                                           by_rank ? "most" : "least", other, *rejected, *chosen));
   }
+}
+
+/// Refuse a row of SafeRLHF that calls the unsafe one of its responses the safer one.
+void expect_safer_is_safe(const json& row) {
+  constexpr std::array kSafe = {"is_response_0_safe", "is_response_1_safe"};
+  if (!has(row, {"safer_response_id", kSafe[0], kSafe[1]})) return;
+  const bool second_is_safer = row["safer_response_id"] == 1;
+  if (row["safer_response_id"] != 0 && !second_is_safer) return;
+  const char *safer = kSafe.at(second_is_safer ? 1 : 0), *other = kSafe.at(second_is_safer ? 0 : 1);
+  if (row[safer] == false && row[other] == true)
+    throw RowError("scores-contradict-pair",
+                   fmt::format("\"safer_response_id\": expected {}, as \"{}\" is false and \"{}\" is true; "
+                               "found {}",
+                               second_is_safer ? 0 : 1, safer, other, second_is_safer ? 1 : 0));
 }
 
 /// Add the two responses, the better one first, with the margin and scores that the row states.
@@ -179,9 +206,8 @@ void drop_answer(std::vector<Message>& prompt, const Completion& good, const Com
   if (last == trim(good.text) || last == trim(bad.text)) prompt.pop_back();
 }
 
-}  // namespace
-
-Group parse_chosen_rejected(const json& row) {
+/// @param guesses  whether a column of an unknown name may turn out to hold the prompt
+Group parse_pair(const json& row, bool guesses) {
   Group group;
   read_common(row, group);
   expect_texts_not_names(row);
@@ -199,6 +225,7 @@ Group parse_chosen_rejected(const json& row) {
   if (column != nullptr) group.prompt = stated_prompt(row, column);
   drop_answer(group.prompt, good, bad);
   if (column == nullptr && good.before.empty()) {
+    if (guesses) expect_prompt_in_no_column(row, good.text, bad.text);
     const std::size_t shared = implicit_prompt_size(row, good.text, bad.text);
     group.prompt = {{"user", good.text.substr(0, shared)}};
     good.text.erase(0, shared);
@@ -217,6 +244,11 @@ Group parse_chosen_rejected(const json& row) {
   add_pair(row, std::move(good.text), std::move(bad.text), group);
   return group;
 }
+
+}  // namespace
+
+Group parse_chosen_rejected(const json& row) { return parse_pair(row, true); }
+Group parse_common_beginning(const json& row) { return parse_pair(row, false); }
 
 Group parse_unlabelled(const json& row, const char* column) {
   Group group;
@@ -287,6 +319,7 @@ Group parse_safe_rlhf(const json& row) {
       throw RowError("response-id-out-of-range", fmt::format("\"{}\": expected 0, 1 or -1, found {}", key, shown(row[key])));
     if (winner >= 0) group.pairs.push_back({label, static_cast<int>(winner), 1 - static_cast<int>(winner), 0.0});
   }
+  expect_safer_is_safe(row);
   return group;
 }
 

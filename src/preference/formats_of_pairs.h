@@ -8,6 +8,8 @@ namespace dmoerm::preference {
 
 // All of them throw RowError.
 Group parse_chosen_rejected(const nlohmann::json& row);  ///< TRL's four formats and OpenRLHF's
+/// The same for a row whose format the user has named: its prompt is what both responses begin with, whatever other columns hold.
+Group parse_common_beginning(const nlohmann::json& row);
 Group parse_rewardbench(const nlohmann::json& row);
 Group parse_swift(const nlohmann::json& row);
 Group parse_helpsteer_preference(const nlohmann::json& row);

@@ -202,7 +202,7 @@ GroupReader::Row GroupReader::parse(const std::string& line, std::int64_t number
     const json row = parse_row(line);
     if (look) look(row);
     if (!row.is_object() || !fits(row)) throw other_format(row);
-    Group group = parse_group(*format_, row);
+    Group group = parse_group(*format_, row, !detected_);
     if (const auto cluster = row.find(cluster_key_); !cluster_key_.empty() && cluster != row.end()) {
       if (cluster->is_string()) group.cluster = cluster->get<std::string>();
       if (cluster->is_number_integer()) group.cluster = cluster->dump();

@@ -32,18 +32,20 @@ std::size_t shared_text(const std::string& a, const std::string& b) {
 
 /// Whether a column describes the row or its answers, whatever it says.
 bool is_about_the_row(std::string_view key) {
-  for (const std::string_view part : {"chosen", "rejected", "score", "rating", "reason", "model", "comment", "feedback"}) {
+  for (const std::string_view part :
+       {"chosen", "rejected", "score",    "rating",   "reason",  "model",  "comment", "feedback",  "annotat", "remark", "note",
+        "explan", "justif",   "rational", "critique", "evaluat", "review", "quality", "guideline", "rubric",  "meta"}) {
     if (key.find(part) != std::string_view::npos) return true;
   }
-  for (const std::string_view end : {"_id", "_name", "_type", "_source", "_url", "_path", "_at", "_date", "_hash"}) {
+  for (const std::string_view end : {"_id", "_name", "_type", "_source", "_url", "_path", "_at", "_date", "_hash", "_title",
+                                     "_label", "_category", "_topic", "_tag", "_tags", "_by", "_lang", "_status", "_version"}) {
     if (key.ends_with(end)) return true;
   }
-  constexpr std::array<std::string_view, 39> kAbout = {
-      "id",          "label",    "category", "split",      "subset",        "language", "lang",      "domain",
-      "topic",       "subject",  "tag",      "tags",       "annotator",     "worker",   "author",    "license",
-      "citation",    "url",      "link",     "note",       "notes",         "critique", "rationale", "explanation",
-      "description", "metadata", "answer",   "answers",    "solution",      "target",   "reference", "ground_truth",
-      "gold",        "date",     "time",     "created_at", "justification", "policy",   "title"};
+  constexpr std::array<std::string_view, 32> kAbout = {
+      "id",     "label",       "category", "split",   "subset",   "language",     "lang",       "domain",
+      "topic",  "subject",     "tag",      "tags",    "worker",   "author",       "license",    "citation",
+      "url",    "link",        "answer",   "answers", "solution", "target",       "gold",       "reference",
+      "policy", "description", "date",     "time",    "title",    "ground_truth", "created_at", "origin"};
   return std::ranges::find(kAbout, key) != kAbout.end();
 }
 
@@ -89,16 +91,22 @@ const char* other_prompt(const json& row, std::string_view shared) {
 
 }  // namespace
 
+void expect_prompt_in_no_column(const json& row, const std::string& chosen, const std::string& rejected) {
+  const std::size_t shared = shared_text(chosen, rejected);
+  const char* column = other_prompt(row, std::string_view(chosen).substr(0, shared));
+  if (column == nullptr) return;
+  throw RowError(
+      "prompt-in-unknown-column",
+      fmt::format("expected a column \"prompt\", found {}, and \"{}\", which seems to hold it: rename it to \"prompt\"{}",
+                  keys_of(row), column,
+                  shared > 0 ? fmt::format("; or, if the prompt is what both responses begin with, {}, say so with the format "
+                                           "standard-implicit (data.inputs[].format), which does not look at the column",
+                                           shown(json(chosen.substr(0, shared))))
+                             : ""));
+}
+
 std::size_t implicit_prompt_size(const json& row, const std::string& chosen, const std::string& rejected) {
   const std::size_t shared = shared_text(chosen, rejected);
-  if (const char* column = other_prompt(row, std::string_view(chosen).substr(0, shared)); column != nullptr)
-    throw RowError(
-        "prompt-in-unknown-column",
-        fmt::format("expected a column \"prompt\", found {}, and \"{}\", which seems to hold it: rename it to \"prompt\"{}",
-                    keys_of(row), column,
-                    shared > 0 ? fmt::format(" (what both responses begin with, {}, is then no prompt)",
-                                             shown(json(chosen.substr(0, shared))))
-                               : ""));
   if (row.contains("chosen") && row["chosen"].is_structured())
     throw RowError(
         "no-prompt",

@@ -28,17 +28,13 @@ class Source {
   virtual std::size_t read(char* out) = 0;
 };
 
-/// What to do about a path that is a shell's pattern, an address, or perhaps the name of a data set.
-std::string path_advice(const std::filesystem::path& path) {
-  const std::string text = path.string();
-  if (std::string link = dangling_link(path); !link.empty()) return link;
-  if (text.find_first_of("*?[") != std::string::npos) return "; patterns are not expanded here: name each file";
-  for (const char* scheme : {"http:/", "https:/", "hf:/", "s3:/", "gs:/"}) {
-    if (text.find(scheme) != std::string::npos) return "; addresses are not read: download the file first";
-  }
+/// What the system says of a file that cannot be opened, and what to do if its path may be the name of a data set.
+std::string why_no_data(const std::filesystem::path& path, int error) {
   std::error_code ignored;
-  const bool name = path.extension().empty() && !std::filesystem::exists(path.parent_path(), ignored);
-  return name ? "; data sets of a hub are not downloaded: fetch their files first, and name each" : "";
+  const std::string why = why_not_opened(path, error);
+  const bool name =
+      why.find("; ") == std::string::npos && path.extension().empty() && !std::filesystem::exists(path.parent_path(), ignored);
+  return why + (name ? "; data sets of a hub are not downloaded: fetch their files first, and name each" : "");
 }
 
 /// The bytes of a file as they are.
@@ -47,8 +43,7 @@ class PlainSource final : public Source {
   explicit PlainSource(const std::filesystem::path& path)
       : path_(path.string()), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
     if (file_) return;
-    const std::string why = std::strerror(errno);
-    throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}{}", path_, why, path_advice(path)));
+    throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", path_, why_no_data(path, errno)));
   }
   std::size_t read(char* out) override {
     const std::size_t got = std::fread(out, 1, kBlock, file_.get());

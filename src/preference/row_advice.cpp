@@ -57,7 +57,9 @@ std::string line_of_jq(const json& row) {
   if (has(row, {"prompt", "response_a", "response_b"}) && row.contains("winner_model_a") && row.contains("winner_model_b"))
     return "jq -c '{prompt, response_1: .response_a, response_2: .response_b, "
            "preference_strength: ((.winner_model_b | tonumber) - (.winner_model_a | tonumber))}' FILE "
-           "(where a text is a list of turns as JSON, write (.prompt | fromjson | last) for its last turn)";
+           "(where texts are lists of turns as JSON, keep the rows of one turn with select((.prompt | fromjson | length) == 1), "
+           "and "
+           "write (.prompt | fromjson | first) for a text: two dialogues of several turns part before their last answers)";
   if (prompt_column(row) != nullptr && row.contains("generations") && row["generations"].is_array() && row.contains("ratings") &&
       row["ratings"].is_array())
     return fmt::format(
@@ -76,6 +78,8 @@ std::string line_of_jq(const json& row) {
   if (row.contains("output") && row["output"].is_array() && row["output"].size() == 2 && prompt_column(row) != nullptr)
     return "jq -c '. + {chosen: .output[0], rejected: .output[1]} | del(.output)' FILE, if the first output is the better one";
   if (has_typed_values(row)) return "jq -c 'map_values(.S // .N // .)' FILE";
+  const auto is_row = [](const json& value) { return value.is_object() && detect_format(value) != nullptr; };
+  if (row.size() > 1 && std::ranges::all_of(row, is_row)) return "jq -c '.[]' FILE, as each of its keys holds a row";
   for (const auto& [key, value] : row.items()) {
     if (value.is_object() && detect_format(value) != nullptr) return fmt::format("jq -c '.[{}]' FILE", json(key).dump());
   }

@@ -107,7 +107,7 @@ std::string media_in_metadata(std::string_view key, const json& value) {
 
 bool names_tools(std::string_view key) {
   return key == "tools" || key == "available_tools" || key == "functions" || key == "tool_calls" || key == "function_call" ||
-         key == "function_calls";
+         key == "function_calls" || key == "tool_definitions";
 }
 
 /// Further marks of single model families, in lower case.
@@ -179,9 +179,28 @@ std::string_view picture_before(std::string_view prompt) {
   return !path.empty() && beside && is_media(json(path)) ? line : std::string_view();
 }
 
-/// Whether a text speaks about the mark, as about an element of HTML, rather than having it in place of an image.
+/// Whether `at` is inside a block of code between lines of ```.
+bool is_in_code(std::string_view text, std::size_t at) {
+  constexpr std::string_view kFence = "```";
+  bool inside = false;
+  for (std::size_t fence = 0; (fence = text.find(kFence, fence)) < at; fence += kFence.size()) inside = !inside;
+  return inside;
+}
+
+/// Whether a mark is closed with nothing or "./" in between, as in <image>./</image>, which stands in place of an image.
+bool is_empty_element(std::string_view mark, std::string_view after) {
+  const std::string end = "</" + std::string(mark.substr(1));
+  const std::size_t close = mark.starts_with('<') ? after.find(end) : std::string_view::npos;
+  const std::string_view inside = close == std::string_view::npos ? "?" : trim(after.substr(0, close));
+  return inside == "./" || (inside.empty() && mark.starts_with("<image"));
+}
+
+/// Whether a text speaks about the mark, as about an element of HTML or BBCode, rather than having it in place of an image.
 bool is_spoken_of(std::string_view text, std::size_t at, std::string_view mark) {
   const std::string_view after = text.substr(at + mark.size());
+  if (is_in_code(text, at)) return true;
+  if (is_empty_element(mark, after)) return false;
+  if (lower(mark) == "[img]" && lower(after).find("[/img]") != std::string::npos) return true;
   const bool quoted = at > 0 && (text[at - 1] == '`' || text[at - 1] == '"' || text[at - 1] == '\'');
   const bool named = std::ranges::any_of(std::array{" tag", " element", " token", " placeholder"},
                                          [&](std::string_view word) { return after.starts_with(word); });
@@ -213,7 +232,26 @@ bool is_bare_call(std::string_view text) {
   return !value.empty() && std::ranges::all_of(value, is_call);
 }
 
-/// Refuse a text that is a call of a tool, or its result, in the marks of a model family.
+/// The mark of a call of a tool, or of the list of tools, that begins a line behind other text: its JSON or name follows. "" if
+/// there is none.
+std::string_view call_behind_text(std::string_view text) {
+  if (text.find('<') == std::string_view::npos && text.find("```") == std::string_view::npos) return {};
+  constexpr std::array<std::string_view, 5> kBeforeCalls = {"<tool_call>", "<function_call>", "<tools>", "<tool_response>",
+                                                            "<function="};
+  for (const std::string_view mark : kBeforeCalls) {
+    for (std::size_t at = 0; (at = text.find(mark, at)) != std::string_view::npos; at += mark.size()) {
+      const std::string_view inside = trim(text.substr(at + mark.size()));
+      const bool called = mark == "<function=" || inside.starts_with('{') || inside.starts_with('[');
+      if ((at == 0 || text[at - 1] == '\n') && called && !is_in_code(text, at)) return mark;
+    }
+  }
+  constexpr std::string_view kGemma = "```tool_code\n";
+  const std::size_t gemma = text.find(kGemma);
+  return gemma != std::string_view::npos && (gemma == 0 || text[gemma - 1] == '\n') ? kGemma.substr(0, kGemma.size() - 1)
+                                                                                    : std::string_view();
+}
+
+/// Refuse a text that is a call of a tool, or its result, in the marks of a model family, or has one behind other text.
 void expect_no_call(std::string_view text) {
   constexpr std::array<std::string_view, 18> kCalls = {
       "<tool_call>",         "<tool_calls>",           "<tool_response>",
@@ -231,6 +269,8 @@ void expect_no_call(std::string_view text) {
       throw RowError::unusable("tool-call-in-text",
                                fmt::format("a text that begins with {}: no chat template here writes tools", call));
   }
+  if (const std::string_view call = call_behind_text(text); !call.empty())
+    throw RowError::unusable("tool-call-in-text", fmt::format("a text with {}: no chat template here writes tools", call));
 }
 
 /// Add the keys of reasoning in the objects within a value.

@@ -202,9 +202,60 @@ std::vector<Message> messages_of(const json& value, const char* key) {
   return messages;
 }
 
-std::vector<Message> transcript_of(const std::string& text) {
+namespace {
+
+/// The text with "\n" for every "\r\n", and what begins like a transcript without its two line ends with them.
+std::string as_transcript(std::string_view text) {
+  std::string result(text);
+  for (std::size_t at = 0; (at = result.find("\r\n", at)) != std::string::npos;) result.erase(at, 1);
+  return result.starts_with("\n\nHuman:") ? result : "\n\n" + result.substr(result.find_first_not_of(kWhiteSpace));
+}
+
+/// A mark of HelpSteer at the beginning of a line, before a turn of `role`.
+struct TurnMark {
+  std::string_view text;
+  const char* role;
+  std::size_t at;
+};
+
+/// The first mark at or after `from`; nothing if there is none.
+std::optional<TurnMark> next_mark(std::string_view text, std::size_t from) {
+  constexpr std::string_view kBegin = "<extra_id_";
+  for (std::size_t at = from; (at = text.find(kBegin, at)) != std::string_view::npos; at += kBegin.size()) {
+    if (at > 0 && text[at - 1] != '\n') continue;
+    for (const auto& [mark, role] : {std::pair<std::string_view, const char*>{"<extra_id_0>System\n", "system"},
+                                     {"<extra_id_1>User\n", "user"},
+                                     {"<extra_id_1>Assistant\n", "assistant"}}) {
+      if (text.substr(at).starts_with(mark)) return TurnMark{mark, role, at};
+    }
+  }
+  return std::nullopt;
+}
+
+/// Turns of a prompt as HelpSteer writes them: "first\n<extra_id_1>Assistant\nsecond\n<extra_id_1>User\nthird"; empty if the text
+/// has no such mark.
+std::vector<Message> helpsteer_turns(std::string_view text) {
+  std::vector<Message> messages;
+  const char* role = "user";
+  std::size_t from = 0;
+  auto mark = next_mark(text, 0);
+  if (!mark) return messages;
+  for (; mark; mark = next_mark(text, from)) {
+    if (mark->at > 0) messages.push_back({role, std::string(trim(text.substr(from, mark->at - from), "\n"))});
+    role = mark->role;
+    from = mark->at + mark->text.size();
+  }
+  messages.push_back({role, std::string(text.substr(from))});
+  return messages;
+}
+
+}  // namespace
+
+std::vector<Message> transcript_of(const std::string& given) {
   constexpr std::pair<std::string_view, const char*> kTurns[] = {{"\n\nHuman:", "user"}, {"\n\nAssistant:", "assistant"}};
-  if (!text.starts_with(kTurns[0].first) || text.find(kTurns[1].first) == std::string::npos) return {};
+  if (!trim(given).starts_with("Human:")) return {};
+  const std::string text = as_transcript(given);
+  if (text.find(kTurns[1].first) == std::string::npos) return {};
   std::vector<Message> messages;
   for (std::size_t at = 0; at < text.size();) {
     const auto& [mark, role] = kTurns[text.compare(at, kTurns[0].first.size(), kTurns[0].first) == 0 ? 0 : 1];
@@ -219,6 +270,7 @@ std::vector<Message> transcript_of(const std::string& text) {
 
 std::vector<Message> prompt_messages(const json& value, const char* key) {
   std::vector<Message> prompt = value.is_string() ? transcript_of(value.get<std::string>()) : messages_of(value, key);
+  if (prompt.empty() && value.is_string()) prompt = helpsteer_turns(value.get_ref<const std::string&>());
   if (prompt.empty() && value.is_string()) prompt = messages_of(value, key);
   if (prompt.size() > 1 && prompt.back().role == "assistant" && shows_nothing(prompt.back().content))
     prompt.pop_back();  // it only marks where the response begins

@@ -31,9 +31,11 @@ double score_of(const nlohmann::json& value, const char* key);
 /// Messages from a list of {role, content} or of ShareGPT's {from, value}, from one such object, or from a string, which becomes
 /// a message of the user.
 std::vector<Message> messages_of(const nlohmann::json& value, const char* key);
-/// Messages of a transcript as Anthropic's HH data have it, "\n\nHuman: ...\n\nAssistant: ..."; empty if the text is not one.
+/// Messages of a transcript as Anthropic's HH data have it, "\n\nHuman: ...\n\nAssistant: ...", also without the first line ends
+/// or with "\r\n"; empty if the text is not one.
 std::vector<Message> transcript_of(const std::string& text);
-/// messages_of(), but a transcript becomes its turns, and an empty last turn of the assistant is removed.
+/// messages_of(), but a transcript becomes its turns, as does a text with HelpSteer's marks of turns, and an empty last turn of
+/// the assistant is removed.
 std::vector<Message> prompt_messages(const nlohmann::json& value, const char* key);
 /// Put the system message of the column `system` or `system_prompt` before a prompt that has none.
 void add_system(const nlohmann::json& row, std::vector<Message>& prompt);

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "base/text.h"
 
 namespace dmoerm::preference {
 namespace {
@@ -21,7 +22,12 @@ std::string prompt_text(const std::vector<Message>& prompt) { return text_of_mes
 
 std::string session_text(const std::vector<Message>& prompt) {
   const auto first = std::ranges::find(prompt, "user", &Message::role);
-  return text_of_messages({prompt.begin(), first == prompt.end() ? first : first + 1});
+  if (first == prompt.end()) return text_of_messages(prompt);
+  std::vector<Message> beginning;
+  for (auto m = prompt.begin(); m <= first; ++m) {
+    if (m->role != "system") beginning.push_back({m->role, std::string(trim(m->content))});
+  }
+  return text_of_messages(beginning);
 }
 
 std::uint64_t prompt_key(const std::vector<Message>& prompt) { return stable_hash(prompt_text(prompt)); }

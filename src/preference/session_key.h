@@ -10,8 +10,8 @@ namespace dmoerm::preference {
 
 /// The prompt as one text with its roles. Equal prompts have equal texts.
 std::string prompt_text(const std::vector<Message>& prompt);
-/// The beginning of the prompt up to its first message of the user, as prompt_text() writes it: all turns of one conversation
-/// have it in common. A prompt of one turn is its own beginning.
+/// The beginning of the prompt up to its first message of the user, as prompt_text() writes it, without system messages and
+/// without white space at the ends of texts: all turns of one conversation have it in common, and all copies of one question.
 std::string session_text(const std::vector<Message>& prompt);
 
 /// stable_hash() of prompt_text() and of session_text(). They do not depend on the tokenizer or on how a prompt is cut.

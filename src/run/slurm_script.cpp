@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace dmoerm::run {
 namespace {
@@ -29,26 +31,38 @@ std::optional<long long> number(std::string_view digits) {
   return whole && digits.size() <= 9 ? std::optional(value) : std::nullopt;
 }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-bool equal_in_any_case(std::string_view text, std::string_view lower_case) {
-  return std::ranges::equal(text, lower_case, {}, lower);
+/// An amount of memory as Slurm reads it, "64G": a whole number, then nothing (MB) or a unit, of which Slurm looks at the first
+/// letter. GB and GiB are G, of 1024 MB each. Slurm itself takes no blank before the unit. Nothing if it is no such amount.
+std::optional<std::string> memory_of(std::string_view text) {
+  text = trim(text);
+  const auto end = static_cast<std::size_t>(std::ranges::find_if_not(text, is_digit) - text.begin());
+  const std::string_view digits = text.substr(0, end);
+  const std::string unit = lower(trim(text.substr(end)));
+  if (!number(digits)) return std::nullopt;
+  if (unit.empty()) return std::string(digits);
+  const bool known = std::string_view("kmgt").find(unit.front()) != std::string_view::npos &&
+                     std::ranges::all_of(unit, [](char c) { return c >= 'a' && c <= 'z'; });
+  return known ? std::optional(fmt::format("{}{}", digits, static_cast<char>(unit.front() - 'a' + 'A'))) : std::nullopt;
 }
 
-/// Whether Slurm reads an amount of memory: a whole number, then nothing (MiB) or a unit, of which it looks at the first letter.
-bool is_memory(std::string_view text) {
-  const auto unit = static_cast<std::size_t>(std::ranges::find_if_not(text, is_digit) - text.begin());
-  if (!number(text.substr(0, unit))) return false;
-  const std::string_view letters = text.substr(unit);
-  return letters.empty() || (std::string_view("kmgt").find(lower(letters.front())) != std::string_view::npos &&
-                             std::ranges::all_of(letters, [](char c) { return lower(c) >= 'a' && lower(c) <= 'z'; }));
+/// What to write in place of an amount of memory that Slurm does not read: "1536G" for "1.5T"; "64G" for others.
+std::string memory_example(std::string_view text) {
+  double amount = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), amount);
+  const std::string unit = lower(trim(text.substr(static_cast<std::size_t>(end - text.data()))));
+  constexpr std::string_view kUnits = "KMGT";
+  const std::size_t at = unit.empty() ? std::string_view::npos : std::string_view("kmgt").find(unit.front());
+  const double smaller = amount * 1024;
+  if (error != std::errc() || at == std::string_view::npos || at == 0 || !(smaller >= 1 && smaller < 1e9)) return "64G";
+  return fmt::format("{:.0f}{}", std::ceil(smaller), kUnits[at - 1]);
 }
 
-/// An amount of memory as Slurm's manual writes it: GB and GiB are G, of 1024 MB each.
-std::string memory_of(const std::string& text) {
-  const std::size_t unit = text.find_first_not_of("0123456789");
-  if (unit == std::string::npos) return text;
-  return text.substr(0, unit) + static_cast<char>(lower(text[unit]) - 'a' + 'A');
+/// Whether an option of sbatch, such as --mem-per-cpu=64G, has an amount of memory that Slurm does not read as it stands.
+bool has_odd_memory(std::string_view option) {
+  const std::size_t equals = option.find('=');
+  if (!option.starts_with("--mem") || option.starts_with("--mem-bind") || equals == std::string_view::npos) return false;
+  const std::string_view value = option.substr(equals + 1);
+  return !memory_of(value) || value.find(' ') != std::string_view::npos;
 }
 
 /// "2-01:30:00".
@@ -128,7 +142,7 @@ std::string options_of(const config::RunConfig& config, const SlurmJob& job) {
   options.push_back(fmt::format("--ntasks-per-node={}", s.ranks_per_node));
   options.push_back(fmt::format("--cpus-per-task={}", cpus_of_a_rank(config)));
   if (s.gpus_per_node > 0) options.push_back(fmt::format("--gres=gpu:{}", s.gpus_per_node));
-  add("mem", memory_of(s.memory));
+  add("mem", memory_of(s.memory).value_or(""));
   add("time", s.time);
   options.push_back(fmt::format("--signal=B:USR2@{}", s.signal_before_s));
   options.emplace_back(s.requeue ? "--requeue" : "--no-requeue");
@@ -162,7 +176,7 @@ std::string settings_of(const config::RunConfig& config, const SlurmJob& job) {
 }  // namespace
 
 std::optional<long long> slurm_seconds(std::string_view time) {
-  if (equal_in_any_case(time, "unlimited") || equal_in_any_case(time, "infinite")) return 0;
+  if (const std::string word = lower(time); word == "unlimited" || word == "infinite") return 0;
   long long days = 0;
   const std::size_t dash = time.find('-');
   const bool with_days = dash != std::string_view::npos;
@@ -219,10 +233,10 @@ std::vector<std::string> slurm_problems(const config::RunConfig& config) {
   }
   if (has_control(s.constraint) || s.constraint.find_first_of(" \"'\\#;`$") != std::string::npos)
     problem(fmt::format("slurm.constraint: \"{}\" is not a list of node features such as h100 or [rack1|rack2]", s.constraint));
-  if (!s.memory.empty() && !is_memory(s.memory))
+  if (!s.memory.empty() && !memory_of(s.memory))
     problem(fmt::format(
-        "slurm.memory: \"{}\" is not an amount of memory: write a whole number and K, M, G or T, e.g. 64G; 0 = all of the node",
-        s.memory));
+        "slurm.memory: \"{}\" is not an amount of memory: write a whole number and K, M, G or T, e.g. {}; 0 = all of the node",
+        s.memory, memory_example(s.memory)));
 
   const auto limit = slurm_seconds(s.time);
   if (!limit) {
@@ -255,6 +269,10 @@ std::vector<std::string> slurm_problems(const config::RunConfig& config) {
   for (const std::string& option : s.options) {
     if (has_control(option) || !option.starts_with('-') || option.size() < 2)
       problem(fmt::format("slurm.options: \"{}\" is not an option of sbatch, such as --mail-type=END", option));
+    if (has_odd_memory(option))
+      problem(fmt::format("slurm.options: \"{}\": Slurm reads a whole number and K, M, G or T without a blank, e.g. {}={}",
+                          option, option.substr(0, option.find('=')),
+                          memory_of(option.substr(option.find('=') + 1)).value_or("64G")));
     if (option.starts_with("--array") || option.starts_with("-a"))
       problem(
           fmt::format("slurm.options: {}: all tasks of the array would share one run directory; use launch/slurm/dmoerm.sbatch "

@@ -100,6 +100,7 @@ LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, 
   }
   selection_ = selection_identity(config);
   const fs::path file = run_selection(config, directory_, selection_);
+  if (store == nullptr) tell_selection(directory_);  // otherwise the run's ingest has told
   groups_ = std::make_unique<label::GroupFile>(file);
   groups_sha_ = sha256_file(file);
   read_ = groups_read(config, *groups_, store);

@@ -138,6 +138,9 @@ TEST_F(FilesFolder, RefusesToReplaceADeviceOrPipe) {
 }
 
 TEST_F(FilesFolder, NamesTheFileAndTheReasonInErrors) {
+  for (const auto& [name, said] :
+       {std::pair("*.json", "; patterns are not expanded here"), {"https:/x.org/a", "; addresses are not read"}})
+    EXPECT_NE(test::message_of<IoError>([&] { (void)read_file(directory_ / name); }).find(said), std::string::npos) << name;
   EXPECT_NE(test::message_of<IoError>([&] { (void)read_file(directory_ / "absent"); }).find("absent: cannot open: No such file"),
             std::string::npos);
   const std::string said = test::message_of<DataError>([&] { (void)read_json(write("j.json", "{\n\"a\": 1,\n]")); });

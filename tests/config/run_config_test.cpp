@@ -138,12 +138,29 @@ TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
       "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves no train split: their sum must be below 1\n"
       "c.yaml:9:11: categories.0.name: \"a/b\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start "
       "with a letter, digit "
-      "or _\n"
+      "or _, e.g. a_b; the rows of the data must spell it so, too: jq -c '(.category | select(. == \"a/b\")) = \"NEW_NAME\"' "
+      "FILE\n"
       "c.yaml:10:13: categories.0.points: must have at least one element\n"
       "c.yaml:12:7: base.lr: expected a number, found \"1e-5x\"\n"
       "c.yaml:13:3: base.lr: given twice, first at c.yaml:12:3\n"
       "c.yaml:14:21: experts.per_task: 0 is out of range: expected 1 or more\n"
       "--set router.pooling=men: router.pooling: \"men\" is not one of mean, last; did you mean mean?");
+}
+
+TEST(RunConfig, RefusesCategoriesThatReportsCouldNotTellFromTheirOwnRows) {
+  const auto said = [](const std::string& categories) {
+    std::string text = kSmallest;
+    text.replace(text.find("categories:"), std::string::npos, "categories:\n" + categories);
+    return problems(text);
+  };
+  const std::string chat = "  - {name: chat, points: [a]}\n";
+  EXPECT_NE(said(chat + "  - {name: all, points: [a]}\n").find("\"all\" is what reports call all categories together"),
+            std::string::npos);
+  EXPECT_NE(said("  - {name: single, points: [a]}\n").find("\"single\" is what reports call the model of prompts"),
+            std::string::npos);
+  EXPECT_EQ(said("  - {name: all, points: [a]}\n"), "") << "the only category is all of them";
+  EXPECT_NE(said("  - {name: chat, points: ['Q&A', 礼貌]}\n").find("e.g. Q_A; the rows of the data must spell it so, too"),
+            std::string::npos);
 }
 
 TEST(RunConfig, ShowsTheFirstHundredProblemsOfAWildFile) {
@@ -267,7 +284,9 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"base: {lora_dropout: 1}", "1 is out of range: expected at least 0 and less than 1"},
         BadValue{"phase1_share: 1", "phase1_share: 1 is out of range: expected more than 0 and less than 1"},
         BadValue{"base: 3", "base: expected keys with values"}, BadValue{"base: [1]", "found a list"},
-        BadValue{"name: ..", "becomes a directory's name"}, BadValue{"name: ''", "name: must not be empty"},
+        BadValue{"name: ..", "becomes a directory's name"},
+        BadValue{"name: Grüße & Fragen/2", "start with a letter, digit or _, e.g. Gruesse_Fragen_2"},
+        BadValue{"name: 角色扮演", "start with a letter, digit or _"}, BadValue{"name: ''", "name: must not be empty"},
         BadValue{"name:", "name: has no value"}, BadValue{"runs_dir: ''", "runs_dir: must not be empty"},
         BadValue{"runs_dir: \"a\\nb\"", "line end or control character"}, BadValue{"base: {tuning: Lora}", "did you mean lora?"},
         BadValue{"base: {schedule: cosine, epochs_max: 0}",

@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/rng.h"
 #include "data/group_layout.h"
+#include "data/group_selection.h"
 #include "data/token_store.h"
 #include "preference/group_reader.h"
 #include "preference/session_key.h"
@@ -509,6 +510,42 @@ TEST_F(IngestFolder, PutsAllTurnsOfAConversationIntoOneSplit) {
   EXPECT_EQ(prompts.size(), 300);
   for (const auto& [session, in] : splits) EXPECT_EQ(in.size(), 1) << session;
   for (const char* split : {"validation", "test"}) EXPECT_GE(report.counts.at("default").at(split).groups, 30) << split;
+}
+
+TEST_F(IngestFolder, CountsWhatASelectionOfTextsLeavesOut) {
+  config::RunConfig config;
+  config.data.inputs.push_back(
+      {write("d.jsonl", row("a", "b", "c", {{"category", "chat"}}) + row("q", "[deleted]", "c", {{"category", "chat"}}) +
+                            row("d", "e", "f", {{"category", "Chat"}}) + row("g", "h", "i", {{"category", "Chat"}}) + "no row\n" +
+                            row("<image>What?", "b", "c", {{"category", "chat"}})),
+       "auto", "", config::InputSplit::own, 1.0});
+  config.data.bad_lines_max = 1;
+  config.categories = {{"chat", {"tone"}, {}, 0, 0}};
+  const SelectedGroups selected = write_selected_groups(config, directory_ / "groups.jsonl");
+  EXPECT_EQ(selected.groups, 2);
+  EXPECT_EQ(selected.dropped.at("category not in the configuration"), 2);
+  EXPECT_EQ(selected.dropped.at("bad line"), 1);
+  EXPECT_EQ(selected.dropped.size(), 3U) << "the image, too";
+  ASSERT_EQ(selected.noted.size(), 1U);
+  EXPECT_NE(selected.noted.begin()->first.find("[deleted]"), std::string::npos);
+}
+
+TEST_F(IngestFolder, PutsCopiesOfAQuestionIntoOneSplit) {
+  std::string text;
+  for (int i = 0; i < 60; ++i) {
+    const std::string question = "Question " + std::to_string(i);
+    for (const json& prompt : {json(question), json(question + " \n"),
+                               json{{{"role", "system"}, {"content", "Be kind."}}, {{"role", "user"}, {"content", question}}}})
+      text += json{{"prompt", prompt}, {"chosen", "yes"}, {"rejected", "no"}}.dump() + "\n";
+  }
+  IngestRequest r = request({write("d.jsonl", text)});
+  r.data.validation_share = 0.3, r.data.test_share = 0.3;
+  ingest(r);
+  std::map<std::uint64_t, std::set<Split>> splits;
+  const TokenStore s = store();
+  for (std::int64_t i = 0; i < s.size(); ++i) splits[s.group(i).session_key].insert(s.group(i).split);
+  EXPECT_EQ(splits.size(), 60);
+  for (const auto& [session, in] : splits) EXPECT_EQ(in.size(), 1) << session;
 }
 
 TEST_F(IngestFolder, GivesATurnWithoutASplitTheSplitThatAnotherTurnStates) {

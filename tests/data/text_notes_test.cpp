@@ -33,5 +33,37 @@ TEST(TextNotes, NameResponsesThatNobodyCanTellApart) {
     EXPECT_TRUE(text_notes(group_of({a, b})).empty()) << a;
 }
 
+TEST(TextNotes, NameTranscriptsOfSpeakersThatAreNotReadAsTurns) {
+  for (const char* prompt :
+       {"USER: Hi ASSISTANT: Yo USER: Well?", "### Instruction:\nAdd.\n\n### Response:\n", "Human: Hi\nAI:"}) {
+    preference::Group group = group_of({"a", "b"});
+    group.prompt = {{"user", prompt}};
+    ASSERT_EQ(text_notes(group).size(), 1U) << prompt;
+    EXPECT_NE(text_notes(group)[0].find("written twice"), std::string::npos) << text_notes(group)[0];
+  }
+  for (const char* prompt : {"USER: Hi", "A user: hi ASSISTANT: yo", "### Instruction: add"}) {
+    preference::Group group = group_of({"a", "b"});
+    group.prompt = {{"user", prompt}};
+    EXPECT_TRUE(text_notes(group).empty()) << prompt;
+  }
+}
+
+TEST(TextNotes, NameResponsesThatRunOnAndCharactersOfHtml) {
+  const auto note = [](const std::string& response) {
+    const std::vector<std::string> notes = text_notes(group_of({response, "b"}));
+    return notes.size() == 1 ? notes[0] : std::string();
+  };
+  EXPECT_NE(note("Banana\n\nHuman: next\n\nAssistant: ok").find("goes on with turns of its own"), std::string::npos);
+  EXPECT_NE(note("It&#39;s four").find("as HTML writes them"), std::string::npos);
+  EXPECT_NE(note("<s>Banana").find("written twice"), std::string::npos);
+  EXPECT_NE(note("Banana<pad><pad>").find("ends with a mark of a chat template"), std::string::npos);
+  EXPECT_EQ(note("Write ```&lt;``` for <"), "");
+  EXPECT_EQ(note("<b>a</b> &lt; b"), "");
+  preference::Group deleted = group_of({"a", "b"});
+  deleted.prompt = {{"user", "[deleted]"}};
+  ASSERT_EQ(text_notes(deleted).size(), 1U);
+  EXPECT_NE(text_notes(deleted)[0].find("a prompt or response that is nothing but"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace dmoerm::data

@@ -237,7 +237,23 @@ TEST(BackboneSpec, NamesAQuantisedCheckpoint) {
       EXPECT_NE(said.find(std::string("quantised with ") + method), std::string::npos) << said;
     }
   }
-  EXPECT_EQ(refused("llama", {{"quantization_config", nullptr}}), "");
+  for (const auto& [change, said] :
+       {std::pair(json{{"quantization", {{"group_size", 64}, {"bits", 4}}}}, "quantised with MLX (4 bits)"),
+        {json{{"quantization_config", {{"load_in_8bit", true}, {"load_in_4bit", false}}}}, "bitsandbytes (load_in_8bit)"},
+        {json{{"load_in_4bit", true}}, "load_in_4bit: this is a checkpoint quantised with bitsandbytes"}})
+    EXPECT_NE(refused("llama", change).find(said), std::string::npos) << refused("llama", change);
+}
+
+TEST(BackboneSpec, ReadsACheckpointThatSaysItIsNotQuantised) {
+  for (const json& change :
+       {json{{"quantization_config", nullptr}}, json{{"quantization", json::object()}},
+        json{{"load_in_8bit", false}, {"load_in_4bit", false}}, json{{"quantization_config", {{"load_in_8bit", false}}}},
+        json{{"quantization_config",
+              {{"quant_method", "bitsandbytes"},
+               {"load_in_8bit", false},
+               {"load_in_4bit", false},
+               {"bnb_4bit_quant_type", "fp4"}}}}})
+    EXPECT_EQ(refused("llama", change), "") << change;
 }
 
 TEST(BackboneSpec, RefusesABadNorm) {

@@ -40,7 +40,15 @@ constexpr const char* kConfig =
 TEST_F(Place, IsAbsent) {
   EXPECT_NE(refusal("Qwen/Qwen2.5-0.5B").find("hf download Qwen/Qwen2.5-0.5B --local-dir DIR"), std::string::npos);
   EXPECT_NE(refusal("/nowhere/at/all").find("/nowhere/at/all: there is no such directory"), std::string::npos);
-  EXPECT_EQ(refusal("/nowhere/at/all").find("hf download"), std::string::npos);
+  for (const char* named :
+       {"Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B/", "/Qwen/Qwen2.5-0.5B", "https://huggingface.co/Qwen/Qwen2.5-0.5B",
+        "/conf/https:/hf.co/Qwen/Qwen2.5-0.5B/blob", "hf://Qwen/Qwen2.5-0.5B"})
+    EXPECT_NE(refusal(named).find("hf download Qwen/Qwen2.5-0.5B --local-dir DIR"), std::string::npos) << refusal(named);
+  for (const char* named : {"Qwen/Qwen2.5-0.5B@v1", "https://huggingface.co/Qwen/Qwen2.5-0.5B/tree/v1"})
+    EXPECT_NE(refusal(named).find("hf download Qwen/Qwen2.5-0.5B --revision v1 --local-dir DIR"), std::string::npos) << named;
+  for (const char* path : {"/nowhere/at/all", "/nowhere", "nowhere", "./nowhere/at/all", "/nowhere/bundle", "a b/c"})
+    EXPECT_EQ(refusal(path).find("hf download"), std::string::npos) << refusal(path);
+  EXPECT_NE(refusal("~/models/m").find("write $HOME/models/m"), std::string::npos);
   fs::create_directory_symlink("gone", directory_ / "link");
   EXPECT_NE(refusal(directory_ / "link").find("points to nothing"), std::string::npos);
 }

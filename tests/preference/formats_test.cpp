@@ -168,6 +168,13 @@ TEST(Formats, ReadsUltraFeedback) {
   EXPECT_TRUE(std::isnan(g.responses.at(0).scores.at("honesty")));
   EXPECT_EQ(g.responses.at(0).overall, 7.5);
   EXPECT_EQ(g.responses.at(1).overall, 4.5) << "the mean of its aspects";
+  g = read("ultrafeedback", R"({"instruction":"do","completions":[
+      {"response":"a","annotations":{"helpfulness":[{"Rating":"2"}]},"overall_score":null,"fine-grained_score":3.5}]})");
+  EXPECT_EQ(g.responses.at(0).scores.at("helpfulness"), 2) << "a list, as in its first release";
+  EXPECT_EQ(g.responses.at(0).overall, 3.5);
+  EXPECT_NE(refusal(R"({"instruction":"do","completions":[{"response":"a","annotations":{"honesty":[1,2]}}]})")
+                .find("expected one rating, found a list of 2"),
+            std::string::npos);
   EXPECT_NE(refusal(R"({"instruction":"do","completions":[{"response":"a","annotations":{"honesty":{"Rating":"NaN"}}}]})")
                 .find("\"honesty.Rating\": expected a finite number or N/A, found \"NaN\""),
             std::string::npos);
@@ -203,6 +210,10 @@ TEST(Formats, ReadsTwoLabelsFromSafeRlhf) {
   EXPECT_TRUE(g.pairs.empty());
   EXPECT_EQ(refusal(R"({"prompt":"p","response_0":"a","response_1":"b","safer_response_id":2})"),
             "bad: \"safer_response_id\": expected 0, 1 or -1, found 2");
+  EXPECT_NE(refusal(R"({"prompt":"p","response_0":"a","response_1":"b","is_response_0_safe":true,"is_response_1_safe":false,
+                        "better_response_id":0,"safer_response_id":1})")
+                .find("\"safer_response_id\": expected 0"),
+            std::string::npos);
 }
 
 TEST(Formats, ReadsArenaVotes) {
@@ -235,6 +246,10 @@ TEST(Formats, ReadsPostsOfShp) {
   EXPECT_EQ(g.split, Split::train) << "what the row states counts";
   EXPECT_EQ(refusal(R"({"history":"h","human_ref_A":"a","human_ref_B":"b","labels":2})"),
             "bad: \"labels\": expected 0 or 1, found 2");
+  EXPECT_NE(refusal(R"({"history":"h","human_ref_A":"a","human_ref_B":"b","labels":1,"score_A":1,"score_B":99})")
+                .find("\"labels\": expected 0, as \"score_A\" is 1 and \"score_B\" is 99"),
+            std::string::npos);
+  EXPECT_EQ(refusal(R"({"history":"h","human_ref_A":"a","human_ref_B":"b","labels":0,"score_A":5,"score_B":5})"), "");
 }
 
 TEST(Formats, ReadsComparisonsOfWebGpt) {
@@ -364,6 +379,8 @@ TEST(Formats, SaysWhatItExpectedAndFoundInBadRows) {
        "\"score_chosen\": expected at least \"score_rejected\" = 2, found 1"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","chosen_rating":2.5,"rejected_rating":5})",
        "\"chosen_rating\": expected at least \"rejected_rating\" = 5, found 2.5"},
+      {R"({"prompt":"p","chosen":"a","rejected":"b","chosen_score":"3","rejected_score":"5"})",
+       "\"chosen_score\": expected at least \"rejected_score\" = 5, found 3"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","chosen-rating":2,"rejected-rating":5})", "at least \"rejected-rating\" = 5"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","reward_chosen":-1,"reward_rejected":0.5})", "at least \"reward_rejected\""},
       {R"({"messages":[{"role":"user","content":"p"},{"role":"assistant","content":"a"}],"rejected_response":"b",

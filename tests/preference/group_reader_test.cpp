@@ -235,6 +235,7 @@ TEST_F(GroupReaderFile, SaysWhatKeepsARowFromItsFormat) {
        R"(rename "answer_chosen" to "chosen" and "answer_rejected" to "rejected")"},
       {R"({"row_idx":0,"row":{"prompt":"p","chosen":"a","rejected":"b"},"truncated_cells":[]})", R"(jq -c '.["row"]' FILE)"},
       {R"({"instruction":"i","generations":["a","b"],"ratings":[1,2]})", "jq -c '{prompt: .instruction, responses: [["},
+      {R"({"0":{"prompt":"p","chosen":"a","rejected":"b"},"1":{"prompt":"q","chosen":"a","rejected":"b"}})", "jq -c '.[]' FILE"},
       {R"({"prompt":"p","response_a":"a","response_b":"b","winner_model_a":1,"winner_model_b":0,"winner_tie":0})",
        "jq -c '{prompt, response_1: .response_a"},
       {R"({"prompt":"p","response_j":"a","response_k":"b"})", "rename \"response_j\" to \"chosen\" and \"response_k\" to"},

@@ -259,14 +259,33 @@ TEST(Media, BesideTheTextDropsTheRow) {
                            "[image]\nWhat is this?",
                            "![](images/1.png)\nWhat is this?",
                            "<img src=\"images/1.png\">\nWhat is this?",
+                           "(<image>./</image>)\nWhat is it?",
+                           "<image></image>What is it?",
+                           "<video>./</video>What happens?",
                            "<image_1> or <image 2>",
                            "<|vision_start|><|image_pad|><|vision_end|>"})
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), "dropped mark-of-image") << text;
-  for (const char* text :
-       {"<img src=a>", "<img>", "[img-1]", "The data: images", "url(data:image/svg+xml;utf8,x)", "What is the <video> tag?",
-        "Use `<image>`.", "Write [image]", "[image]", "Use\n[image]\nhere", "![a](https://x.org/1.png)\nThe plot.",
-        "See ![](images/1.png)\nAnd?", "<img src=\"https://x.org/1.png\">\nWhy?", "<img src=\"a\">\nWhy?", "<audio src=x>",
-        "<video><source></video>", "a < b", "<imagery>"})
+  for (const char* text : {"<img src=a>",
+                           "<img>",
+                           "[img-1]",
+                           "The data: images",
+                           "url(data:image/svg+xml;utf8,x)",
+                           "What is the <video> tag?",
+                           "Use `<image>`.",
+                           "Write [image]",
+                           "[image]",
+                           "Use\n[image]\nhere",
+                           "![a](https://x.org/1.png)\nThe plot.",
+                           "See ![](images/1.png)\nAnd?",
+                           "<img src=\"https://x.org/1.png\">\nWhy?",
+                           "<img src=\"a\">\nWhy?",
+                           "<audio src=x>",
+                           "<video><source></video>",
+                           "a < b",
+                           "<imagery>",
+                           "Try:\n```html\n<img>\n<video>\n```",
+                           "<video></video>",
+                           "In BBCode write [IMG]http://x[/IMG]"})
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), std::string("user: ") + text + " -> a | b |");
 }
 
@@ -294,13 +313,18 @@ TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
 }
 
 TEST(ToolUse, InTheMarksOfModelFamiliesOrWithoutIsDropped) {
-  for (const char* text : {"<function=get>{}</function>", "<function_calls>\n<invoke name=\"x\">", "<invoke name=\"x\">",
-                           "functools[{\"name\": \"x\"}]", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function",
-                           R"({"name": "get", "arguments": {"city": "X"}})", R"({"name": "get", "parameters": {}})",
-                           R"([{"name": "get", "arguments": {"city": "X"}, "id": "1"}])"})
+  for (const char* text :
+       {"<function=get>{}</function>", "<function_calls>\n<invoke name=\"x\">", "<invoke name=\"x\">",
+        "functools[{\"name\": \"x\"}]", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function",
+        R"({"name": "get", "arguments": {"city": "X"}})", R"({"name": "get", "parameters": {}})",
+        R"([{"name": "get", "arguments": {"city": "X"}, "id": "1"}])",
+        "Let me look.\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>", "Wait:\n<function=get>{}</function>",
+        "You may use\n<tools>\n[{\"type\":\"function\"}]\n</tools>", "I see.\n```tool_code\nf(1)\n```"})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), "dropped tool-call-in-text") << text;
-  for (const char* text : {R"({"name": "Bob", "parameters": 3})", R"({"name": "f", "arguments": {}, "returns": "int"})",
-                           "Call {\"name\": \"get\", \"arguments\": {}}", "{\"arguments\"", "[]"})
+  for (const char* text :
+       {R"({"name": "Bob", "parameters": 3})", R"({"name": "f", "arguments": {}, "returns": "int"})",
+        "Call {\"name\": \"get\", \"arguments\": {}}", "{\"arguments\"", "[]", "A model writes <tool_call> first.",
+        "Like this:\n```\n<tool_call>\n{}\n</tool_call>\n```", "Two marks:\n<tool_call>\nand its end."})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), std::string("user: Q -> ") + text + " | b |");
 }
 

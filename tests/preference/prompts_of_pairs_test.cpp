@@ -57,10 +57,51 @@ TEST(PromptsOfPairs, TakesNoSharedWordsForThePromptThatAnotherColumnHolds) {
        {R"("id":7)", R"("source":"Anthropic HH RLHF")", R"("dataset":"magpie ultra v1")", R"("user":"u123")",
         R"("task":"Math_CoT")", R"("comment":"Why would anybody say this?")", R"("chosen_model":"gpt 4 of May")",
         R"("explanation":"The first one is right.")", R"("answer":"It is four, of course.")", R"("asked":"The answer is")",
-        R"("message":"")", R"("url":"https://x.org/a?")", R"("n":[1,2],"more":{"a":"b c d"})", R"("difficulty":"very hard")"}) {
+        R"("annotator_notes":"Neither of them is bad.")", R"("reason":"It is right, you know.")",
+        R"("source_title":"A Book of Sums")", R"("reviewer_remarks":"I had to think.")", R"("message":"")",
+        R"("url":"https://x.org/a?")", R"("n":[1,2],"more":{"a":"b c d"})", R"("difficulty":"very hard")"}) {
     const std::string row = pair_with(more);
     EXPECT_EQ(prompt_of(read("standard-implicit", row.c_str())), "user: The answer is") << more;
   }
+}
+
+TEST(PromptsOfPairs, GuessesNothingWhereTheFormatIsNamed) {
+  const std::string row = pair_with(R"("opinions":"Both of them are wrong.")");
+  EXPECT_NE(refusal(row.c_str()).find("say so with the format standard-implicit (data.inputs[].format)"), std::string::npos)
+      << refusal(row.c_str());
+  const Format& format = format_by_name("standard-implicit");
+  EXPECT_EQ(prompt_of(parse_group(format, parse_row(row), true)), "user: The answer is");
+  EXPECT_THROW(parse_group(format, parse_row(row)), RowError) << "the row alone says nothing";
+}
+
+TEST(PromptsOfPairs, ReadsTranscriptsWithoutTheirFirstLineEnds) {
+  const std::string expected = "user: a | assistant: b | user: c";
+  EXPECT_EQ(prompt_of(read("standard-implicit", R"({"chosen":"Human: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: d",
+                                                    "rejected":"Human: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: e"})")),
+            expected);
+  EXPECT_EQ(prompt_of(read("standard",
+                           R"({"prompt":"Human: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:","chosen":"d","rejected":"e"})")),
+            expected);
+  EXPECT_EQ(prompt_of(read("standard", R"({"prompt":"\r\n\r\nHuman: a\r\n\r\nAssistant: b\r\n\r\nHuman: c\r\n\r\nAssistant:",
+                                           "chosen":"d","rejected":"e"})")),
+            expected);
+  EXPECT_EQ(prompt_of(read("standard", R"({"prompt":"Human: a","chosen":"d","rejected":"e"})")), "user: Human: a");
+  EXPECT_EQ(prompt_of(read("standard", R"({"prompt":"A Human: x\n\nAssistant: y","chosen":"d","rejected":"e"})")),
+            "user: A Human: x\n\nAssistant: y");
+}
+
+TEST(PromptsOfPairs, ReadsTheTurnsOfHelpSteer) {
+  const auto prompt_in = [](const char* prompt) {
+    return prompt_of(read("helpsteer", fmt::format(R"({{"prompt":"{}","response":"r","helpfulness":4}})", prompt).c_str()));
+  };
+  EXPECT_EQ(prompt_in(R"(Hi\n<extra_id_1>Assistant\nYo\nMan\n<extra_id_1>User\nName a fruit.)"),
+            "user: Hi | assistant: Yo\nMan | user: Name a fruit.");
+  EXPECT_EQ(prompt_in(R"(<extra_id_0>System\nBe kind.\n<extra_id_1>User\nHi\n<extra_id_1>Assistant\n)"),
+            "system: Be kind. | user: Hi");
+  EXPECT_EQ(prompt_in(R"(What is <extra_id_1>User\n in T5?)"), "user: What is <extra_id_1>User\n in T5?");
+  EXPECT_EQ(prompt_of(read("helpsteer-preference", R"({"prompt":"Hi\n<extra_id_1>Assistant\nYo\n<extra_id_1>User\nWell",
+                                                       "response_1":"a","response_2":"b","preference_strength":-2})")),
+            "user: Hi | assistant: Yo | user: Well");
 }
 
 TEST(PromptsOfPairs, FindsThePromptInMessagesAndTrajectories) {

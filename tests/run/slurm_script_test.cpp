@@ -180,8 +180,10 @@ INSTANTIATE_TEST_SUITE_P(
     All, SlurmProblems,
     testing::Values(
         Wrong{"time", [](config::RunConfig& c) { c.slurm.time = "1 day"; }, "slurm.time: \"1 day\""},
-        Wrong{"memory", [](config::RunConfig& c) { c.slurm.memory = "64 G"; }, "slurm.memory: \"64 G\""},
-        Wrong{"memory share", [](config::RunConfig& c) { c.slurm.memory = "1.5G"; }, "slurm.memory: \"1.5G\""},
+        Wrong{"memory", [](config::RunConfig& c) { c.slurm.memory = "64 P"; }, "slurm.memory: \"64 P\""},
+        Wrong{"memory share", [](config::RunConfig& c) { c.slurm.memory = "1.5 TB"; }, "e.g. 1536G"},
+        Wrong{"memory of cores", [](config::RunConfig& c) { c.slurm.options = {"--mem-per-cpu=4 GB"}; }, "e.g. --mem-per-cpu=4G"},
+        Wrong{"memory of GPUs", [](config::RunConfig& c) { c.slurm.options = {"--mem-per-gpu=1.5G"}; }, "--mem-per-gpu=64G"},
         Wrong{"partition", [](config::RunConfig& c) { c.slurm.partition = "gpu --uid=0"; }, "slurm.partition: \"gpu --uid=0\""},
         Wrong{"second line", [](config::RunConfig& c) { c.slurm.qos = "a\n#SBATCH --uid=0"; }, "slurm.qos"},
         Wrong{"constraint", [](config::RunConfig& c) { c.slurm.constraint = "a' b"; }, "slurm.constraint"},
@@ -207,11 +209,11 @@ TEST(SlurmChecks, AllowsTwoRanksOnOneGpuIfConfigured) {
 
 TEST(SlurmChecks, TakesAmountsOfMemoryThatSlurmReads) {
   config::RunConfig config = small();
-  for (const char* amount : {"0", "200000", "64G", "64g", "64GB", "64Gb", "64GiB", "64m", "1T", "2tb", "900k"}) {
+  for (const char* amount : {"0", "200000", "64G", "64g", "64GB", "64Gb", "64GiB", "64m", "1T", "2tb", "900k", "64 G", "64 gb"}) {
     config.slurm.memory = amount;
     EXPECT_TRUE(slurm_problems(config).empty()) << amount;
   }
-  for (const char* wrong : {"G", "64P", "64 GB", "1.5T", "-1", "64G;", "6 4G", "64G64"}) {
+  for (const char* wrong : {"G", "64P", "64 . GB", "1.5T", "-1", "64G;", "6 4G", "64G64"}) {
     config.slurm.memory = wrong;
     EXPECT_EQ(slurm_problems(config).size(), 1U) << wrong;
   }
@@ -220,10 +222,12 @@ TEST(SlurmChecks, TakesAmountsOfMemoryThatSlurmReads) {
 TEST(SlurmScript, WritesMemoryAsSlurmsManualDoes) {
   config::RunConfig config = small();
   for (const auto& [given, written] : {std::pair("64GiB", "64G"), std::pair("64gb", "64G"), std::pair("900k", "900K"),
-                                       std::pair("200000", "200000"), std::pair("0", "0")}) {
+                                       std::pair("64 GB", "64G"), std::pair("200000", "200000"), std::pair("0", "0")}) {
     config.slurm.memory = given;
     EXPECT_TRUE(has_line(script(config), std::string("#SBATCH --mem=") + written)) << given;
   }
+  config.slurm.options = {"--mem-per-gpu=64G", "--mem-bind=local"};
+  EXPECT_TRUE(slurm_problems(config).empty()) << "what Slurm reads stands as it is";
 }
 
 TEST(SlurmChecks, RefusesDurationsWhosePartsOverflow) {
