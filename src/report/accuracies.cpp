@@ -146,7 +146,9 @@ Headline headline_of(const Run& run, const Accuracies& accuracies) {
     headline.sentence = fmt::format("It is not certain that the mixture and the single model differ: {} ({}, which includes 0).",
                                     shares, interval);
   }
-  for (const auto& [rival, name] : {std::pair{"category", "one model per category"}, {"mean", "the plain mean of its experts"}}) {
+  for (const auto& [rival, name] : {std::pair{"category", "one model per category"},
+                                    {"pooled", "one model per category on all labels"},
+                                    {"mean", "the plain mean of its experts"}}) {
     if (std::string sentence = comparison(accuracies, row, rival, name); !sentence.empty()) headline.further.push_back(sentence);
   }
   std::string worse;
