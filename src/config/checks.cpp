@@ -138,6 +138,16 @@ class Checker {
     }
   }
 
+  void base_of_paper(const BaseConfig& c) {
+    const auto differs = [&](const char* key, const std::string& value, const char* papers) {
+      fail(key, "not-the-papers-base",
+           fmt::format("{} is not what method: paper does, whose phase 1 has {}: remove this key, or set method to dmoerm", value,
+                       papers));
+    };
+    if (c.labels != BaseLabels::overall) differs("base.labels", word(c.labels), "overall preferences alone (overall)");
+    if (c.start != BaseStart::backbone) differs("base.start", word(c.start), "the pretrained weights to start from (backbone)");
+  }
+
   void train(const std::string& path, const TrainConfig& c) {
     if (c.schedule != Schedule::constant && c.epochs_max == 0 && c.steps_max == 0) {
       fail(path + ".schedule", "schedule-needs-an-end",
@@ -218,6 +228,7 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
                fmt::format("{} can be reached from other machines: set watch.token_env, or use 127.0.0.1", watch.address));
   }
   check.router(config.router, config.categories.size());
+  if (config.method == Method::paper) check.base_of_paper(config.base);
   check.train("base", config.base);
   check.train("experts.train", config.experts.train);
   if (config.experts.train.tuning == Tuning::full) {

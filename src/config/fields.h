@@ -158,6 +158,20 @@ void describe(Visit& visit, Section& c) {
         "Probability of dropout on the adapter's input. The adapters of q and v in a layer share a mask.");
 }
 
+template <class Visit, Like<BaseConfig> Section>
+void describe(Visit& visit, Section& c) {
+  using enum Affects;
+  visit(
+      "labels", c.labels, one_of(c.labels), result,
+      "Labels that the base of a category learns from. The value all adds the pairs of all its capability points to the overall "
+      "preferences, for one head, so an epoch is longer; overall preferences still decide when it stops.");
+  visit("start", c.start, one_of(c.start), result,
+        "Weights that the base of a category starts from: those of the backbone, or those of one more model, which is trained "
+        "on the phase-1 prompts of all categories before.");
+  using Train = std::conditional_t<std::is_const_v<Section>, const TrainConfig, TrainConfig>;
+  describe(visit, static_cast<Train&>(c));
+}
+
 template <class Visit, Like<RouterConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
@@ -359,6 +373,9 @@ void describe(Visit& visit, Section& c) {
   visit("watch", c.watch, any(), kByKey, "Display of a run while it works.");
   visit("baselines", c.baselines, any(), result,
         "Whether one baseline model per category is trained on all its train groups, for comparison.");
+  visit("pooled_baseline", c.pooled_baseline, any(), result,
+        "Whether another baseline model per category is trained on the same groups, on overall preferences and the pairs of all "
+        "capability points together. It may take as many tokens as base and experts.");
 }
 
 }  // namespace dmoerm::config

@@ -108,6 +108,12 @@ struct TrainConfig {
   double lora_dropout = 0.05;
 };
 
+/// Phase 1: one model a category.
+struct BaseConfig : TrainConfig {
+  BaseLabels labels = BaseLabels::overall;
+  BaseStart start = BaseStart::backbone;
+};
+
 /// The classifier that finds a prompt's category.
 struct RouterConfig {
   RouterKind kind = RouterKind::trained;
@@ -172,13 +178,14 @@ struct RunConfig {
   LabelsConfig labels;
   RouterConfig router;
   HeadConfig head;
-  TrainConfig base;
+  BaseConfig base;
   ExpertsConfig experts;
   AggregatorConfig aggregator;
   ClusterConfig cluster;
   SlurmConfig slurm;
   WatchConfig watch;
   bool baselines = true;
+  bool pooled_baseline = false;
 };
 
 }  // namespace dmoerm::config

@@ -21,6 +21,10 @@ enum class Split { train, validation, test };
 /// What training changes: every weight of the backbone, or a LoRA adapter.
 enum class Tuning { full, lora };
 enum class Schedule { constant, linear, cosine };
+/// What a category's base learns from: overall preferences, or these and the labels of all capability points.
+enum class BaseLabels { overall, all };
+/// Where a category's base begins.
+enum class BaseStart { backbone, all_categories };
 /// Which of the evaluated weights a training keeps.
 enum class SelectBy { accuracy, loss };
 enum class JudgeApi { online, batch };
@@ -67,6 +71,12 @@ constexpr auto word_table(Tuning) { return std::to_array<Word<Tuning>>({{Tuning:
 constexpr auto word_table(Schedule) {
   using enum Schedule;
   return std::to_array<Word<Schedule>>({{constant, "constant"}, {linear, "linear"}, {cosine, "cosine"}});
+}
+constexpr auto word_table(BaseLabels) {
+  return std::to_array<Word<BaseLabels>>({{BaseLabels::overall, "overall"}, {BaseLabels::all, "all"}});
+}
+constexpr auto word_table(BaseStart) {
+  return std::to_array<Word<BaseStart>>({{BaseStart::backbone, "backbone"}, {BaseStart::all_categories, "all_categories"}});
 }
 constexpr auto word_table(SelectBy) {
   return std::to_array<Word<SelectBy>>({{SelectBy::accuracy, "accuracy"}, {SelectBy::loss, "loss"}});

@@ -59,8 +59,8 @@ void begin_cells(const std::filesystem::path& folder, const nlohmann::json& basi
 /// The categories that have no cells, and why: "has ...".
 std::map<std::string, std::string> left_out(const std::filesystem::path& folder);
 
-/// Category -> its result, for the categories of which every fold is there, as are the models over all categories. Cells of another
-/// basis than the folder's are not.
+/// Category -> its result, for the categories of which every fold is there, as are the models over all categories. Cells of
+/// another basis than the folder's are not.
 /// @throws IoError, DataError
 std::map<std::string, CategoryResult> read_cells(const std::filesystem::path& folder, const std::string& regime,
                                                  const std::vector<std::string>& categories, std::int64_t folds);

@@ -36,9 +36,11 @@ std::string short_name(const std::string& task) {
 double shade_of(TaskKind kind) {
   switch (kind) {
     case TaskKind::base:
+    case TaskKind::base_of_all:
     case TaskKind::single:
       return 1.0;
     case TaskKind::category_baseline:
+    case TaskKind::pooled_baseline:
       return 0.85;
     case TaskKind::expert_set:
       return 0.72;

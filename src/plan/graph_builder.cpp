@@ -20,7 +20,7 @@ double tokens_of(const config::TrainConfig& train, std::int64_t steps, const Gro
   return static_cast<double>(steps * train.groups_per_step) * groups.tokens;
 }
 
-/// Steps of phase 1 that take about as many tokens, at least one.
+/// Steps of a model of phase 1 that take about as many tokens, at least one.
 std::int64_t steps_for(const config::RunConfig& config, double tokens, const GroupSizes& groups) {
   const double in_a_step = tokens_of(config.base, 1, groups);
   return in_a_step > 0 ? std::max<std::int64_t>(1, std::llround(tokens / in_a_step)) : 1;
@@ -57,8 +57,9 @@ std::vector<TaskNode> GraphBuilder::build() {
   }
   const bool by_rewards = config_.router.kind == config::RouterKind::reward;
   if (!by_rewards) add_router();
+  const double before = add_base_of_all() / static_cast<double>(std::max<std::size_t>(1, config_.categories.size()));
   double tokens = 0;
-  for (const config::CategoryConfig& c : config_.categories) tokens += add_category(c);
+  for (const config::CategoryConfig& c : config_.categories) tokens += add_category(c, before);
   if (by_rewards) add_rated_router();
   add_model(TaskId::single(), Subset::train, steps_for(config_, tokens, sizes_.overall("", Subset::train)));
   std::vector<TaskId> evals;
@@ -77,7 +78,9 @@ void GraphBuilder::add(TaskId id, std::vector<TaskId> reads, const std::string& 
   task.base = base;
   task.ranks_max = ranks_max;
   for (const TaskId& input : reads) task.inputs.push_back(input.text());
-  if (reads.empty()) task.inputs.push_back(TaskId::ingest().text());  // all others wait for tasks that wait for it
+  // All others wait for tasks that wait for it.
+  if (std::ranges::all_of(reads, [](const TaskId& input) { return is_external(input.kind); }))
+    task.inputs.push_back(TaskId::ingest().text());
   for (const TaskNode& other : nodes_) {
     const bool waits = also_waits_for(id.kind, other.id.kind);
     if (waits && std::ranges::find(task.inputs, other.task.id) == task.inputs.end()) task.inputs.push_back(other.task.id);
@@ -94,14 +97,36 @@ void GraphBuilder::add_external(TaskId id, const std::vector<TaskId>& waits_for,
   nodes_.push_back({.id = std::move(id), .reads = std::move(reads), .task = std::move(task)});
 }
 
-/// A phase-1 model on overall preferences. @param steps  0: as configured
-void GraphBuilder::add_model(TaskId id, Subset subset, std::int64_t steps) {
-  const GroupSizes training = trained_of(config_, id, sizes_.overall(id.category, subset)),
+/// A model of phase 1 or a baseline. @param steps  0: as configured. @return tokens that it may take
+double GraphBuilder::add_model(const TaskId& id, Subset subset, std::int64_t steps) {
+  const GroupSizes all = taught(id, subset), training = trained_of(config_, id, all),
                    validation = sizes_.overall(id.category, Subset::validation);
   if (steps == 0) steps = training_steps(config_.base, training.epoch_groups);
-  add(std::move(id), {}, kBackbone, kRanksMax,
+  std::vector<TaskId> reads;
+  if (!config_.labels.judges.empty()) reads = point_labels_of(config_, id);
+  std::string weights = kBackbone;
+  if (const std::optional<TaskId> start = starts_from(config_, id)) {
+    weights = weights_of(*start);
+    reads.push_back(*start);
+  }
+  add(id, std::move(reads), weights, kRanksMax,
       training_load(config_.base, config_.cluster, training, validation, static_cast<double>(steps), 1, config_.head.start));
   nodes_.back().steps = steps;
+  return tokens_of(config_.base, steps, all);
+}
+
+/// The groups that teach a model of phase 1 or a baseline, with those of its fold.
+GroupSizes GraphBuilder::taught(const TaskId& model, Subset subset) const {
+  return point_labels_of(config_, model).empty() ? sizes_.overall(model.category, subset)
+                                                 : sizes_.all_labels(model.category, subset);
+}
+
+/// The model that the bases of all categories start from, if they do. @return tokens that it may take
+double GraphBuilder::add_base_of_all() {
+  if (config_.base.start != config::BaseStart::all_categories) return 0;
+  const double tokens = add_model(TaskId::base_of_all(), Subset::phase1);
+  for (std::int32_t fold = 1; fold <= config_.folds; ++fold) add_model(TaskId::base_of_all(fold), Subset::phase1);
+  return tokens;
 }
 
 /// The router that reads prompts alone.
@@ -129,11 +154,10 @@ void GraphBuilder::add_rated_router() {
   add(TaskId::router(), std::move(bases), kBackbone, kRanksMax, load);
 }
 
-/// Base, experts, features, aggregator and baseline of a category. @return tokens that base and experts may take together, and so
-/// may the baseline
-double GraphBuilder::add_category(const config::CategoryConfig& c) {
-  add_model(TaskId::base(c.name), Subset::phase1, 0);
-  double tokens = tokens_of(config_.base, nodes_.back().steps, sizes_.overall(c.name, Subset::phase1));
+/// Base, experts, features, aggregator and baselines of a category. @param tokens  the category's share of those that what its
+/// base starts from may take. @return these and the tokens that base and experts may take, and so may each baseline
+double GraphBuilder::add_category(const config::CategoryConfig& c, double tokens) {
+  tokens += add_model(TaskId::base(c.name), Subset::phase1);
   const std::string base = weights_of(nodes_.back().id);
   std::vector<TaskId> sets = expert_sets(config_, c);
   for (const TaskId& experts : sets) tokens += add_rounds(c, experts, base) + add_experts(c, experts, base);
@@ -148,10 +172,10 @@ double GraphBuilder::add_category(const config::CategoryConfig& c) {
   add(TaskId::aggregator(c.name), {TaskId::features(c.name)}, "", 1,
       fitting_load(config_.aggregator, sizes_.overall(c.name, Subset::phase3), sizes_.overall(c.name, Subset::validation),
                    points));
-  if (config_.baselines) {
-    const std::int64_t steps = steps_for(config_, tokens, sizes_.overall(c.name, Subset::train));
-    add_model(TaskId::category_baseline(c.name), Subset::train, steps);
-  }
+  std::vector<TaskId> baselines;
+  if (config_.baselines) baselines.push_back(TaskId::category_baseline(c.name));
+  if (config_.pooled_baseline) baselines.push_back(TaskId::pooled_baseline(c.name));
+  for (const TaskId& id : baselines) add_model(id, Subset::train, steps_for(config_, tokens, taught(id, Subset::train)));
   return tokens;
 }
 
@@ -163,7 +187,7 @@ std::string GraphBuilder::weights_of(const TaskId& base) const {
 /// Base and experts of a category without the prompts of one fold. @param sets  expert sets that the features read; gets the
 /// fold's after those of all train groups
 void GraphBuilder::add_fold(const config::CategoryConfig& c, std::int32_t fold, std::vector<TaskId>& sets) {
-  add_model(TaskId::base(c.name, fold), Subset::phase1, 0);
+  add_model(TaskId::base(c.name, fold), Subset::phase1);
   const std::string base = weights_of(nodes_.back().id);
   for (const TaskId& experts : expert_sets(config_, c)) {
     sets.push_back(TaskId::expert(c.name, experts.points, 0, fold));
@@ -222,6 +246,7 @@ void GraphBuilder::add_eval(const config::CategoryConfig& c) {
   for (const config::CategoryConfig& other : config_.categories)
     reads.push_back(TaskId::aggregator(other.name));  // a prompt may be routed to any of them
   if (config_.baselines) reads.push_back(TaskId::category_baseline(c.name));
+  if (config_.pooled_baseline) reads.push_back(TaskId::pooled_baseline(c.name));
   double other_models = 0;
   for (const config::CategoryConfig& other : config_.categories)
     other_models += other.name == c.name ? 0 : static_cast<double>(other.points.size()) + base_rewards(config_);
@@ -229,7 +254,8 @@ void GraphBuilder::add_eval(const config::CategoryConfig& c) {
   add(TaskId::eval(c.name), std::move(reads), kBackbone, kRanksMax,
       evaluation_load(config_.experts.train, sizes_.overall(c.name, Subset::test),
                       static_cast<int>(c.points.size()) + base_rewards(config_), other_models,
-                      (config_.baselines ? 3 : 2) - base_rewards(config_), config_.router.mix_top));
+                      2 + (config_.baselines ? 1 : 0) + (config_.pooled_baseline ? 1 : 0) - base_rewards(config_),
+                      config_.router.mix_top));
 }
 
 int label_rounds(const config::RunConfig& config) {
@@ -259,6 +285,23 @@ std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::C
 
 TaskId expert_set_of(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point) {
   return expert_sets(config, category).at(point / static_cast<std::size_t>(config.experts.per_task));
+}
+
+std::vector<TaskId> point_labels_of(const config::RunConfig& config, const TaskId& model) {
+  const bool pooled = model.kind == TaskKind::pooled_baseline,
+             base = model.kind == TaskKind::base || model.kind == TaskKind::base_of_all;
+  std::vector<TaskId> labels;
+  if (!pooled && !(base && config.base.labels == config::BaseLabels::all)) return labels;
+  for (const config::CategoryConfig& c : config.categories) {
+    if (!model.category.empty() && c.name != model.category) continue;
+    for (const std::string& point : c.points) labels.push_back(TaskId::label(c.name, point, pooled ? 0 : round_in_id(config, 1)));
+  }
+  return labels;
+}
+
+std::optional<TaskId> starts_from(const config::RunConfig& config, const TaskId& model) {
+  if (model.kind != TaskKind::base || config.base.start != config::BaseStart::all_categories) return std::nullopt;
+  return TaskId::base_of_all(model.fold);
 }
 
 TaskGraph priced_graph(const std::vector<TaskNode>& nodes, const ModelShape& model, const DeviceModel& device,

@@ -2,6 +2,7 @@
 // `dmoerm plan` simulates them.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,11 +35,13 @@ class GraphBuilder {
   void add_external(TaskId id, const std::vector<TaskId>& waits_for, std::vector<TaskId> reads = {});
   void add_router();
   void add_rated_router();
-  void add_model(TaskId id, Subset subset, std::int64_t steps);
-  double add_category(const config::CategoryConfig& category);
+  double add_model(const TaskId& id, Subset subset, std::int64_t steps = 0);
+  double add_base_of_all();
+  double add_category(const config::CategoryConfig& category, double tokens);
   double add_experts(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);
   double add_rounds(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);
   void add_fold(const config::CategoryConfig& category, std::int32_t fold, std::vector<TaskId>& sets);
+  [[nodiscard]] GroupSizes taught(const TaskId& model, Subset subset) const;
   [[nodiscard]] std::string weights_of(const TaskId& base) const;
   void add_eval(const config::CategoryConfig& category);
 
@@ -60,6 +63,13 @@ std::vector<TaskId> gaps_before(const config::RunConfig& config, const config::C
 std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::CategoryConfig& category);
 /// The one of them that trains a point, given by its place in the category.
 TaskId expert_set_of(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point);
+
+/// The labels of capability points that a model of phase 1 or a baseline learns from beside overall preferences, as the tasks
+/// that make them where judges label; none if it learns from overall preferences alone. Bases have those of the first round,
+/// because the experts that choose the pairs of the next one start from them.
+std::vector<TaskId> point_labels_of(const config::RunConfig& config, const TaskId& model);
+/// The model whose weights a model of phase 1 starts from; nothing if those are the backbone's.
+std::optional<TaskId> starts_from(const config::RunConfig& config, const TaskId& model);
 
 /// The dispatcher's graph of nodes, priced for a model on a device.
 TaskGraph priced_graph(const std::vector<TaskNode>& nodes, const ModelShape& model, const DeviceModel& device,

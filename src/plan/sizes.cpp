@@ -28,8 +28,21 @@ GroupSizes StatedSizes::overall(const std::string& category, Subset subset) cons
 }
 
 GroupSizes StatedSizes::labelled(const std::string& category, const std::string& /*point*/) const {
-  const double phase1 = overall(category, Subset::phase1).groups;
-  return groups(numbers_.labels_per_point > 0 ? std::min(phase1, numbers_.labels_per_point) : phase1);
+  return groups(of_point(overall(category, Subset::phase1).groups));
+}
+
+GroupSizes StatedSizes::all_labels(const std::string& category, Subset subset) const {
+  double count = 0;
+  for (const config::CategoryConfig& c : config_.categories) {
+    if (!category.empty() && c.name != category) continue;
+    const double all = overall(c.name, subset).groups;
+    count += all + static_cast<double>(c.points.size()) * of_point(all);
+  }
+  return groups(count);
+}
+
+double StatedSizes::of_point(double all) const {
+  return numbers_.labels_per_point > 0 ? std::min(all, numbers_.labels_per_point) : all;
 }
 
 }  // namespace dmoerm::plan

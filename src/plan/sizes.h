@@ -30,6 +30,9 @@ class Sizes {
   [[nodiscard]] virtual GroupSizes overall(const std::string& category, Subset subset) const = 0;
   /// Groups of phase 1 that teach a point. Where judges will label, nobody knows how many that will be: all of phase 1.
   [[nodiscard]] virtual GroupSizes labelled(const std::string& category, const std::string& point) const = 0;
+  /// Groups of a subset of the train split by what phase 1 may learn from: overall preferences and the labels of all points
+  /// together. A group counts once for each label that it has, or may get from judges. @param category  empty: all categories
+  [[nodiscard]] virtual GroupSizes all_labels(const std::string& category, Subset subset) const = 0;
 };
 
 /// Numbers that a plan without data states.
@@ -45,9 +48,12 @@ class StatedSizes final : public Sizes {
   StatedSizes(const config::RunConfig& config, const StatedNumbers& numbers) : config_(config), numbers_(numbers) {}
   [[nodiscard]] GroupSizes overall(const std::string& category, Subset subset) const override;
   [[nodiscard]] GroupSizes labelled(const std::string& category, const std::string& point) const override;
+  [[nodiscard]] GroupSizes all_labels(const std::string& category, Subset subset) const override;
 
  private:
   [[nodiscard]] GroupSizes groups(double count) const;
+  /// How many of some train groups are labelled for a point.
+  [[nodiscard]] double of_point(double all) const;
   const config::RunConfig& config_;
   const StatedNumbers& numbers_;
 };

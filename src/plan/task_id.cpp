@@ -19,13 +19,15 @@ struct Spelling {
   Shape shape;
 };
 
-constexpr std::array<Spelling, 14> kSpellings = {{{TaskKind::ingest, "ingest", Shape::bare},
+constexpr std::array<Spelling, 16> kSpellings = {{{TaskKind::ingest, "ingest", Shape::bare},
                                                   {TaskKind::selection, "label", Shape::groups},
                                                   {TaskKind::label, "label", Shape::point},
                                                   {TaskKind::router, "router", Shape::bare},
                                                   {TaskKind::base, "base", Shape::category},
+                                                  {TaskKind::base_of_all, "base-of-all", Shape::bare},
                                                   {TaskKind::single, "single", Shape::bare},
                                                   {TaskKind::category_baseline, "category", Shape::category},
+                                                  {TaskKind::pooled_baseline, "pooled", Shape::category},
                                                   {TaskKind::expert_set, "expert", Shape::points},
                                                   {TaskKind::gaps, "gaps", Shape::points},
                                                   {TaskKind::features, "features", Shape::category},
@@ -64,7 +66,7 @@ std::string numbers_of(const TaskId& id) {
 }
 
 bool has_rounds(TaskKind kind) { return kind == TaskKind::label || kind == TaskKind::expert_set || kind == TaskKind::gaps; }
-bool has_folds(TaskKind kind) { return kind == TaskKind::base || kind == TaskKind::expert_set; }
+bool has_folds(TaskKind kind) { return kind == TaskKind::base || kind == TaskKind::base_of_all || kind == TaskKind::expert_set; }
 
 }  // namespace
 
@@ -79,7 +81,7 @@ std::string TaskId::text() const {
     case Shape::points:
       return fmt::format("{}{}/{}/{}", own.word, numbers_of(*this), category, fmt::join(points, "+"));
     default:
-      return std::string(own.word);
+      return std::string(own.word) + numbers_of(*this);
   }
 }
 
@@ -112,8 +114,8 @@ std::string kind_text(const std::string& task) {
 bool is_external(TaskKind kind) { return kind == TaskKind::ingest || kind == TaskKind::selection || kind == TaskKind::label; }
 
 bool trains(TaskKind kind) {
-  return kind == TaskKind::base || kind == TaskKind::single || kind == TaskKind::category_baseline ||
-         kind == TaskKind::expert_set;
+  return kind == TaskKind::base || kind == TaskKind::base_of_all || kind == TaskKind::single ||
+         kind == TaskKind::category_baseline || kind == TaskKind::pooled_baseline || kind == TaskKind::expert_set;
 }
 
 }  // namespace dmoerm::plan

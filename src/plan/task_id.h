@@ -15,8 +15,10 @@ enum class TaskKind {
   label,              ///< asks judges about one point
   router,             ///< fits the category router
   base,               ///< phase 1 of a category
+  base_of_all,        ///< phase 1 over all categories, which bases may start from
   single,             ///< baseline over all categories, and the fallback
   category_baseline,  ///< baseline of one category
+  pooled_baseline,    ///< baseline of one category on overall preferences and the pairs of its points together
   expert_set,         ///< phase 2: experts of a category that step together
   gaps,               ///< what a round's experts think of the groups whose pairs the next round chooses from
   features,           ///< states of a category's experts, cached for phase 3
@@ -44,8 +46,10 @@ struct TaskId {
   }
   static TaskId router() { return {TaskKind::router}; }
   static TaskId base(std::string category, std::int32_t fold = 0) { return {TaskKind::base, std::move(category), {}, 0, fold}; }
+  static TaskId base_of_all(std::int32_t fold = 0) { return {TaskKind::base_of_all, {}, {}, 0, fold}; }
   static TaskId single() { return {TaskKind::single}; }
   static TaskId category_baseline(std::string category) { return {TaskKind::category_baseline, std::move(category)}; }
+  static TaskId pooled_baseline(std::string category) { return {TaskKind::pooled_baseline, std::move(category)}; }
   static TaskId expert(std::string category, std::vector<std::string> points, std::int32_t round = 0, std::int32_t fold = 0) {
     return {TaskKind::expert_set, std::move(category), std::move(points), round, fold};
   }

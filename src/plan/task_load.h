@@ -24,7 +24,7 @@ Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, in
 /// categories have on average, and another tenth where rewards are mixed. What the fallback scores is the single model's, which
 /// is counted already.
 /// @param other_models  those of another category on average; 0 if there is none
-/// @param alone         models that stand alone: single model, baseline, base unless it is counted above
+/// @param alone         models that stand alone: single model, baselines, base unless it is counted above
 /// @param mix_top       categories whose rewards the router may mix
 Load evaluation_load(const config::TrainConfig& train, const GroupSizes& test, int models, double other_models, int alone,
                      std::int64_t mix_top = 1);

@@ -155,7 +155,9 @@ Headline headline_of(const Run& run, const Accuracies& accuracies) {
     headline.further.push_back(fmt::format(
         "{} of {} test prompts went to the single model, so the two are mostly one model here: see the router's confidence.",
         accuracies.to_single, accuracies.routed));
-  for (const auto& [rival, name] : {std::pair{"category", "one model per category"}, {"mean", "the plain mean of its experts"}}) {
+  for (const auto& [rival, name] : {std::pair{"category", "one model per category"},
+                                    {"pooled", "one model per category on all labels"},
+                                    {"mean", "the plain mean of its experts"}}) {
     if (std::string sentence = comparison(accuracies, row, rival, name); !sentence.empty()) headline.further.push_back(sentence);
   }
   std::string worse;

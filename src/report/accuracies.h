@@ -16,11 +16,9 @@ struct ModelName {
   const char* title;  ///< As tables show it
 };
 /// The models that a report compares, the mixture last.
-inline constexpr ModelName kModels[] = {{"single", "single model"},
-                                        {"category", "one per category"},
-                                        {"base", "base alone"},
-                                        {"mean", "mean of experts"},
-                                        {"dmoerm", "DMoERM"}};
+inline constexpr ModelName kModels[] = {
+    {"single", "single model"}, {"category", "one per category"}, {"pooled", "one per category, all labels"},
+    {"base", "base alone"},     {"mean", "mean of experts"},      {"dmoerm", "DMoERM"}};
 inline constexpr const char* kMixture = "dmoerm";
 inline constexpr const char* kAllRow = "all";
 

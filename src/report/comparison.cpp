@@ -103,9 +103,14 @@ std::vector<std::vector<std::string>> accuracy_rows(const Comparison& comparison
     rows.push_back({row});
     for (const ComparedRun& r : comparison.runs) rows.back().push_back(interval_text(r.accuracies.accuracy(row, kMixture)));
   }
-  rows.push_back({"single model, " + (comparison.rows.empty() ? std::string(kAllRow) : comparison.rows.back())});
-  for (const ComparedRun& r : comparison.runs)
-    rows.back().push_back(comparison.rows.empty() ? "-" : interval_text(r.accuracies.accuracy(comparison.rows.back(), "single")));
+  const std::string last = comparison.rows.empty() ? kAllRow : comparison.rows.back();
+  const auto add_rival = [&](const char* model, const char* title) {
+    rows.push_back({fmt::format("{}, {}", title, last)});
+    for (const ComparedRun& r : comparison.runs) rows.back().push_back(interval_text(r.accuracies.accuracy(last, model)));
+  };
+  add_rival("single", "single model");
+  const auto has_pooled = [&](const ComparedRun& r) { return r.accuracies.has(last, "pooled"); };
+  if (std::ranges::any_of(comparison.runs, has_pooled)) add_rival("pooled", "one per category on all labels");
   return rows;
 }
 

@@ -29,12 +29,16 @@ constexpr Measure kMeasures[] = {{"validation_accuracy", "validation accuracy"},
                                  {"gradient_norm", "gradient norm"},
                                  {"lr", "learning rate"}};
 
+constexpr const char* kNoCategory = "all categories";  // what models of no category are shown under
+
 /// What a curve is called beside the others of its category.
 std::string curve_name(const Training& t) {
   if (!t.point.empty()) return t.point;
   const auto id = plan::TaskId::parse(t.task);
   if (id && id->kind == plan::TaskKind::category_baseline) return "one per category";
+  if (id && id->kind == plan::TaskKind::pooled_baseline) return "one per category, all labels";
   if (id && id->kind == plan::TaskKind::single) return "single model";
+  if (id && id->kind == plan::TaskKind::base_of_all) return "base of all categories";
   return t.kind;
 }
 
@@ -45,12 +49,12 @@ bool is_final(const Training& t) {
   return id && id->fold == 0 && id->round == 0;
 }
 
-std::string group_name(const Training& t) { return t.category.empty() ? "single model" : t.category; }
+std::string group_name(const Training& t) { return t.category.empty() ? kNoCategory : t.category; }
 
 std::vector<std::pair<std::string, std::vector<const Training*>>> by_category(const Run& run) {
   std::vector<std::pair<std::string, std::vector<const Training*>>> groups;
   for (const std::string& c : run.categories) groups.emplace_back(c, std::vector<const Training*>());
-  groups.emplace_back("single model", std::vector<const Training*>());
+  groups.emplace_back(kNoCategory, std::vector<const Training*>());
   for (const Training& t : run.trainings) {
     if (t.lines.empty() || !is_final(t)) continue;
     for (auto& [name, own] : groups) {

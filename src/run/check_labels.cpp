@@ -94,11 +94,11 @@ class LabelCheck {
       }
     }
     const auto fewest = std::min_element(outside.begin() + 1, outside.end());
-    if (*fewest >= labels_min_of_fold(config_)) return;
+    if (*fewest >= labels_min_of_fold(config_.experts.labels_min)) return;
     problem(point,
             fmt::format("{} ordered pairs, at least {} needed (half of experts.labels_min), in the train groups outside of "
                         "fold {} of {}: lower folds or add data",
-                        *fewest, labels_min_of_fold(config_), fewest - outside.begin(), config_.folds));
+                        *fewest, labels_min_of_fold(config_.experts.labels_min), fewest - outside.begin(), config_.folds));
   }
 
   [[nodiscard]] std::int64_t pairs(std::string_view label, train::Subset subset) const {
@@ -152,9 +152,7 @@ class LabelCheck {
 
 }  // namespace
 
-std::int64_t labels_min_of_fold(const config::RunConfig& config) {
-  return std::max<std::int64_t>(1, config.experts.labels_min / 2);
-}
+std::int64_t labels_min_of_fold(std::int64_t labels_min) { return std::max<std::int64_t>(1, labels_min / 2); }
 
 void check_labels(const config::RunConfig& config, const data::TokenStore& store) {
   LabelCheck check(config, store);

@@ -1,5 +1,7 @@
 // Checks that the data can train, stop and evaluate every model of a configuration.
 #pragma once
+#include <cstdint>
+
 #include "config/run_config.h"
 #include "data/token_store.h"
 
@@ -12,7 +14,7 @@ namespace dmoerm::run {
 /// one kind, or too few
 void check_labels(const config::RunConfig& config, const data::TokenStore& store);
 
-/// The fewest pairs that an expert of a fold trains on: half of experts.labels_min, since its labels are fewer by chance.
-std::int64_t labels_min_of_fold(const config::RunConfig& config);
+/// The fewest pairs of a point that a model of a fold trains on: half of what others need, since its labels are fewer by chance.
+std::int64_t labels_min_of_fold(std::int64_t labels_min);
 
 }  // namespace dmoerm::run

@@ -81,8 +81,10 @@ class Planner {
       case TaskKind::router:
         return router_settings(config_);
       case TaskKind::base:
+      case TaskKind::base_of_all:
       case TaskKind::single:
       case TaskKind::category_baseline:
+      case TaskKind::pooled_baseline:
         return base_settings(config_, node.id, node.steps);
       case TaskKind::expert_set:
         return expert_settings(config_, category_of(node), node.id.fold);
@@ -116,9 +118,12 @@ class Planner {
       case TaskKind::router:
         return run_router;
       case TaskKind::base:
+      // The single model is not what bases start from: it also learns from the prompts of phase 3, which they must not know.
+      case TaskKind::base_of_all:
         return phase1_model(train::Subset::phase1, 0);
       case TaskKind::single:
       case TaskKind::category_baseline:
+      case TaskKind::pooled_baseline:
         return phase1_model(train::Subset::train, node.steps);
       case TaskKind::expert_set:
         return stage(run_experts);

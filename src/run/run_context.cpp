@@ -83,7 +83,8 @@ ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes) {
                       fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,
                                   spec.max_positions, config.backbone.dir));
   }
-  for (const config::TrainConfig* train : {&config.base, &config.experts.train}) first_adapted(config, *train, spec.layers);
+  for (const config::TrainConfig* train : {static_cast<const config::TrainConfig*>(&config.base), &config.experts.train})
+    first_adapted(config, *train, spec.layers);
   if (config.experts.base_weights == config::BaseWeights::int8)
     nn::Backbone::expect_int8_possible("experts.base_weights", device, backbone->dtype());
   return {kept_digest(config, *backbone, hashes), device.is_cuda() ? "cuda" : "cpu"};
@@ -148,6 +149,13 @@ nn::RewardModel RunContext::fresh_model(const plan::TaskId& task) {
   for (float& h : head) h = static_cast<float>(0.02 * rng.normal());
   w_D.copy_(at::from_blob(head.data(), {std::ssize(head)}, at::TensorOptions().dtype(at::kFloat)));
   return fresh;
+}
+
+nn::RewardModel RunContext::start_model(const plan::TaskId& task) {
+  const std::optional<plan::TaskId> start = plan::starts_from(config_, task);
+  if (!start) return fresh_model(task.without_fold());
+  release_models();  // the one that load_model() keeps is never trained
+  return nn::RewardModel::load(directory_.task(*start), backbones());
 }
 
 nn::RewardModel RunContext::load_model(const plan::TaskId& task) {

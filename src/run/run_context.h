@@ -31,6 +31,9 @@ class RunContext {
   std::shared_ptr<nn::Backbone> pretrained();
   /// The untrained model of a task of phase 1, with a small random head, or one of zeros that start_heads() replaces.
   nn::RewardModel fresh_model(const plan::TaskId& task);
+  /// The model that a task of phase 1 begins with: a fresh one, the same for all folds, or a copy of what another task trained
+  /// (plan::starts_from()).
+  nn::RewardModel start_model(const plan::TaskId& task);
   /// The model that a task of phase 1 trained. Keeps the last one it loaded.
   nn::RewardModel load_model(const plan::TaskId& task);
   /// The finished double-layer model of this run. Kept until another model is made or loaded.

@@ -25,7 +25,8 @@ using nlohmann::json;
 constexpr int kResultsSchema = 7;
 constexpr const char* kPart = "scores";
 constexpr const char* kKinds[] = {"mean", "stack", "gate", "mlp", "paper_mlp", "wco", "uwo"};
-constexpr const char* kKeptScores[] = {"dmoerm", "single", "category", "base", "mean"};  // models whose scores scores.json has
+constexpr const char* kKeptScores[] = {"dmoerm", "single", "category",
+                                       "pooled", "base",   "mean"};  // models whose scores scores.json has
 
 std::vector<float> floats_of(const at::Tensor& rewards_N) {
   const at::Tensor local = rewards_N.to(at::kFloat).contiguous();
@@ -57,6 +58,8 @@ class Evaluation {
     score_with_the_whole_model();
     keep_all();
     if (context_.config().baselines) score_with("category", plan::TaskId::category_baseline(name));
+    keep_all();
+    if (context_.config().pooled_baseline) score_with("pooled", plan::TaskId::pooled_baseline(name));
     keep_all();
     score_with("base", plan::TaskId::base(name));
     gather();
@@ -223,7 +226,7 @@ class Evaluation {
     }
   }
 
-  /// Score with a model that stands alone: the single model, or the category's base or baseline.
+  /// Score with a model that stands alone: the single model, or the category's base or a baseline.
   void score_with(const std::string& column, const plan::TaskId& task) {
     models_.insert(column);
     std::optional<nn::RewardModel> model;
@@ -326,7 +329,9 @@ class Evaluation {
 }  // namespace
 
 json eval_settings(const config::RunConfig& config) {
-  return {{"categories", all_categories(config)}, {"baselines", config.baselines}, {"results", kResultsSchema}};
+  json settings{{"categories", all_categories(config)}, {"baselines", config.baselines}, {"results", kResultsSchema}};
+  if (config.pooled_baseline) settings["pooled_baseline"] = true;
+  return settings;
 }
 
 void run_eval(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {

@@ -1,15 +1,12 @@
 #include "run/stage_expert.h"
 
-#include <fmt/format.h>
-
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "nn/device.h"
-#include "plan/graph_builder.h"
-#include "run/check_labels.h"
 #include "run/head_start.h"
+#include "run/point_labels.h"
 #include "run/task_settings.h"
 #include "run/training_task.h"
 #include "train/checkpoint.h"
@@ -17,55 +14,6 @@
 
 namespace dmoerm::run {
 namespace {
-
-struct PointLabels {
-  std::vector<train::LabelledGroup> training, validation;
-};
-
-/// The fewest pairs that an expert trains on. Before the last round it is the share of labels.rounds that has been labelled.
-std::int64_t labels_min(const config::RunConfig& config, const plan::TaskId& task) {
-  const int rounds = plan::label_rounds(config);
-  if (task.fold > 0) return labels_min_of_fold(config);
-  return task.round == 0 ? config.experts.labels_min : (config.experts.labels_min * task.round + rounds - 1) / rounds;
-}
-
-/// A point's labels: from the judges if the configuration names any, else from the data.
-PointLabels labels_of(const RunContext& context, const plan::TaskId& experts, const std::string& point) {
-  const std::int32_t category = context.category_index(experts);
-  const train::Part training{train::Subset::phase1, experts.fold};
-  const config::RunConfig& config = context.config();
-  const data::TokenStore& store = context.store();
-  const preference::Ties ties = train::ties_of(config.experts.train);
-  if (config.labels.judges.empty()) {
-    PointLabels labels{train::labelled_groups(store, category, training, point, config, ties),
-                       train::labelled_groups(store, category, train::Subset::validation, point, config)};
-    train::soften_by_gaps(store, point, config.experts.train.soft_gaps, labels.training, labels.validation);
-    return labels;
-  }
-  const plan::TaskId task = plan::TaskId::label(experts.category, point, experts.round);
-  const auto verdicts = label::read_judged_groups(context.directory().task(task) / "verdicts.jsonl");
-  PointLabels labels{train::judged_groups(store, category, training, verdicts, config.labels.soft, config, ties),
-                     train::judged_groups(store, category, train::Subset::validation, verdicts, config.labels.soft, config)};
-  if (labels.validation.empty()) {
-    spdlog::warn("[{}] the judges gave no verdict on the validation split: the data's own labels of it decide when to stop",
-                 task.text());
-    labels.validation = train::labelled_groups(store, category, train::Subset::validation, point, config);
-  }
-  const std::int64_t pairs = train::count_pairs(labels.training);
-  if (const std::int64_t least = labels_min(config, experts); pairs < least) {
-    throw DataError(
-        "too-few-labels",
-        fmt::format("{}: {} pairs of phase 1{} have the same verdict in both orders, at least {} are needed "
-                    "(experts.labels_min); label/report.md shows what the judges answered",
-                    task.text(), pairs,
-                    experts.fold > 0 ? fmt::format(" outside of fold {} of {}", experts.fold, config.folds) : "", least));
-  }
-  if (labels.validation.empty())
-    throw DataError(
-        "no-validation-labels",
-        fmt::format("{}: no verdict on the validation split, which decides when to stop: add it to labels.splits", task.text()));
-  return labels;
-}
 
 /// Lets a base read int8 weights while experts train, if the configuration says so.
 class BaseInInt8 {
@@ -109,11 +57,15 @@ void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdenti
   const BaseInInt8 in_int8(context, task, *base.shared_backbone());
   std::vector<train::Trainee> trainees;
   for (const std::string& point : task.points) {
-    PointLabels labels = labels_of(context, task, point);
+    const PointLabels labels(context, plan::TaskId::label(task.category, point, task.round));
+    std::vector<train::LabelledGroup> training = labels.training({train::Subset::phase1, task.fold}, train),
+                                      validation = labels.validation();
+    if (context.config().labels.judges.empty())
+      train::soften_by_gaps(context.store(), point, train.soft_gaps, training, validation);
     nn::RewardModel expert = base.start_expert(
         context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task.without_fold().text() + "/" + point));
     trainees.push_back({plan::TaskId::expert(task.category, {point}, task.round, task.fold).text(), std::move(expert),
-                        std::move(labels.training), std::move(labels.validation)});
+                        std::move(training), std::move(validation)});
   }
   start_heads(context, trainees, ranks);
   const auto gpus = gpu_ranks(context, ranks);

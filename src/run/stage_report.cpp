@@ -24,22 +24,30 @@ struct Column {
   const char* key;
   const char* title;
 };
-constexpr Column kColumns[] = {{"single", "single model"},
-                               {"category", "one per category"},
-                               {"base", "base alone"},
-                               {"mean", "mean of experts"},
-                               {"stack", "stack"},
-                               {"gate", "gate"},
-                               {"mlp", "MLP"},
-                               {"paper_mlp", "the paper's MLP"},
-                               {"wco", "WCO"},
-                               {"uwo", "UWO"},
-                               {"oracle_route", "true category"},
-                               {"dmoerm", "DMoERM"}};
+constexpr Column kAllColumns[] = {{"single", "single model"},
+                                  {"category", "one per category"},
+                                  {"pooled", "one per category, all labels"},
+                                  {"base", "base alone"},
+                                  {"mean", "mean of experts"},
+                                  {"stack", "stack"},
+                                  {"gate", "gate"},
+                                  {"mlp", "MLP"},
+                                  {"paper_mlp", "the paper's MLP"},
+                                  {"wco", "WCO"},
+                                  {"uwo", "UWO"},
+                                  {"oracle_route", "true category"},
+                                  {"dmoerm", "DMoERM"}};
 
-std::vector<std::string> heads() {
+/// The columns of a run. That of a baseline which is off by default is there only if it was trained.
+std::vector<Column> columns_of(const config::RunConfig& config) {
+  std::vector<Column> columns(std::begin(kAllColumns), std::end(kAllColumns));
+  if (!config.pooled_baseline) std::erase_if(columns, [](const Column& c) { return std::string_view(c.key) == "pooled"; });
+  return columns;
+}
+
+std::vector<std::string> heads(const std::vector<Column>& columns) {
   std::vector<std::string> heads = {"category", "prompts / groups / pairs"};
-  for (const Column& column : kColumns) heads.emplace_back(column.title);
+  for (const Column& column : columns) heads.emplace_back(column.title);
   return heads;
 }
 
@@ -59,13 +67,14 @@ json to_json(const Interval& interval) { return {{"value", interval.value}, {"lo
 
 class Report {
  public:
-  explicit Report(RunContext& context) : context_(context), seed_(context.config().seed) {}
+  explicit Report(RunContext& context)
+      : context_(context), seed_(context.config().seed), columns_(columns_of(context.config())) {}
 
   void add_category(const std::string& name) {
     const json results = read_json(context_.directory().task(TaskId::eval(name)) / "results.json");
     std::vector<std::string> row = {name, ""};
     std::int64_t prompts_before = prompts_, prompts_after = prompts_;  // a prompt of two categories counts in each
-    for (const Column& column : kColumns) {
+    for (const Column& column : columns_) {
       if (!results["right"].contains(column.key)) {
         row.emplace_back("-");
         continue;
@@ -87,7 +96,7 @@ class Report {
 
   void finish() {
     std::vector<std::string> row = {"all", sizes_text("all", all_["dmoerm"])};
-    for (const Column& column : kColumns)
+    for (const Column& column : columns_)
       row.push_back(all_.contains(column.key) ? put("all", column.key, all_[column.key]) : "-");
     accuracy_.push_back(row);
     std::string text = fmt::format(
@@ -95,8 +104,11 @@ class Report {
         "over prompts: all groups of a prompt are drawn together.\n\n{}\nBase alone is the model of phase 1, which the experts "
         "adapt; true category is DMoERM without errors of the router.\n",
         context_.config().name, markdown_table(accuracy_));
+    if (context_.config().pooled_baseline)
+      text +=
+          "One per category, all labels, learns from overall preferences and from the pairs of all capability points together.\n";
     bool bounds = false;
-    for (const char* rival : {"single", "category", "mean"}) {
+    for (const char* rival : {"single", "category", "pooled", "mean"}) {
       if (!all_.contains(rival)) continue;
       const Interval gap = bootstrap_difference(all_["dmoerm"], all_[rival], seed_);
       numbers_["difference"][std::string("dmoerm-") + rival] = to_json(gap);
@@ -166,6 +178,17 @@ class Report {
       cost.add(context_.directory().metrics(task));
       return cost;
     };
+    double before = 0;  // tokens of what the bases of all categories start from
+    const auto categories = static_cast<double>(context_.config().categories.size());
+    if (context_.config().base.start == config::BaseStart::all_categories) {
+      const Cost base_of_all = model(TaskId::base_of_all());
+      before = base_of_all.tokens;
+      row("base of all categories", base_of_all);
+      Cost folds;
+      for (std::int32_t fold = 1; fold <= context_.config().folds; ++fold)
+        folds.add(context_.directory().metrics(TaskId::base_of_all(fold)));
+      if (folds.steps > 0) row(fmt::format("base of all categories, {} folds", context_.config().folds), folds);
+    }
     for (const config::CategoryConfig& c : context_.config().categories) {
       const Cost base = model(TaskId::base(c.name));
       row("base " + c.name, base);
@@ -185,9 +208,11 @@ class Report {
           folds.add_set(context_.directory().metrics(TaskId::expert(c.name, set.points, 0, fold)));
       }
       if (folds.steps > 0) row(fmt::format("base and experts of {} folds {}", context_.config().folds, c.name), folds);
-      const double tokens = base.tokens + experts.tokens + choosing.tokens;
+      const double tokens = before / categories + base.tokens + experts.tokens + choosing.tokens;
       all_tokens += tokens;
       if (context_.config().baselines) row("one per category " + c.name, model(TaskId::category_baseline(c.name)), tokens);
+      if (context_.config().pooled_baseline)
+        row("one per category, all labels " + c.name, model(TaskId::pooled_baseline(c.name)), tokens);
     }
     row("single model", model(TaskId::single()), all_tokens);
     return markdown_table(rows);
@@ -277,6 +302,7 @@ class Report {
 
   RunContext& context_;
   std::uint64_t seed_;
+  std::vector<Column> columns_;
   json numbers_, cost_;
   std::map<std::string, std::map<std::string, std::int64_t>> confusion_;  ///< Prompts by true and likeliest category
   std::vector<double> confidence_;                                        ///< Confidence of each route
@@ -285,7 +311,7 @@ class Report {
   std::vector<bool> likeliest_right_;
   std::map<std::string, std::vector<GroupResult>> all_;
   std::int64_t prompts_ = 0;  ///< Numbers of prompts in all_ so far
-  std::vector<std::vector<std::string>> accuracy_ = {heads()};
+  std::vector<std::vector<std::string>> accuracy_ = {heads(columns_)};
   std::vector<std::vector<std::string>> points_ = {{"category", "point", "pairs", "accuracy"}};
   std::vector<std::vector<std::string>> routes_ = {
       {"category", "routed correctly", "to the single model", "aggregator chosen", "mean (held out)", "stack", "gate", "MLP"}};

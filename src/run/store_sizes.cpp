@@ -1,6 +1,7 @@
 #include "run/store_sizes.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "data/packed_batch.h"
 #include "preference/group.h"
@@ -32,10 +33,26 @@ plan::GroupSizes StoreSizes::overall(const std::string& category, plan::Subset s
 }
 
 plan::GroupSizes StoreSizes::labelled(const std::string& category, const std::string& point) const {
-  const std::int32_t index = index_of(category);
-  return sizes_of(config_.labels.judges.empty() ? train::labelled_groups(store_, index, train::Subset::phase1, point, config_,
-                                                                         train::ties_of(config_.experts.train))
-                                                : train::whole_groups(store_, index, train::Subset::phase1, config_));
+  return sizes_of(groups_of_point(index_of(category), train::Subset::phase1, point, train::ties_of(config_.experts.train)));
+}
+
+plan::GroupSizes StoreSizes::all_labels(const std::string& category, plan::Subset subset) const {
+  const train::Subset part = part_of(subset);
+  const preference::Ties ties = train::ties_of(config_.base);
+  std::vector<train::LabelledGroup> all =
+      train::labelled_groups(store_, index_of(category), part, preference::kOverall, config_, ties);
+  for (const config::CategoryConfig& c : config_.categories) {
+    if (!category.empty() && c.name != category) continue;
+    for (const std::string& point : c.points)
+      std::ranges::move(groups_of_point(index_of(c.name), part, point, ties), std::back_inserter(all));
+  }
+  return sizes_of(all);
+}
+
+std::vector<train::LabelledGroup> StoreSizes::groups_of_point(std::int32_t category, train::Subset subset,
+                                                              const std::string& point, preference::Ties ties) const {
+  return config_.labels.judges.empty() ? train::labelled_groups(store_, category, subset, point, config_, ties)
+                                       : train::whole_groups(store_, category, subset, config_);
 }
 
 std::int32_t StoreSizes::index_of(const std::string& category) const {

@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <tuple>
 
 #include "base/error.h"
@@ -64,6 +65,23 @@ std::optional<preference::Preference> preference_of(const label::JudgedPair& jud
                         : preference::Preference{judged.b, judged.a, 0.0F, 1 - *target};
 }
 
+/// Whether each group of the store is in a fold of its category, or, for all categories, of a conversation that is in this fold
+/// of any of them: one conversation may be in two categories.
+std::vector<bool> in_fold(const data::TokenStore& store, std::int32_t category, std::int32_t fold,
+                          const config::RunConfig& config) {
+  std::set<std::uint64_t> sessions;
+  const auto last = category < 0 ? static_cast<std::int32_t>(std::ssize(store.categories())) : category + 1;
+  for (std::int32_t c = std::max(0, category); c < last; ++c) {
+    const std::vector<std::int32_t> folds = fold_numbers(store, c, config);
+    for (std::int64_t i = 0; i < store.size(); ++i) {
+      if (folds[static_cast<std::size_t>(i)] == fold) sessions.insert(store.group(i).session_key);
+    }
+  }
+  std::vector<bool> in(static_cast<std::size_t>(store.size()));
+  for (std::int64_t i = 0; i < store.size(); ++i) in[static_cast<std::size_t>(i)] = sessions.contains(store.group(i).session_key);
+  return in;
+}
+
 }  // namespace
 
 std::vector<std::int32_t> fold_numbers(const data::TokenStore& store, std::int32_t category, const config::RunConfig& config) {
@@ -89,13 +107,13 @@ std::vector<std::int32_t> fold_numbers(const data::TokenStore& store, std::int32
 
 std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part,
                                     const config::RunConfig& config) {
-  std::vector<std::int32_t> folds;
-  if (part.fold > 0) folds = fold_numbers(store, category, config);
+  std::vector<bool> inside;
+  if (part.fold > 0) inside = in_fold(store, category, part.fold, config);
   std::vector<std::int64_t> groups;
   for (std::int64_t i = 0; i < store.size(); ++i) {
     const data::TokenGroup group = store.group(i);
     if ((category >= 0 && group.category != category) || !belongs(group, part.subset, config)) continue;
-    if (part.fold > 0 && (folds[static_cast<std::size_t>(i)] == part.fold) != (part.subset == Subset::phase3)) continue;
+    if (part.fold > 0 && inside[static_cast<std::size_t>(i)] != (part.subset == Subset::phase3)) continue;
     groups.push_back(i);
   }
   return groups;

@@ -39,7 +39,8 @@ struct Part {
 /// one; if there are fewer than folds, the last folds are empty.
 std::vector<std::int32_t> fold_numbers(const data::TokenStore& store, std::int32_t category, const config::RunConfig& config);
 
-/// The groups of a part, in the store's order. @param category  index of a category; -1 = all, which have no folds
+/// The groups of a part, in the store's order. @param category  index of a category; -1 = all. A fold of all categories has the
+/// conversations that are in this fold of any of them
 std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part,
                                     const config::RunConfig& config);
 

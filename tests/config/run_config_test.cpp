@@ -293,6 +293,14 @@ INSTANTIATE_TEST_SUITE_P(
                  "base.schedule: cosine falls to zero at the last step, which is unknown"},
         BadValue{"base: {steps_max: 5, warmup_steps: 5}", "base.warmup_steps: 5 steps of warm-up leave nothing of steps_max = 5"},
         BadValue{"experts: {train: {tuning: full}}", "share one frozen base: set it to lora"},
+        BadValue{
+            "method: paper\nbase: {labels: all}",
+            "base.labels: all is not what method: paper does, whose phase 1 has overall preferences alone (overall): remove"},
+        BadValue{
+            "method: paper\nbase: {start: all_categories}",
+            "base.start: all_categories is not what method: paper does, whose phase 1 has the pretrained weights to start from"},
+        BadValue{"base: {labels: points}", "base.labels: \"points\" is not one of"},
+        BadValue{"experts: {train: {labels: all}}", "experts.train.labels: unknown key"},
         BadValue{"folds: 1", "folds: 1 fold leaves no prompts to train on: set it to 2 to 10, or to 0"},
         BadValue{"folds: 11", "folds: 11 is out of range"},
         BadValue{"base: {tuning: lora, shard: true}", "only full tuning can be sharded"},
@@ -509,10 +517,11 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
     Randomizer randomizer{Rng(seed)};
     describe(randomizer, c);
     c.data.min_prompt_tokens = c.data.max_length - 1;  // what must hold between keys
-    for (TrainConfig* train : {&c.base, &c.experts.train}) {
+    for (TrainConfig* train : {static_cast<TrainConfig*>(&c.base), &c.experts.train}) {
       train->warmup_steps = 0;
       train->shard = false;
     }
+    if (c.method == Method::paper) c.base.labels = BaseLabels::overall, c.base.start = BaseStart::backbone;
     c.experts.train.tuning = Tuning::lora;
     c.watch.address = "127.0.0.1";
     for (InputConfig& input : c.data.inputs) {

@@ -156,6 +156,11 @@ TEST_F(Building, ModelsOfFoldsNeedRoomOnTheDiskButNoneInTheBundle) {
   const auto [with, outputs_with] = results();
   EXPECT_GT(with, without);
   EXPECT_NEAR(with - without, outputs_with - outputs_without, 1e-6 * with) << "or the bundle had grown too";
+  config_.pooled_baseline = true;
+  config_.base.start = config::BaseStart::all_categories;
+  const auto [more, outputs_more] = results();
+  EXPECT_GT(more, with);
+  EXPECT_NEAR(more - with, outputs_more - outputs_with, 1e-6 * more) << "neither is in the bundle";
 }
 
 TEST_F(Building, OnlyWhatTheFirstRankDoesIsExternal) {
@@ -224,6 +229,74 @@ TEST_F(Building, WhatHeadsStartFromAndMixedRewardsAreRead) {
   EXPECT_DOUBLE_EQ(found.at("eval/code").load.trunk_groups, 125 * 1.2);
 }
 
+TEST_F(Building, BasesMayLearnFromTheLabelsOfPointsToo) {
+  config_.base.eval_groups_max = 0;
+  const auto before = nodes();
+  config_.base.labels = config::BaseLabels::all;
+  const auto data = nodes();
+  EXPECT_EQ(data.size(), before.size()) << "the same tasks";
+  EXPECT_TRUE(data.at("base/chat").reads.empty()) << "the labels are the data's";
+  // 600 groups of phase 1: each counts for the overall preference and for each of three points, or one.
+  EXPECT_DOUBLE_EQ(data.at("base/chat").load.trunk_groups, 600 * 4 + 125.0);
+  EXPECT_DOUBLE_EQ(data.at("base/code").load.trunk_groups, 600 * 2 + 125.0);
+  EXPECT_EQ(data.at("base/chat").steps, 300) << "an epoch of 2400 groups, 8 in a step";
+  EXPECT_EQ(data.at("category/chat").steps - before.at("category/chat").steps, 300 - 75) << "the baselines' budget grows with it";
+  EXPECT_GT(data.at("base/chat").load.steps, before.at("base/chat").load.steps);
+  numbers_.labels_per_point = 50;
+  EXPECT_DOUBLE_EQ(nodes().at("base/chat").load.trunk_groups, 600 + 3 * 50 + 125.0);
+  config_.labels.judges.resize(1);
+  config_.labels.pairs.choose = config::PairChoice::uncertain;
+  config_.labels.rounds = 2;
+  config_.folds = 2;
+  const auto judged = nodes();
+  for (const char* base : {"base/code", "base-fold-1/code"}) {
+    EXPECT_EQ(judged.at(base).reads, std::vector<TaskId>{TaskId::label("code", "style", 1)})
+        << "the experts that choose the second round's pairs start from it";
+    EXPECT_TRUE(waits(judged.at(base), "ingest")) << "no label waits for it";
+  }
+  EXPECT_TRUE(judged.at("category/code").reads.empty());
+}
+
+TEST_F(Building, ThePooledBaselineMayTakeWhatBaseAndExpertsTake) {
+  const auto without = nodes();
+  config_.pooled_baseline = true;
+  const auto found = nodes();
+  EXPECT_EQ(found.size(), without.size() + 2);
+  EXPECT_EQ(found.at("pooled/chat").steps, found.at("category/chat").steps) << "groups of the same length";
+  EXPECT_DOUBLE_EQ(found.at("pooled/chat").load.trunk_groups, found.at("pooled/chat").steps * 8 + 125.0);
+  EXPECT_TRUE(waits(found.at("eval/chat"), "pooled/chat") && !waits(found.at("eval/chat"), "pooled/code"));
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, 125 * (3 + 0.5)) << "single, two baselines; half are prompts";
+  config_.baselines = false;
+  EXPECT_TRUE(nodes().contains("pooled/code") && !nodes().contains("category/code"));
+  config_.labels.judges.resize(1);
+  config_.labels.pairs.choose = config::PairChoice::uncertain;
+  config_.labels.rounds = 2;
+  EXPECT_EQ(nodes().at("pooled/code").reads, std::vector<TaskId>{TaskId::label("code", "style")}) << "those of all rounds";
+}
+
+TEST_F(Building, BasesMayStartFromOneOfAllCategories) {
+  config_.base.eval_groups_max = 0;
+  config_.folds = 2;
+  const auto without = nodes();
+  config_.base.start = config::BaseStart::all_categories;
+  const auto found = nodes();
+  EXPECT_EQ(found.size(), without.size() + 3) << "one for all groups and one a fold";
+  EXPECT_EQ(found.at("base/chat").reads, std::vector<TaskId>{TaskId::base_of_all()});
+  EXPECT_EQ(found.at("base-fold-2/code").reads, std::vector<TaskId>{TaskId::base_of_all(2)});
+  EXPECT_TRUE(waits(found.at("base-of-all"), "ingest") && !waits(found.at("base/chat"), "ingest"));
+  EXPECT_TRUE(waits(found.at("report"), "base-of-all"));
+  EXPECT_DOUBLE_EQ(found.at("base-of-all").load.trunk_groups, 2000 + 250.0);
+  EXPECT_DOUBLE_EQ(found.at("base-of-all-fold-1").load.trunk_groups, 1000 + 250.0);
+  // Its 250 steps are half those of each category.
+  EXPECT_EQ(found.at("category/chat").steps, without.at("category/chat").steps + 125);
+  EXPECT_EQ(found.at("single").steps, without.at("single").steps + 250);
+  EXPECT_EQ(found.at("base-fold-1/chat").task.base, "base-of-all-fold-1") << "its weights are loaded";
+  config_.base.tuning = config::Tuning::lora;
+  EXPECT_EQ(nodes().at("base/chat").task.base, nodes().at("base-of-all").task.base) << "an adapter of the same backbone";
+  config_.base.labels = config::BaseLabels::all;
+  EXPECT_DOUBLE_EQ(nodes().at("base-of-all").load.trunk_groups, 1000 * (4 + 2) + 250.0);
+}
+
 /// Groups of phase 1 have 100 tokens, those with labels of a point 50, all train groups 200.
 struct UnequalSizes final : Sizes {
   [[nodiscard]] GroupSizes overall(const std::string& /*category*/, Subset subset) const override {
@@ -231,6 +304,9 @@ struct UnequalSizes final : Sizes {
   }
   [[nodiscard]] GroupSizes labelled(const std::string& /*category*/, const std::string& /*point*/) const override {
     return {100, 50, 0, 100, 2};
+  }
+  [[nodiscard]] GroupSizes all_labels(const std::string& /*category*/, Subset /*subset*/) const override {
+    return {300, 400, 0, 300, 2};
   }
 };
 
@@ -243,6 +319,9 @@ TEST_F(Building, BaselinesMayTakeTheTokensOfBaseAndExperts) {
   EXPECT_EQ(steps.at("category/chat"), 10) << "8000 + 3 * 2600 = 15800: 9.9 steps";
   EXPECT_EQ(steps.at("category/code"), 7) << "8000 + 2600 = 10600: 6.6 steps";
   EXPECT_EQ(steps.at("single"), 17) << "26400: 16.5 steps";
+  config_.pooled_baseline = true;
+  for (const TaskNode& node : GraphBuilder(config_, UnequalSizes()).build()) steps[node.task.id] = node.steps;
+  EXPECT_EQ(steps.at("pooled/chat"), 5) << "15800 in steps of 8 * 400 = 3200";
 }
 
 }  // namespace

@@ -24,20 +24,20 @@ def training(root, task, steps, rng):
     put(root, f"{task}/manifest.json", {"schema": 2, "task": task, "key": "k" * 64, "settings": {}, "inputs": {}, "outputs": {}, "metrics": {"steps": steps}})
 
 
-def evaluation(root, category, categories, points, groups, responses, rng):
+def evaluation(root, category, categories, points, groups, responses, rng, models):
     order = [[i, j] for i in range(responses) for j in range(i + 1, responses)]
-    results = {"category": category, "ids": [], "pairs": [], "prompts": [], "right": {m: [] for m in MODELS}, "routes": [],
+    results = {"category": category, "ids": [], "pairs": [], "prompts": [], "right": {m: [] for m in models}, "routes": [],
                "points": {p: {"pairs": [], "right": [], "prompts": []} for p in points}}
     scores = {"schema": 1, "category": category, "points": points, "groups": []}
     for g in range(groups):
         truth = sorted((rng.gauss(0, 1) for _ in range(responses)), reverse=True)
         lengths = [max(1, int(60 + 25 * rng.gauss(0, 1) + 4 * t)) for t in truth]
         own = {}
-        for model, skill in MODELS.items():
+        for model, skill in models.items():
             own[model] = [t + rng.gauss(0, 2.2 * (1 - skill)) * 2 for t in truth]
         for p in points:
             own[f"point/{p}"] = [0.7 * t + rng.gauss(0, 1) for t in truth]
-        for model in MODELS:
+        for model in models:
             results["right"][model].append(sum(own[model][a] > own[model][b] for a, b in order))
         for p in points:
             for key, value in (("pairs", len(order)), ("prompts", g), ("right", sum(own[f"point/{p}"][a] > own[f"point/{p}"][b] for a, b in order))):
@@ -68,7 +68,7 @@ def timeline(root, tasks, ranks):
     put(root, "timeline.jsonl", "".join(json.dumps(e) + "\n" for e in events))
 
 
-def fabricate(root, categories=9, points=3, groups=200, responses=4, steps=300, ranks=8, seed=1, judged=True):
+def fabricate(root, categories=9, points=3, groups=200, responses=4, steps=300, ranks=8, seed=1, judged=True, pooled=False):
     """Make the directory. The number of experts is categories * points."""
     rng = random.Random(seed)
     names = [f"category_{chr(97 + c)}" for c in range(categories)]
@@ -93,7 +93,7 @@ def fabricate(root, categories=9, points=3, groups=200, responses=4, steps=300, 
             os.rename(os.path.join(root, f"expert/{c}/{p}/{p}/manifest.json"), os.path.join(root, f"expert/{c}/{p}/manifest.json"))
             tasks.append(f"expert/{c}/{p}")
         tasks += [f"features/{c}", f"aggregator/{c}", f"eval/{c}"]
-        evaluation(root, c, names, own_points[c], groups, responses, rng)
+        evaluation(root, c, names, own_points[c], groups, responses, rng, {**MODELS, "pooled": 0.69} if pooled else MODELS)
     training(root, "single", steps, rng)
     tasks += ["report", "bundle"]
     put(root, "report/report.json", {"router": {"calibration_error": 0.014, "temperature": 3.6, "confusion": {}}, "difference": {}, "accuracy": {}})

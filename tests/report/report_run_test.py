@@ -113,7 +113,7 @@ class Reports(unittest.TestCase):
         self.assertNotIn("do not have the form", text)
         self.assertNotIn('class="note">The run has not', text)
         data = json.loads(re.search(r'id="curve-data">(.*?)</script>', text, re.S).group(1))
-        self.assertEqual([g["name"] for g in data["groups"]], [*self.names, "single model"])
+        self.assertEqual([g["name"] for g in data["groups"]], [*self.names, "all categories"])
         self.assertEqual(len(data["groups"][0]["runs"]), 5)
 
     def test_page_without_the_library_has_the_curves_all_the_same(self):
@@ -146,6 +146,9 @@ class Reports(unittest.TestCase):
         self.assertIn("the 120 test groups that both have (of 120 and 160)", said)
         self.assertRegex(said, r"\| seed +\| 1 +\| 2 +\|")
         self.assertNotIn("base.lr", said)
+        self.assertNotIn("all labels", said)
+        fabricate(self.path("c"), categories=2, points=1, groups=60, steps=20, seed=2, pooled=True)
+        self.assertRegex(dmoerm("compare", self.path("a"), self.path("c")), r"\| one per category on all labels, all +\| - +\| [5-9]\d\.\d \[")
         with open(self.path("both.html"), encoding="utf-8") as f:
             self.assertEqual(Nesting(f.read()).problems, [])
 

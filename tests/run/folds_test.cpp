@@ -51,7 +51,7 @@ class Folds : public test::Scratch {
     config_.compute.device = config::Device::cpu;
     config_.compute.micro_batch_tokens = 600;
     config_.base.tuning = config::Tuning::lora;
-    for (config::TrainConfig* train : {&config_.base, &config_.experts.train}) {
+    for (config::TrainConfig* train : {static_cast<config::TrainConfig*>(&config_.base), &config_.experts.train}) {
       train->lr = 5e-3, train->groups_per_step = 4, train->steps_max = 6, train->eval_every_steps = 3, train->lora_rank = 4;
     }
     config_.experts.per_task = 2;
@@ -101,6 +101,74 @@ class Folds : public test::Scratch {
     return read_file(context_->directory().task(task) / point / "adapter_model.safetensors");
   }
 
+  /// Turns all labels of fold 2 round: its models stay as they are, to the bit, and those of all other folds do not.
+  void expect_independent() {
+    const auto train_all = [&] {
+      std::map<std::string, std::string> found;
+      for (std::int32_t fold = 0; fold <= kFolds; ++fold) {
+        std::vector<TaskId> tasks = {TaskId::base(category(), fold), experts(fold)};
+        if (config_.base.start == config::BaseStart::all_categories) tasks.insert(tasks.begin(), TaskId::base_of_all(fold));
+        for (const TaskId& task : tasks) {
+          run(task);
+          const bool of_points = task.kind == plan::TaskKind::expert_set;
+          for (const std::string& point : of_points ? task.points : std::vector<std::string>{""})
+            found[task.text() + (of_points ? "/" + point : "")] = weights(task, point);
+          // The weights that are kept may be those of the start, so the course of each training counts too.
+          std::istringstream lines(read_file(context_->directory().task(task) / "metrics.jsonl"));
+          for (std::string line; std::getline(lines, line);) {
+            const json step = json::parse(line);
+            const std::string trained = step.at("task");
+            found[task.text() + (of_points ? trained.substr(trained.rfind('/')) : "")] +=
+                step.at("train_loss").dump() + step.at("validation_loss").dump();
+          }
+        }
+      }
+      return found;
+    };
+    const auto before = train_all();
+    for (std::int64_t g = 0; g < store_->size(); ++g) {  // everything about fold 2 is turned round
+      if (fold_of_[static_cast<std::size_t>(g)] != 2) continue;
+      json& row = rows_[static_cast<std::size_t>(store_->source(g).second) - 1];
+      for (json& stated : row["preferences"]) stated[2] = stated[2] == "a" ? "b" : stated[2] == "b" ? "a" : "tie";
+      for (json& verdict : row["verdicts"]) {
+        for (const char* order : {"first_order", "second_order"}) verdict[order] = verdict[order] == "first" ? "second" : "first";
+      }
+    }
+    const std::vector<std::int32_t> folds = fold_of_;
+    begin("turned");
+    ASSERT_EQ(fold_of_, folds);
+    const auto after = train_all();
+    for (const auto& [model, bytes] : before)
+      EXPECT_EQ(after.at(model) == bytes, model.find("-fold-2") != std::string::npos) << model;
+  }
+
+  /// Breaks tasks off after a few steps; done again, they end with the same bits.
+  void expect_to_go_on(const std::vector<TaskId>& tasks) {
+    run_all_up_to(TaskId::features(category()));
+    const auto read_all = [&](const TaskId& id) {
+      std::map<std::string, std::string> files;
+      for (const auto& entry : fs::recursive_directory_iterator(context_->directory().task(id))) {
+        if (entry.path().extension() == ".safetensors") files[entry.path().string()] = read_file(entry.path());
+      }
+      return files;
+    };
+    for (const TaskId& id : tasks) {
+      const auto before = read_all(id);
+      fs::remove_all(context_->directory().task(id));
+      std::size_t steps = 0;
+      train::TaskProgress progress;
+      progress.doing = [&](const std::string&) {
+        if (++steps == 3) request_stop(SIGTERM);
+      };
+      context_->set_progress(progress);
+      EXPECT_THROW(run(id), Stopped) << id.text();
+      request_stop(0);
+      context_->set_progress({});
+      run(id);
+      EXPECT_EQ(read_all(id), before) << id.text();
+    }
+  }
+
   std::vector<json> rows_;
   config::RunConfig config_;
   std::unique_ptr<data::TokenStore> store_;
@@ -132,43 +200,54 @@ TEST_F(Folds, DivideTheConversationsOfTheTrainSplitEvenly) {
   }
 }
 
-TEST_F(Folds, TheModelsOfAFoldDoNotDependOnItsLabels) {
-  const auto train_all = [&] {
-    std::map<std::string, std::string> found;
-    for (std::int32_t fold = 0; fold <= kFolds; ++fold) {
-      run(TaskId::base(category(), fold));
-      run(experts(fold));
-      found[TaskId::base(category(), fold).text()] = weights(TaskId::base(category(), fold));
-      for (const std::string& point : config_.categories[0].points)
-        found[experts(fold).text() + "/" + point] = weights(experts(fold), point);
-      // The weights that are kept may be those of the start, so the course of each training counts too.
-      for (const TaskId& task : {TaskId::base(category(), fold), experts(fold)}) {
-        std::istringstream lines(read_file(context_->directory().task(task) / "metrics.jsonl"));
-        for (std::string line; std::getline(lines, line);) {
-          const json step = json::parse(line);
-          const std::string trained = step.at("task");
-          found[task.text() + (task.kind == plan::TaskKind::base ? "" : trained.substr(trained.rfind('/')))] +=
-              step.at("train_loss").dump() + step.at("validation_loss").dump();
-        }
+TEST_F(Folds, TheModelsOfAFoldDoNotDependOnItsLabels) { expect_independent(); }
+
+TEST_F(Folds, NorWhereBasesLearnFromPointsAndStartFromOneOfAllCategories) {
+  config_.base.labels = config::BaseLabels::all;
+  config_.base.start = config::BaseStart::all_categories;
+  expect_independent();
+}
+
+TEST_F(Folds, OfAllCategoriesHaveTheConversationsThatAreInTheFoldOfAny) {
+  const std::size_t own = rows_.size();
+  for (std::size_t i = 0; i < own; i += 2) {  // half of the prompts are in a second category too
+    json row = rows_[i];
+    row["category"] = "second";
+    row["id"] = "second " + row.value("id", std::to_string(i));
+    rows_.push_back(std::move(row));
+  }
+  config_.categories.push_back({"second", config_.categories[0].points, 0.0});
+  begin("two");
+  bool apart = false;
+  for (std::int32_t fold = 1; fold <= kFolds; ++fold) {
+    std::set<std::uint64_t> inside;
+    for (std::int32_t c = 0; c < 2; ++c) {
+      const std::vector<std::int32_t> folds = train::fold_numbers(*store_, c, config_);
+      for (std::int64_t g = 0; g < store_->size(); ++g) {
+        if (folds[static_cast<std::size_t>(g)] == fold) inside.insert(store_->group(g).session_key);
       }
     }
-    return found;
-  };
-  const auto before = train_all();
-  for (std::int64_t g = 0; g < store_->size(); ++g) {  // everything about fold 2 is turned round
-    if (fold_of_[static_cast<std::size_t>(g)] != 2) continue;
-    json& row = rows_[static_cast<std::size_t>(store_->source(g).second) - 1];
-    for (json& stated : row["preferences"]) stated[2] = stated[2] == "a" ? "b" : stated[2] == "b" ? "a" : "tie";
-    for (json& verdict : row["verdicts"]) {
-      for (const char* order : {"first_order", "second_order"}) verdict[order] = verdict[order] == "first" ? "second" : "first";
+    const auto all = [&](train::Subset subset) { return train::groups_of(*store_, -1, {subset, fold}, config_); };
+    for (const std::int64_t g : all(train::Subset::phase1)) EXPECT_FALSE(inside.contains(store_->group(g).session_key));
+    for (const std::int64_t g : all(train::Subset::phase3)) EXPECT_TRUE(inside.contains(store_->group(g).session_key));
+    const std::size_t phase1 = all(train::Subset::phase1).size();
+    EXPECT_EQ(phase1 + all(train::Subset::phase3).size(), train::groups_of(*store_, -1, train::Subset::train, config_).size());
+    std::size_t by_category = 0;
+    for (std::int32_t c = 0; c < 2; ++c)
+      by_category += train::groups_of(*store_, c, {train::Subset::phase1, fold}, config_).size();
+    apart = apart || phase1 < by_category;
+    config_.base.start = config::BaseStart::all_categories;
+    config_.base.labels = config::BaseLabels::all;
+    run(TaskId::base_of_all(fold));
+    std::size_t taught = 0;
+    for (const std::int64_t g : all(train::Subset::phase1)) {
+      for (const std::string& label :
+           {std::string(preference::kOverall), config_.categories[0].points[0], config_.categories[0].points[1]})
+        taught += store_->preferences(g, label, 0.0).empty() ? 0 : 1;
     }
+    EXPECT_EQ(context_->directory().metrics(TaskId::base_of_all(fold)).at("groups"), taught) << fold;
   }
-  const std::vector<std::int32_t> folds = fold_of_;
-  begin("turned");
-  ASSERT_EQ(fold_of_, folds);
-  const auto after = train_all();
-  for (const auto& [model, bytes] : before)
-    EXPECT_EQ(after.at(model) == bytes, model.find("-fold-2/") != std::string::npos) << model;
+  EXPECT_TRUE(apart) << "or this test could not tell them from the folds of each category";
 }
 
 TEST_F(Folds, ServeEveryTrainGroupOnceWithTheExpertsThatDidNotSeeIt) {
@@ -233,29 +312,13 @@ TEST_F(Folds, RatePromptsByBasesThatDidNotSeeThem) {
 }
 
 TEST_F(Folds, GoOnWhereTheyWereBrokenOff) {
-  run_all_up_to(TaskId::features(category()));
-  const auto read_all = [&](const TaskId& id) {
-    std::map<std::string, std::string> files;
-    for (const auto& entry : fs::recursive_directory_iterator(context_->directory().task(id))) {
-      if (entry.path().extension() == ".safetensors") files[entry.path().string()] = read_file(entry.path());
-    }
-    return files;
-  };
-  for (const TaskId& id : {TaskId::base(category(), 2), experts(2), TaskId::features(category())}) {
-    const auto before = read_all(id);
-    fs::remove_all(context_->directory().task(id));
-    std::size_t steps = 0;
-    train::TaskProgress progress;
-    progress.doing = [&](const std::string&) {
-      if (++steps == 3) request_stop(SIGTERM);
-    };
-    context_->set_progress(progress);
-    EXPECT_THROW(run(id), Stopped) << id.text();
-    request_stop(0);
-    context_->set_progress({});
-    run(id);
-    EXPECT_EQ(read_all(id), before) << id.text();
-  }
+  expect_to_go_on({TaskId::base(category(), 2), experts(2), TaskId::features(category())});
+}
+
+TEST_F(Folds, GoOnWhereBasesLearnFromPointsAndStartFromOneOfAllCategories) {
+  config_.base.labels = config::BaseLabels::all;
+  config_.base.start = config::BaseStart::all_categories;
+  expect_to_go_on({TaskId::base_of_all(2), TaskId::base(category(), 2)});
 }
 
 TEST_F(Folds, ASettingRemakesOnlyWhatItDecides) {
@@ -285,6 +348,21 @@ TEST_F(Folds, ASettingRemakesOnlyWhatItDecides) {
   expected.insert({"report", "bundle"});
   EXPECT_EQ(changed(three), expected) << "models of all train groups stay, and so do the baselines";
   EXPECT_TRUE(keys().contains("base-fold-4/" + category()));
+  const auto four = keys();
+  const config::BaseConfig four_base = config_.base;
+  for (const bool start : {false, true}) {
+    if (start)
+      config_.base.start = config::BaseStart::all_categories;
+    else
+      config_.base.labels = config::BaseLabels::all;
+    const std::set<std::string> remade = changed(four);
+    for (const std::string& task :
+         {"base/" + category(), "base-fold-4/" + category(), "expert-fold-1/" + category() + points, std::string("bundle")})
+      EXPECT_TRUE(remade.contains(task)) << task;
+    for (const char* task : {"router", "ingest"}) EXPECT_FALSE(remade.contains(task)) << task;
+    EXPECT_EQ(keys().contains("base-of-all-fold-4"), start);
+    config_.base = four_base;
+  }
   config_.folds = 0;
   config_.phase1_share = 0.6;
   const auto none = keys();

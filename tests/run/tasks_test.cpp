@@ -76,7 +76,7 @@ class Tasks : public testing::TestWithParam<const char*> {
     run.config.router.confidence_min = 0.0;
     run.config.router.keep_share = 1;
     run.config.base.tuning = *config::from_word<config::Tuning>(tuning);
-    for (config::TrainConfig* train : {&run.config.base, &run.config.experts.train}) {
+    for (config::TrainConfig* train : {static_cast<config::TrainConfig*>(&run.config.base), &run.config.experts.train}) {
       train->lr = 5e-3;
       train->groups_per_step = 4;
       train->steps_max = 6;
@@ -168,6 +168,11 @@ class Tasks : public testing::TestWithParam<const char*> {
     for (std::int64_t d = 0; d < head.numel(); ++d)
       reward += static_cast<double>(state.const_data_ptr<float>()[d]) * static_cast<double>(head.const_data_ptr<float>()[d]);
     return reward;
+  }
+  /// The trained weights in a task's folder.
+  static std::string weights_in(const fs::path& task) {
+    const fs::path adapter = task / "adapter_model.safetensors";
+    return read_file(fs::exists(adapter) ? adapter : task / "model.safetensors");
   }
   json results(const std::string& category) const {
     return read_json(context_.directory().task("eval/" + category) / "results.json");
@@ -283,6 +288,113 @@ TEST_P(Tasks, MayStartHeadsFromARidgeOnTheStatesOfTheirTrainPairs) {
   EXPECT_TRUE(bases[0].model.head().w_D.equal(random_D)) << "by default it is left alone";
   fs::remove_all(expert);
   fs::rename(kept, expert);
+}
+
+TEST_P(Tasks, BasesMayLearnFromThePairsOfPointsToo) {
+  const config::CategoryConfig& c = context_.category(0);
+  const plan::TaskId id = plan::TaskId::base(c.name);
+  const fs::path kept = folder() / "kept", base = context_.directory().task(id);
+  fs::rename(base, kept);
+  run_.config.base.labels = config::BaseLabels::all;
+  redo(run_, id.text());
+  std::vector<train::LabelledGroup> all = groups(0, train::Subset::phase1);
+  for (const std::string& point : c.points) std::ranges::copy(groups(0, train::Subset::phase1, point), std::back_inserter(all));
+  expect_learnt_from(context_.directory().metrics(id), all, groups(0, train::Subset::validation), "overall and two points");
+  EXPECT_EQ(read_json(base / "manifest.json").at("settings").at("labels"), "all");
+  EXPECT_FALSE(read_json(kept / "manifest.json").at("settings").contains("labels"));
+  fs::remove_all(base);
+
+  run_.config.labels.judges.resize(1);
+  const fs::path labels = context_.directory().root() / "label";
+  std::size_t judged = groups(0, train::Subset::phase1).size();
+  for (const std::string& point : c.points) {
+    const fs::path label = labels / c.name / point;
+    fs::create_directories(label);
+    std::ofstream verdicts(label / "verdicts.jsonl");
+    for (const train::LabelledGroup& group : groups(0, train::Subset::phase1, point)) {
+      const auto [file, line] = run_.store->source(group.group);
+      const preference::Preference& first = group.pairs.front();
+      verdicts << json{{"file", file}, {"line", line}, {"pairs", {{first.winner, first.loser, "first", 1.0}}}} << "\n";
+      ++judged;
+    }
+  }
+  redo(run_, id.text());
+  EXPECT_EQ(context_.directory().metrics(id).at("groups"), judged) << "a pair of each group that the judges labelled";
+  fs::remove_all(base);
+  run_.config.experts.labels_min = 1000;
+  const std::string few = test::message_of<DataError>([&] { redo(run_, id.text()); });
+  EXPECT_NE(few.find("label/" + c.name + "/" + c.points[0]), std::string::npos) << few;
+  EXPECT_NE(few.find("pairs of phase 1 have the same verdict in both orders, at least 1000 are needed"), std::string::npos)
+      << few;
+  run_.config.experts.labels_min = 8;
+  run_.config.labels.judges.clear();
+  run_.config.base.labels = config::BaseLabels::overall;
+  fs::remove_all(labels);
+  fs::remove_all(base);
+  fs::rename(kept, base);
+}
+
+TEST_P(Tasks, APooledBaselineIsTestedBesideTheOthers) {
+  run_.config.pooled_baseline = true;
+  for (std::int32_t i = 0; i < 2; ++i) {
+    const config::CategoryConfig& c = context_.category(i);
+    const plan::TaskId id = plan::TaskId::pooled_baseline(c.name);
+    redo(run_, id.text());
+    std::vector<train::LabelledGroup> all = groups(i, train::Subset::train);
+    for (const std::string& point : c.points) std::ranges::copy(groups(i, train::Subset::train, point), std::back_inserter(all));
+    expect_learnt_from(context_.directory().metrics(id), all, groups(i, train::Subset::validation), "pooled");
+    redo(run_, "eval/" + c.name);
+    const json found = results(c.name);
+    const nn::RewardModel pooled = context_.load_model(id);
+    const auto test = groups(i, train::Subset::test);
+    for (std::size_t g = 0; g < test.size(); ++g)
+      EXPECT_EQ(found.at("right").at("pooled").at(g), right(rewards(pooled, test[g]), test[g])) << g;
+    const json scores = read_json(context_.directory().task("eval/" + c.name) / "scores.json");
+    EXPECT_TRUE(scores.at("groups").at(0).at("scores").contains("pooled"));
+  }
+  redo(run_, "report");
+  const fs::path report = context_.directory().task("report");
+  const json numbers = read_json(report / "report.json");
+  EXPECT_TRUE(numbers.at("accuracy").at("all").contains("pooled"));
+  EXPECT_TRUE(numbers.at("difference").contains("dmoerm-pooled"));
+  EXPECT_NE(read_file(report / "report.md").find("| one per category, all labels |"), std::string::npos);
+  EXPECT_TRUE(read_json(report / "cost.json").contains("one per category, all labels " + context_.category(1).name));
+  run_.config.pooled_baseline = false;
+  for (std::int32_t i = 0; i < 2; ++i) redo(run_, "eval/" + context_.category(i).name);
+  redo(run_, "report");
+  EXPECT_EQ(read_file(report / "report.md").find("all labels"), std::string::npos);
+}
+
+TEST_P(Tasks, BasesMayStartFromTheModelOfAllCategories) {
+  const plan::TaskId all = plan::TaskId::base_of_all(), id = plan::TaskId::base(context_.category(0).name);
+  const fs::path kept = folder() / "kept", base = context_.directory().task(id);
+  fs::rename(base, kept);
+  run_.config.base.start = config::BaseStart::all_categories;
+  redo(run_, all.text());
+  expect_learnt_from(context_.directory().metrics(all), groups(-1, train::Subset::phase1), groups(-1, train::Subset::validation),
+                     "no prompt of phase 3");
+  const std::string trained_before = weights_in(context_.directory().task(all));
+  run_.config.base.lr = 1e-30;  // a base stays where it starts
+  redo(run_, id.text());
+  EXPECT_TRUE(weights_in(base) == trained_before);
+  fs::remove_all(base);
+  run_.config.base.lr = 5e-3;
+  redo(run_, id.text());
+  const auto losses = [](const fs::path& task) {
+    std::string found;
+    std::istringstream lines(read_file(task / "metrics.jsonl"));
+    for (std::string line; std::getline(lines, line);) found += json::parse(line).at("validation_loss").dump() + " ";
+    return found;
+  };
+  EXPECT_NE(losses(base), losses(kept)) << "it took another course";
+  redo(run_, "report");
+  EXPECT_TRUE(read_json(context_.directory().task("report") / "cost.json").contains("base of all categories"));
+  EXPECT_TRUE(weights_in(context_.directory().task(all)) == trained_before) << "and left alone what it started from";
+  fs::remove_all(base);
+  fs::remove_all(context_.directory().task(all));
+  run_.config.base.start = config::BaseStart::backbone;
+  fs::rename(kept, base);
+  redo(run_, "report");
 }
 
 TEST_P(Tasks, SayWhenTheDataDecideWhenAnExpertStopsBecauseTheJudgesDoNot) {

@@ -20,6 +20,7 @@ VARIANTS = {  # settings on top of configs/small/same_bits.yaml
     "adapters": [],
     "all-weights": ["base.tuning=full", "baselines=true"],
     "all-weights-sharded": ["base.tuning=full", "baselines=true", "base.shard=true", "base.gradient_checkpointing=true"],
+    "all-labels": ["base.labels=all", "base.start=all_categories", "pooled_baseline=true", "folds=2"],
     "bfloat16": ["base.tuning=full", "base.shard=true", "compute.dtype=bfloat16"],
     "decoder": ["backbone.dir=${DMOERM_MODELS}/smollm2-135m-instruct", "backbone.chat_template=chatml", "backbone.layers=2", "base.lora_layers=1",
                 "experts.train.lora_layers=1", "experts.per_task=2", "data.special_tokens_in_text=true"],
