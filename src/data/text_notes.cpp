@@ -233,6 +233,9 @@ std::vector<std::string> text_notes(const Group& group) {
           "give the bare text");
   note_if(std::ranges::any_of(group.responses, runs_on, &Response::text),
           "rows with a response that goes on with turns of its own (Human: ...): cut it before them");
+  note_if(
+      !group.prompt.empty() && group.prompt.back().role == "assistant",
+      "rows whose prompt ends with a message of the assistant: the response is read as another message, not as its continuation");
   note_if(any_text(group, has_entities),
           "rows with characters as HTML writes them (&#39;, &quot;, &lt;): write the characters, if no HTML is meant");
   note_if(has_written_lists(group),

@@ -59,6 +59,10 @@ TEST(TextNotes, NameResponsesThatRunOnAndCharactersOfHtml) {
   EXPECT_NE(note("Banana<pad><pad>").find("ends with a mark of a chat template"), std::string::npos);
   EXPECT_EQ(note("Write ```&lt;``` for <"), "");
   EXPECT_EQ(note("<b>a</b> &lt; b"), "");
+  preference::Group begun = group_of({" 4", " 5"});
+  begun.prompt = {{"user", "q"}, {"assistant", "The answer is"}};
+  ASSERT_EQ(text_notes(begun).size(), 1U);
+  EXPECT_NE(text_notes(begun)[0].find("ends with a message of the assistant"), std::string::npos);
   preference::Group deleted = group_of({"a", "b"});
   deleted.prompt = {{"user", "[deleted]"}};
   ASSERT_EQ(text_notes(deleted).size(), 1U);
