@@ -156,6 +156,7 @@ class Evaluation {
           rewards.push_back(static_cast<float>(score.reward));
       }
     }
+    if (stop_requested()) return;  // routes that an earlier start kept may have no rewards yet
     for (const auto& [index, route] : routes_) mix(rewards_[index], route, stats);
     models_.insert({"dmoerm", "oracle_route"});
     models_.insert(std::begin(kKinds), std::end(kKinds));
