@@ -60,6 +60,7 @@ json to_json(const label_store::StoreStats& stats) {
           {"segments", stats.segments},
           {"bytes", stats.bytes},
           {"journal_rows", stats.lock ? json(stats.lock->journal_rows) : json()},
+          {"uncertain", stats.lock ? to_json(stats.lock->uncertain) : json()},
           {"writer", stats.lock && stats.lock->held ? json(stats.lock->holder) : json()},
           {"points", points}};
 }
@@ -87,6 +88,9 @@ void stats(const Options& options) {
   } else if (stats.lock->journal_rows > 0) {
     fmt::print("{} more labels are in the journal and not counted above.\n", stats.lock->journal_rows);
   }
+  if (stats.lock && stats.lock->uncertain.requests > 0)
+    fmt::print("{} in flight when a labeller was killed; the budget counts them at the most that they can cost: {}.\n",
+               counted(stats.lock->uncertain.requests, "request was", "requests were"), cost(stats.lock->uncertain.cost_micros));
   if (stats.lock && stats.lock->held) fmt::print("In use by {}.\n", stats.lock->holder);
 }
 

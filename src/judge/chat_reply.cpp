@@ -267,6 +267,8 @@ ChatReply parse_chat_reply(std::string_view body) {
     parsed = join_stream(body);
     if (!parsed) return bad(kStreamCame);
   }
+  const bool damaged = !parsed;  // such as half a character among the log-probabilities, without which the answer can be read
+  if (damaged) parsed = parse_json(as_utf8(body));
   if (!parsed) return bad(what_came(body));
   if (parsed->is_array() && parsed->size() == 1) parsed = json((*parsed)[0]);  // Gemini puts an error report into a list
   if (!parsed->is_object()) return bad("a body that is not a JSON object");
@@ -304,6 +306,7 @@ ChatReply parse_chat_reply(std::string_view body) {
   if (is_blank(*content)) {
     if (std::string beside = answer_beside_content(message); !beside.empty()) content = std::move(beside);
   }
+  if (damaged && content->find(kReplacement) != std::string::npos) return bad(what_came(body));
 
   ChatReply reply;
   reply.kind = ChatReply::Kind::ok;

@@ -227,7 +227,8 @@ struct JudgeClient::Impl {
     using Next = RetryDecision::Next;
     const bool counts = decision.next == Next::retry || decision.next == Next::retry_bad;
     if (counts && may_repeat && !may_repeat(request->ticket, decision.charged)) {
-      finish(*request, JudgeReply::error, fmt::format("not repeated, because the limits do not allow it: {}", problem), decision);
+      finish(*request, JudgeReply::error,
+             fmt::format("not repeated, because a limit or the replies so far forbid it: {}", problem), decision);
       return;
     }
     last_problem = problem;

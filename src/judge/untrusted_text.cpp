@@ -31,12 +31,43 @@ int depth_of(std::string_view text) {
   return deepest;
 }
 
+/// The text with null for the numbers that are no JSON, outside of strings, as Python writes them: NaN, Infinity, -Infinity.
+std::string with_null_for_no_numbers(std::string_view text) {
+  std::string result;
+  bool in_string = false;
+  while (!text.empty()) {
+    std::size_t length = in_string && text.front() == '\\' ? std::min<std::size_t>(2, text.size()) : 1;
+    bool number = false;
+    for (const std::string_view word : {"NaN", "-Infinity", "Infinity"}) {
+      if (number || in_string || !text.starts_with(word)) continue;
+      number = true;
+      length = word.size();
+    }
+    if (text.front() == '"') in_string = !in_string;
+    result += number ? "null" : text.substr(0, length);
+    text.remove_prefix(length);
+  }
+  return result;
+}
+
 }  // namespace
 
 std::optional<json> parse_json(std::string_view body) {
   if (depth_of(body) > kDepthMax) return std::nullopt;
   json value = json::parse(body.begin(), body.end(), nullptr, false);
+  if (value.is_discarded() && (body.find("NaN") != std::string_view::npos || body.find("Infinity") != std::string_view::npos))
+    value = json::parse(with_null_for_no_numbers(body), nullptr, false);
   return value.is_discarded() ? std::nullopt : std::optional(std::move(value));
+}
+
+std::string as_utf8(std::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const std::size_t length = utf8_length(text, 0);
+    result += length == 0 ? kReplacement : text.substr(0, length);
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+  return result;
 }
 
 const json& member(const json& value, const char* name) {

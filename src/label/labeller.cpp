@@ -383,6 +383,7 @@ struct Labeller::Impl {
       progress.in_flight += static_cast<std::int64_t>(judge.backend->in_flight());
       progress.throttled += judge.backend->stats().throttled;
     }
+    store.note_in_flight(most_in_flight(in_progress, judges));
     if (watch->progress) watch->progress(progress);
   }
 

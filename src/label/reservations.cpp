@@ -1,5 +1,7 @@
 #include "label/reservations.h"
 
+#include <algorithm>
+
 namespace dmoerm::label {
 
 judge::Usage reserved_for(const Asked& asked) {
@@ -36,6 +38,19 @@ bool learn_counts(const Asked& asked, const judge::JudgeReply& reply, judge::Jud
   if (reply.completion_tokens > allowed) replies.exceeded(reply.completion_tokens, allowed);
   if (judge.price_ratio_seen > 1) replies.exceeded_prices(judge.price_ratio_seen);
   return true;
+}
+
+judge::Usage most_in_flight(const std::unordered_map<std::uint64_t, Asked>& in_progress, std::span<const judge::Judge> judges) {
+  const auto sent = static_cast<std::int64_t>(judge::answers_in_flight(judges));
+  judge::Usage most;
+  if (sent == 0) return most;
+  for (const auto& [ticket, asked] : in_progress) {
+    if (judges[asked.slot.judge].backend->answers_soon()) most += asked.max_cost;
+  }
+  const std::int64_t all = std::max(sent, most.requests);
+  for (std::int64_t* number : {&most.prompt_tokens, &most.completion_tokens, &most.cost_micros}) *number = *number * sent / all;
+  most.requests = sent;
+  return most;
 }
 
 }  // namespace dmoerm::label

@@ -1,5 +1,9 @@
 // What the budget reserves for questions that are asked, and how that grows with what servers say of tokens and costs.
 #pragma once
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+
 #include "judge/judge.h"
 #include "judge/judge_reply.h"
 #include "judge/usage.h"
@@ -22,5 +26,9 @@ bool reserve_again(Asked& asked, bool charged, JudgeWatch& replies, Budget& budg
 /// Learn from what the server says of the tokens and the cost of a reply. @return whether questions of this judge may cost more
 /// than was known
 bool learn_counts(const Asked& asked, const judge::JudgeReply& reply, judge::Judge& judge, JudgeWatch& replies);
+
+/// About what the requests of online judges can cost that are on the network: questions that still wait to be sent are among
+/// those in progress, too.
+judge::Usage most_in_flight(const std::unordered_map<std::uint64_t, Asked>& in_progress, std::span<const judge::Judge> judges);
 
 }  // namespace dmoerm::label

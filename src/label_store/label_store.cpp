@@ -35,7 +35,7 @@ struct LabelStore::Impl {
   StoreLock lock;
   Journal journal;
   VerdictIndex index;
-  judge::Usage spent;
+  judge::Usage spent, in_flight;
   std::int64_t next = 1;    ///< Number of the next label
   std::int64_t sealed = 0;  ///< Highest label number in a segment
   bool any_unparsable = false;
@@ -51,6 +51,7 @@ struct LabelStore::Impl {
     tidy(directory, found);
     read_segments(found);
     read_journal();
+    spent += lock.uncertain();
   }
 
   void read_segments(const StoreSegments& found) {
@@ -259,6 +260,12 @@ std::int64_t LabelStore::ask_again(const std::string& judge, const std::string& 
 }
 
 void LabelStore::seal() { impl_->seal(); }
+
+void LabelStore::note_in_flight(const judge::Usage& most) {
+  if (impl_->in_flight == most) return;
+  impl_->in_flight = most;
+  impl_->lock.note_in_flight(most);
+}
 
 void LabelStore::require_room() {
   const fs::path trial = temporary_name(impl_->directory / "room");

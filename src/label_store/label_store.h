@@ -58,7 +58,9 @@ class LabelStore {
   [[nodiscard]] bool nearly_full(std::int64_t answers) const;
   /// Turn the journal into a segment. @throws IoError; then the labels stay in the journal
   void seal();
-  /// Costs of all labels ever stored, superseded ones included.
+  /// Write down the most that requests without an answer can cost: if this process is killed, spent() counts it from then on.
+  void note_in_flight(const judge::Usage& most);
+  /// Costs of all labels ever stored, superseded ones included, and of requests that were in flight when a writer was killed.
   [[nodiscard]] judge::Usage spent() const;
   /// Labels that are not yet in a segment.
   [[nodiscard]] std::int64_t journal_rows() const;

@@ -23,6 +23,7 @@ namespace dmoerm::label_store {
 namespace {
 
 constexpr std::string_view kRows = "journal_rows: ", kHolder = "holder: ";
+constexpr std::string_view kInFlight = "in_flight: ", kUncertain = "uncertain: ";
 constexpr std::size_t kCommandMax = 300;
 // A reader that tests the lock holds it for a moment, so a writer tries more than once.
 constexpr int kTries = 20;
@@ -32,6 +33,23 @@ std::filesystem::path lock_file(const std::filesystem::path& directory) { return
 
 /// First line of the file, of constant length so that it can be overwritten.
 std::string rows_line(std::int64_t rows) { return fmt::format("{}{:020}\n", kRows, rows); }
+
+/// A line of constant length with a cost.
+std::string usage_line(std::string_view name, const judge::Usage& usage) {
+  return fmt::format("{}{:020} {:020} {:020} {:020}\n", name, usage.requests, usage.prompt_tokens, usage.completion_tokens,
+                     usage.cost_micros);
+}
+
+/// The cost in such a line after its name; zeros if it has none.
+judge::Usage usage_in(std::string_view line) {
+  judge::Usage usage;
+  for (std::int64_t* number : {&usage.requests, &usage.prompt_tokens, &usage.completion_tokens, &usage.cost_micros}) {
+    line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
+    line.remove_prefix(
+        static_cast<std::size_t>(std::from_chars(line.data(), line.data() + line.size(), *number).ptr - line.data()));
+  }
+  return usage;
+}
 
 std::string user_name() {
   passwd entry{}, *found = nullptr;
@@ -74,8 +92,12 @@ StoreLock::StoreLock(const std::filesystem::path& directory) {
     throw;
   }
   const auto before = read(directory);  // keeps the number of rows in the journal
+  if (before) (uncertain_ = before->uncertain) += before->in_flight;
   if (::ftruncate(fd_, 0) == 0) {
-    write_at(fd_, rows_line(before ? before->journal_rows : 0) + std::string(kHolder) + describe_self() + "\n", 0);
+    write_at(fd_,
+             rows_line(before ? before->journal_rows : 0) + usage_line(kInFlight, {}) + usage_line(kUncertain, uncertain_) +
+                 std::string(kHolder) + describe_self() + "\n",
+             0);
   }
 }
 
@@ -101,10 +123,14 @@ StoreLock::~StoreLock() { ::close(fd_); }
 
 void StoreLock::note_journal_rows(std::int64_t rows) const { write_at(fd_, rows_line(rows), 0); }
 
+void StoreLock::note_in_flight(const judge::Usage& most) const {
+  write_at(fd_, usage_line(kInFlight, most), static_cast<off_t>(rows_line(0).size()));
+}
+
 std::optional<LockNote> StoreLock::read(const std::filesystem::path& directory) {
   const int fd = ::open(lock_file(directory).c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return std::nullopt;
-  char buffer[1024];
+  char buffer[2048];
   const ssize_t got = ::pread(fd, buffer, sizeof buffer, 0);
   LockNote note;
   try {
@@ -120,6 +146,8 @@ std::optional<LockNote> StoreLock::read(const std::filesystem::path& directory) 
     return rest.substr(0, rest.find('\n'));
   };
   note.holder = after(kHolder);
+  note.in_flight = usage_in(after(kInFlight));
+  note.uncertain = usage_in(after(kUncertain));
   const std::string_view rows = after(kRows);
   std::from_chars(rows.data(), rows.data() + rows.size(), note.journal_rows);
   return note;

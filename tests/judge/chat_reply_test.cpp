@@ -208,6 +208,24 @@ TEST(ChatReply, ReadsCountsUnderTheNamesOfOtherInterfaces) {
   EXPECT_EQ(counts(R"("usage":null,"x_groq":{"usage":{"prompt_tokens":40,"completion_tokens":5}})"), Counts(40, 5)) << "Groq";
 }
 
+TEST(ChatReply, ReadsAnAnswerBesideNumbersThatAreNoJsonAndHalfACharacter) {
+  const auto reply = [](const std::string& content, const std::string& number, const std::string& token) {
+    return parse_chat_reply(R"({"choices":[{"message":{"content":")" + content +
+                            R"("},"logprobs":{"content":[{"token":"1","top_logprobs":[{"token":")" + token + R"(","logprob":)" +
+                            number + "}]}]}}]}");
+  };
+  for (const char* number : {"-Infinity", "Infinity", "NaN"}) {
+    const ChatReply read = reply(R"(\"NaN\" Verdict: 1)", number, "2");
+    ASSERT_EQ(read.kind, Kind::ok) << number << read.problem;
+    EXPECT_EQ(read.text, R"("NaN" Verdict: 1)");
+    EXPECT_TRUE(read.logprobs["content"][0]["top_logprobs"][0]["logprob"].is_null());
+  }
+  EXPECT_EQ(reply("Verdict: 1", "-0.1", "\xf0\x9f").text, "Verdict: 1");
+  EXPECT_EQ(reply("Verdict: 1", "-Infinity", "\xf0\x9f").text, "Verdict: 1");
+  EXPECT_EQ(reply("Verdict: \xff", "-0.1", "2").kind, Kind::bad) << "the answer itself is damaged";
+  EXPECT_EQ(reply("Verdict: 1", "-Inf", "2").kind, Kind::bad);
+}
+
 TEST(ChatReply, ReadsWhatTheServerSaysThatItCharged) {
   const auto charged = [](const std::string& cost) {
     return parse_chat_reply(R"({"choices":[{"message":{"content":"1"}}],"usage":{"cost":)" + cost + "}}").charged_micros;

@@ -312,7 +312,7 @@ TEST(EndpointErrors, ReadsAPauseThatIsWrittenInWords) {
       of("Rate limit of 150 per 86400s exceeded for UserByModelByDay. Please wait 60000 seconds before retrying.");
   EXPECT_EQ(day.status, JudgeReply::quota_exhausted);
   EXPECT_NE(day.problem.find("a pause of 60000 s"), std::string::npos) << day.problem;
-  EXPECT_NE(of("tokens per day (TPD): Please try again in 1h7m12.5s.").problem.find("a pause of 4033 s"), std::string::npos);
+  EXPECT_NE(of("tokens per day (TPD): Please try again in 1h7m13.2s.").problem.find("a pause of 4033 s"), std::string::npos);
   EXPECT_NE(of("Try again in 2 hours, 5 minutes").problem.find("a pause of 7500 s"), std::string::npos);
   for (const char* soon : {"Please try again in 7.5s", "try again in 250ms. Visit", "wait 20 seconds", "please wait",
                            "wait 9 lives", "try again in 1e300 days", "wait -5 hours"})

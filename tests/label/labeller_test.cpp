@@ -4,19 +4,24 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <sstream>
+#include <thread>
 
 #include "base/error.h"
 #include "label/estimate.h"
 #include "label/point_verdicts.h"
 #include "label/recall.h"
 #include "label_store/reader.h"
+#include "label_store/store_lock.h"
 #include "preference/group_json.h"
 #include "support/captured_log.h"
 #include "support/judge_process.h"
@@ -251,6 +256,29 @@ TEST_F(LabellerTest, ReservesThePromptsThatTheServerCounts) {
   EXPECT_LE(run.run.cost_micros, 100'000) << "each costs more than 4000 and is estimated at less than 1000";
   EXPECT_GT(run.run.cost_micros, 60'000);
   EXPECT_TRUE(log.has("counts more tokens in a prompt than estimated: 4000 where ")) << log.text();
+}
+
+TEST_F(LabellerTest, CountsRequestsInFlightWhenItIsKilledAgainstTheBudget) {
+  write_groups({9});
+  const test::JudgeProcess server(directory_, options({"--latency-ms", "60000"}));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    label(labels(server));
+    ::_exit(0);
+  }
+  const auto in_flight = [&] {
+    const auto note = label_store::StoreLock::read(directory_ / "store");
+    return note ? note->in_flight : judge::Usage{};
+  };
+  for (int tries = 0; tries < 400 && in_flight().requests == 0; ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(25));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  const judge::Usage lost = in_flight();
+  EXPECT_GE(lost.requests, 1);
+  EXPECT_GT(lost.cost_micros, 300 * lost.requests);
+  for (int start = 0; start < 2; ++start)
+    EXPECT_EQ(label_store::LabelStore::open(directory_ / "store").spent(), lost) << "counted once";
 }
 
 TEST_F(LabellerTest, BooksWhatTheServerCountsUnderOtherNames) {
