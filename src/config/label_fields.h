@@ -85,7 +85,9 @@ void describe(Visit& visit, Section& c) {
   visit("cost_max", c.cost_max, at_least(0), nothing,
         "Largest cost in labels.currency of everything that the label store has ever paid for; 0 means no limit.");
   visit("requests_max", c.requests_max, at_least(0), nothing,
-        "Largest number of requests that the label store has ever paid for; 0 means no limit.");
+        "Largest number of requests that were ever sent for the label store, repeated ones too (not those refused with 429 or "
+        "503); "
+        "0 means no limit.");
   visit("tokens_max", c.tokens_max, at_least(0), nothing,
         "Largest number of tokens that the label store has ever paid for; 0 means no limit.");
 }

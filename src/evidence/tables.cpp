@@ -221,8 +221,8 @@ std::string gaps(const TableRequest& request, const std::vector<std::string>& wa
   const auto without_cells = left_out(request.folder);
   for (const std::string& name : wanted) {
     if (!results.contains(name) && !without_cells.contains(name))
-      lines +=
-          fmt::format("- {} has not all its cells under {}: `dmoerm evidence cells` computes them.\n", name, request.primary);
+      lines += fmt::format("- {} has not all its cells under {}: `dmoerm evidence states` and then `cells` compute them.\n", name,
+                           request.primary);
   }
   for (const auto& [category, why] : without_cells) lines += fmt::format("- {} is left out: it {}.\n", category, why);
   const auto of_folds = [](const auto& folds) {
@@ -315,7 +315,8 @@ Tables make_tables(TableRequest request) {
     request.main = std::exchange(request.small, {});
     std::erase_if(request.main, [&](const std::string& name) { return !results[request.primary].contains(name); });
     tables.markdown += fmt::format(
-        "No category has the {} prompts that --prompts-min asks of one in the average, so it is over all that have cells: {}. "
+        "No category that can be tested has the {} prompts that --prompts-min asks of one in the average, so it is over all that "
+        "have cells: {}. "
         "Few "
         "prompts make wide intervals.\n\n",
         request.prompts_min, fmt::join(request.main, ", "));

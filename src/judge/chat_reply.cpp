@@ -241,6 +241,7 @@ ApiProblem parse_api_problem(std::string_view body) {
   if (parsed && parsed->is_array() && parsed->size() == 1) parsed = json((*parsed)[0]);  // Gemini
   if (!parsed || !parsed->is_object()) {
     problem.message = one_line(body);
+    problem.is_whole_body = true;
     return problem;
   }
   problem.filters = filter_names(*parsed);
@@ -249,7 +250,8 @@ ApiProblem parse_api_problem(std::string_view body) {
   problem.message = one_line(error.is_string() ? text_of(error) : text_of(member(source, "message")));
   if (problem.message.empty()) problem.message = one_line(text_of(member(source, "status_msg")));
   if (problem.message.empty()) problem.message = one_line(detail_of(member(*parsed, "detail")));
-  if (problem.message.empty()) problem.message = one_line(body);
+  problem.is_whole_body = problem.message.empty();
+  if (problem.is_whole_body) problem.message = one_line(body);
   problem.type = one_line(text_of(member(source, "type")), 80);
   if (problem.type.empty()) problem.type = one_line(text_of(member(source, "status")), 80);
   problem.param = one_line(text_of(member(source, "param")), 80);

@@ -126,7 +126,7 @@ bool is_used_up(const ApiProblem& report) {
 int status_meant(int status, const ApiProblem& report) {
   const bool any_account = status == 401 || status == 403 || status == 412;
   if (status != 400 && status != 422 && !any_account) return status;
-  if (!is_about_length(report) && is_used_up(report)) return 402;
+  if (!report.is_whole_body && !is_about_length(report) && is_used_up(report)) return 402;
   if (any_account) return status;
   const std::string text = words_of(report);
   if (holds_any(text, {"api key not valid", "api_key_invalid", "invalid api key", "invalid_api_key", "incorrect api key"}))

@@ -82,7 +82,8 @@ bool Judge::learn_counts(const BuiltQuestion& question, const JudgeReply& reply)
     prompt_excess_seen = std::max(prompt_excess_seen, reply.prompt_tokens - question.prompt_tokens);
   }
   if (reply.completion_tokens > before.completion_tokens) answer_tokens_seen = reply.completion_tokens;
-  const std::int64_t by_prices = cost_micros(std::max(reply.prompt_tokens, 0), std::max(reply.completion_tokens, 0));
+  const bool counted = reply.prompt_tokens >= 0 && reply.completion_tokens >= 0;
+  const std::int64_t by_prices = counted ? cost_micros(reply.prompt_tokens, reply.completion_tokens) : 0;
   const bool dearer = in_dollars && by_prices > 0 && reply.charged_micros > by_prices + 1;  // both are rounded up
   if (dearer) price_ratio_seen = std::max(price_ratio_seen, ratio(reply.charged_micros, by_prices));
   return max_cost(question) != before;

@@ -23,7 +23,7 @@ std::string Budget::shortage(const judge::Usage& max_cost, const judge::Usage& i
     sum += run_;
     sum += in_flight;
     const auto exceeds = [&](std::int64_t limit, std::int64_t used, std::int64_t more) {
-      return limit > 0 && used + more > limit;
+      return limit > 0 && more > 0 && used + more > limit;  // what adds nothing may be sent beyond a limit
     };
     const std::int64_t tokens = sum.prompt_tokens + sum.completion_tokens;
     const std::int64_t more_tokens = max_cost.prompt_tokens + max_cost.completion_tokens;

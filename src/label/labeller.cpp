@@ -222,8 +222,10 @@ struct Labeller::Impl {
     if (fatal) end(why_of(reply.status), reply.detail);
     JudgeWatch& replies = watches[asked.slot.judge];
     const int requests = 1 + asked.repeated;
+    const judge::Usage sent{std::max(0, reply.tries - reply.throttled_tries), 0, 0,
+                            0};  // without an answer, and without a charge
     if ((fatal || reply.status == judge::JudgeReply::cancelled) && reply.billed_tries == 0) {
-      settle(asked, {});
+      settle(asked, sent);
       replies.returned(requests);
       if (ended()) {
         by_key.erase(asked.built.question.key);
@@ -238,7 +240,7 @@ struct Labeller::Impl {
     if (!judge.answer_form_known && refuses_answer_form(reply)) {
       spdlog::warn("[label] judge={} does not support a JSON schema ({}); it is asked for a verdict line instead",
                    judge.config.model, reply.detail);
-      settle(asked, {});
+      settle(asked, sent);
       replies.returned(requests);
       judge.answer_form = 1;
       judge.answer_form_known = true;
@@ -383,7 +385,9 @@ struct Labeller::Impl {
       progress.in_flight += static_cast<std::int64_t>(judge.backend->in_flight());
       progress.throttled += judge.backend->stats().throttled;
     }
-    store.note_in_flight(most_in_flight(in_progress, judges));
+    judge::Usage uncertain = most_in_flight(in_progress, judges);
+    for (const Asked& asked : answered) uncertain += asked.max_cost;  // paid for, and not stored yet
+    store.note_in_flight(uncertain);
     if (watch->progress) watch->progress(progress);
   }
 

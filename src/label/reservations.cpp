@@ -42,14 +42,17 @@ bool learn_counts(const Asked& asked, const judge::JudgeReply& reply, judge::Jud
 
 judge::Usage most_in_flight(const std::unordered_map<std::uint64_t, Asked>& in_progress, std::span<const judge::Judge> judges) {
   const auto sent = static_cast<std::int64_t>(judge::answers_in_flight(judges));
-  judge::Usage most;
-  if (sent == 0) return most;
+  judge::Usage most, earlier;
   for (const auto& [ticket, asked] : in_progress) {
-    if (judges[asked.slot.judge].backend->answers_soon()) most += asked.max_cost;
+    if (!judges[asked.slot.judge].backend->answers_soon()) continue;
+    most += asked.max_cost;
+    for (int i = 0; i < asked.repeated; ++i) earlier += asked.max_cost;
+    earlier.requests += asked.resent;
   }
-  const std::int64_t all = std::max(sent, most.requests);
+  const std::int64_t all = std::max<std::int64_t>({sent, most.requests, 1});
   for (std::int64_t* number : {&most.prompt_tokens, &most.completion_tokens, &most.cost_micros}) *number = *number * sent / all;
   most.requests = sent;
+  most += earlier;
   return most;
 }
 

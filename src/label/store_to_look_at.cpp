@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "label_store/store_directory.h"
+#include "label_store/store_lock.h"
 
 namespace dmoerm::label {
 namespace {
@@ -54,6 +55,10 @@ StoreToLookAt::StoreToLookAt(const fs::path& path) {
     store.emplace(label_store::LabelStore::open(fs::exists(path) ? path : temporary_.path));
   } catch (const IoError& e) {
     if (!is_not_writable(e) || !fs::exists(path)) throw;
+    if (const auto note = label_store::StoreLock::read(path); note && note->held)
+      throw IoError("label-store-in-use",
+                    fmt::format("{}: another process labels into this store, which you cannot write: run again when it has ended",
+                                path.string()));
     link_store(path, temporary_.path);
     store.emplace(label_store::LabelStore::open(temporary_.path));
   }

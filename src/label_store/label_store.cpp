@@ -154,9 +154,9 @@ struct LabelStore::Impl {
     write_segment(next_segment_path(directory), rows, {});
     sealed = rows.sequence.back();
     journal.clear(sealed);
-    note_labels(directory, sealed);
     seal_at = options.seal_rows;
     lock.note_journal_rows(0);
+    note_labels(directory, sealed);
   }
 };
 

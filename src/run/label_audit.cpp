@@ -161,10 +161,10 @@ judge::Usage most_of(const std::vector<label::PointEstimate>& estimates) {
   return sum;
 }
 
-std::optional<judge::Usage> likely_cost(const judge::Usage& rest_most, const judge::Usage& paid, const judge::Usage& paid_most) {
-  if (paid.requests == 0 || paid_most.requests == 0) return std::nullopt;
-  const double share =  // asked, if a limit ended it; tries that were repeated count as requests, too
-      std::min(1.0, static_cast<double>(paid.requests) / static_cast<double>(paid_most.requests));
+std::optional<judge::Usage> likely_cost(const judge::Usage& rest_most, const judge::Usage& paid, const judge::Usage& paid_most,
+                                        std::int64_t answered) {
+  if (answered <= 0 || paid_most.requests == 0) return std::nullopt;
+  const double share = std::min(1.0, static_cast<double>(answered) / static_cast<double>(paid_most.requests));
   const auto scaled = [&](std::int64_t rest, std::int64_t of_paid, std::int64_t most) {
     if (most == 0) return std::int64_t{0};
     const double ratio = static_cast<double>(of_paid) / (static_cast<double>(most) * share);

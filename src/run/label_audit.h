@@ -22,7 +22,8 @@ struct AuditCost {
 /// The sums over all points: questions without an answer, and the most that they can cost.
 judge::Usage most_of(const std::vector<label::PointEstimate>& estimates);
 /// What the rest will probably cost, from what was paid for questions that could have cost `paid_most` at most.
-std::optional<judge::Usage> likely_cost(const judge::Usage& rest_most, const judge::Usage& paid, const judge::Usage& paid_most);
+std::optional<judge::Usage> likely_cost(const judge::Usage& rest_most, const judge::Usage& paid, const judge::Usage& paid_most,
+                                        std::int64_t answered);
 
 /// What an audit found, for its page and its JSON file.
 struct Audit {

@@ -417,7 +417,7 @@ label::LabellingEnd LabelStage::audit(std::int64_t pairs, const Run& how) {
   for (const label::AuditedPairs& point : about)
     found.points.push_back(label::read_audit(point, *groups_, *store_, judges_, config_.labels));
   found.cost = {limits.run(), store_->spent(), most(select_all_rounds()), {}};
-  found.cost.rest_likely = likely_cost(found.cost.rest_most, limits.run(), before);
+  found.cost.rest_likely = likely_cost(found.cost.rest_most, limits.run(), before, before.requests - most(asked).requests);
   if (const auto& likely = found.cost.rest_likely) raise_to(found.cost.rest_most, *likely);
   found.currency = config_.labels.currency;
   found.ended = end.message;

@@ -73,12 +73,13 @@ TEST(LabelAudit, NamesPointsWithoutAPair) {
 TEST(LabelAudit, ProjectsWhatTheRestCostsFromWhatWasPaid) {
   const judge::Usage rest{1000, 500'000, 64'000, 900'000};
   // 20 questions that could have cost 12,000 cost 3,000: a quarter. Their answers had 100 of 1,280 tokens.
-  const auto likely = likely_cost(rest, {20, 10'000, 100, 3'000}, {20, 10'000, 1'280, 12'000});
+  const auto likely = likely_cost(rest, {20, 10'000, 100, 3'000}, {20, 10'000, 1'280, 12'000}, 20);
   ASSERT_TRUE(likely);
   EXPECT_EQ(*likely, (judge::Usage{1000, 500'000, 5'000, 225'000}));
   // A limit ended it after 10 of the 20.
-  EXPECT_EQ(likely_cost(rest, {10, 5'000, 50, 1'500}, {20, 10'000, 1'280, 12'000}), likely);
-  EXPECT_FALSE(likely_cost(rest, {}, {20, 10'000, 1'280, 12'000})) << "nothing was paid: nothing is known";
+  EXPECT_EQ(likely_cost(rest, {10, 5'000, 50, 1'500}, {20, 10'000, 1'280, 12'000}, 10), likely);
+  EXPECT_EQ(likely_cost(rest, {20, 5'000, 50, 1'500}, {20, 10'000, 1'280, 12'000}, 10), likely) << "each was asked twice";
+  EXPECT_FALSE(likely_cost(rest, {}, {20, 10'000, 1'280, 12'000}, 0)) << "nothing was paid: nothing is known";
 }
 
 TEST(LabelAudit, SaysThatTheBudgetIsTooSmall) {
