@@ -199,9 +199,6 @@ struct Labeller::Impl {
     again.insert(again.end(), asked.waiting.begin(), asked.waiting.end());
   }
 
-  /// Replace the reservation of a question by its cost.
-  void settle(const Asked& asked, const judge::Usage& used) { budget->settle(reserved_for(asked), used); }
-
   /// Reserve more for each question of a judge whose server counts more tokens than are reserved, in prompts or answers, or
   /// states a higher cost than the prices make it.
   void see_counts(const Asked& asked, const judge::JudgeReply& reply) {
@@ -225,7 +222,7 @@ struct Labeller::Impl {
     const judge::Usage sent{std::max(0, reply.tries - reply.throttled_tries), 0, 0,
                             0};  // without an answer, and without a charge
     if ((fatal || reply.status == judge::JudgeReply::cancelled) && reply.billed_tries == 0) {
-      settle(asked, sent);
+      budget->settle(reserved_for(asked), sent);
       replies.returned(requests);
       if (ended()) {
         by_key.erase(asked.built.question.key);
@@ -240,7 +237,7 @@ struct Labeller::Impl {
     if (!judge.answer_form_known && refuses_answer_form(reply)) {
       spdlog::warn("[label] judge={} does not support a JSON schema ({}); it is asked for a verdict line instead",
                    judge.config.model, reply.detail);
-      settle(asked, sent);
+      budget->settle(reserved_for(asked), sent);
       replies.returned(requests);
       judge.answer_form = 1;
       judge.answer_form_known = true;
@@ -254,7 +251,7 @@ struct Labeller::Impl {
     see_counts(asked, reply);
     if (is_about_texts(reply)) reply.detail += fmt::format(" ({})", points[asked.point].pair_name(asked.slot));
     const judge::Usage used = cost_of(judge, asked.built, reply);
-    settle(asked, used);
+    budget->settle(reserved_for(asked), used);
     asked.requests = used.requests;
     batch.push_back(label_of(judge, asked.built.question, asked.answer_form, reply, used));
     replies.take(reply, batch.back(), requests, answer ? 1 + reply.billed_tries : std::max(1, reply.billed_tries));
@@ -385,9 +382,7 @@ struct Labeller::Impl {
       progress.in_flight += static_cast<std::int64_t>(judge.backend->in_flight());
       progress.throttled += judge.backend->stats().throttled;
     }
-    judge::Usage uncertain = most_in_flight(in_progress, judges);
-    for (const Asked& asked : answered) uncertain += asked.max_cost;  // paid for, and not stored yet
-    store.note_in_flight(uncertain);
+    store.note_in_flight(most_in_flight(in_progress, answered, judges));
     if (watch->progress) watch->progress(progress);
   }
 

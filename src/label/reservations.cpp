@@ -40,7 +40,8 @@ bool learn_counts(const Asked& asked, const judge::JudgeReply& reply, judge::Jud
   return true;
 }
 
-judge::Usage most_in_flight(const std::unordered_map<std::uint64_t, Asked>& in_progress, std::span<const judge::Judge> judges) {
+judge::Usage most_in_flight(const std::unordered_map<std::uint64_t, Asked>& in_progress, std::span<const Asked> answered,
+                            std::span<const judge::Judge> judges) {
   const auto sent = static_cast<std::int64_t>(judge::answers_in_flight(judges));
   judge::Usage most, earlier;
   for (const auto& [ticket, asked] : in_progress) {
@@ -53,6 +54,7 @@ judge::Usage most_in_flight(const std::unordered_map<std::uint64_t, Asked>& in_p
   for (std::int64_t* number : {&most.prompt_tokens, &most.completion_tokens, &most.cost_micros}) *number = *number * sent / all;
   most.requests = sent;
   most += earlier;
+  for (const Asked& asked : answered) most += asked.max_cost;
   return most;
 }
 

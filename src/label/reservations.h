@@ -27,8 +27,9 @@ bool reserve_again(Asked& asked, bool charged, JudgeWatch& replies, Budget& budg
 /// than was known
 bool learn_counts(const Asked& asked, const judge::JudgeReply& reply, judge::Judge& judge, JudgeWatch& replies);
 
-/// About what the requests of online judges can cost that are on the network: questions that still wait to be sent are among
-/// those in progress, too.
-judge::Usage most_in_flight(const std::unordered_map<std::uint64_t, Asked>& in_progress, std::span<const judge::Judge> judges);
+/// About what the requests of online judges can cost that no label counts yet: those on the network (questions that still wait to
+/// be sent are among those in progress, too), earlier tries of open questions, and answers that are not stored.
+judge::Usage most_in_flight(const std::unordered_map<std::uint64_t, Asked>& in_progress, std::span<const Asked> answered,
+                            std::span<const judge::Judge> judges);
 
 }  // namespace dmoerm::label
