@@ -219,10 +219,8 @@ struct Labeller::Impl {
     if (fatal) end(why_of(reply.status), reply.detail);
     JudgeWatch& replies = watches[asked.slot.judge];
     const int requests = 1 + asked.repeated;
-    const judge::Usage sent{std::max(0, reply.tries - reply.throttled_tries), 0, 0,
-                            0};  // without an answer, and without a charge
     if ((fatal || reply.status == judge::JudgeReply::cancelled) && reply.billed_tries == 0) {
-      budget->settle(reserved_for(asked), sent);
+      budget->settle(reserved_for(asked), {});
       replies.returned(requests);
       if (ended()) {
         by_key.erase(asked.built.question.key);
@@ -237,7 +235,7 @@ struct Labeller::Impl {
     if (!judge.answer_form_known && refuses_answer_form(reply)) {
       spdlog::warn("[label] judge={} does not support a JSON schema ({}); it is asked for a verdict line instead",
                    judge.config.model, reply.detail);
-      budget->settle(reserved_for(asked), sent);
+      budget->settle(reserved_for(asked), {});
       replies.returned(requests);
       judge.answer_form = 1;
       judge.answer_form_known = true;

@@ -265,6 +265,11 @@ TEST(EndpointErrors, KnowsReportsOfStatus400ThatConcernAllQuestions) {
   }
 }
 
+TEST(EndpointErrors, DoesNotReadTheTextsThatABodyRepeatsAsWordsAboutTheAccount) {
+  const char* body = R"({"input":"Why do I have an overdue payment and insufficient balance?","valid":false})";
+  EXPECT_NE(to_string(decide(400, body).status), to_string(JudgeReply::quota_exhausted));
+}
+
 TEST(EndpointErrors, KnowsHowProvidersSayThatAnAccountIsUsedUp) {
   const std::vector<std::pair<int, const char*>> cases = {
       {400, R"({"error":{"code":"Arrearage","message":"Access denied, please make sure your account is in good standing."}})"},

@@ -193,6 +193,8 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
     body["usage"] = {{"prompt_tokens", 4000}, {"completion_tokens", 8}, {"total_tokens", 4008}};
   } else if (kind == "cost_usage") {
     body["usage"]["cost"] = 0.02;
+  } else if (kind == "cost_alone") {  // and a count of the answer
+    body["usage"] = {{"completion_tokens", 8}, {"cost", 0.02}};
   } else if (kind == "other_usage") {
     body["usage"] = {{"input_tokens", "4000"}, {"output_tokens", 500}};
   } else if (kind == "no_choices") {

@@ -19,6 +19,16 @@ TEST(Budget, CountsRequestsInFlightAtTheirMaximumCost) {
   EXPECT_FALSE(budget.reserve(kMost));
 }
 
+TEST(Budget, WhatCostsNothingMayBeSentBeyondALimitOnCosts) {
+  Budget budget({});
+  budget.limit_run({.cost_micros = 100, .requests = 3, .source = "test"});
+  budget.reserve_paid({1, 100, 10, 150});  // dearer than was thought
+  EXPECT_FALSE(budget.reserve(kMost));
+  EXPECT_TRUE(budget.reserve({1, 0, 0, 0})) << "a try after one that failed at the server";
+  EXPECT_TRUE(budget.reserve({1, 0, 0, 0}));
+  EXPECT_FALSE(budget.reserve({1, 0, 0, 0})) << "the limit on requests holds";
+}
+
 TEST(Budget, NeverExceedsALimitWhateverTheOrderOfReplies) {
   for (const SpendLimits& limits : {SpendLimits{.cost_micros = 333}, SpendLimits{.requests = 7}, SpendLimits{.tokens = 777}}) {
     Budget budget({});

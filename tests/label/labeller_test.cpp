@@ -303,6 +303,13 @@ TEST_F(LabellerTest, BooksWhatTheServerSaysThatItCharged) {
   EXPECT_LT(label(euros, {"coherence"}, {.requests = 15, .source = "test"}).run.cost_micros, 30'000) << "it is not in dollars";
 }
 
+TEST_F(LabellerTest, ACostWithoutTheCountOfThePromptTeachesNoPrice) {
+  const test::JudgeProcess server(directory_, options({"--misbehave", "cost_alone=1"}));
+  const std::int64_t enough = 20'000 * (static_cast<std::int64_t>(kQuestions) + 2);
+  const Run run = label(labels(server), {"coherence"}, {.cost_micros = enough, .source = "test"});
+  EXPECT_EQ(run.end.why, LabellingEnd::Why::complete) << run.end.message;
+}
+
 TEST_F(LabellerTest, CountsEveryRequestThatWasSentAgainstTheirLimit) {
   write_groups({9, 9});
   for (const char* kind : {"half_json", "500", "504", "cut_body"}) {
