@@ -46,9 +46,9 @@ std::string cannot_be_tested(const CategoryData& category, std::int64_t folds) {
     return fmt::format("has no pair that its overall labels order, in {}", counted(std::ssize(category.groups), "prompt"));
   std::set<std::int64_t> clusters;
   for (const auto& group : category.rows) clusters.insert(group.prompt);
-  if (folds > 1 && std::ssize(clusters) < folds)
-    return fmt::format("has {} in {} of lines that stay in one fold (--block-lines), and {} folds need as many",
-                       counted(std::ssize(category.groups), "prompt"), counted(std::ssize(clusters), "block"), folds);
+  if (folds > 1 && clusters.size() < 2)
+    return fmt::format("has {} in one block of lines that stay in one fold (--block-lines), so no model can be trained on others",
+                       counted(std::ssize(category.groups), "prompt"));
   return "";
 }
 

@@ -213,9 +213,9 @@ TEST_F(ExperimentTest, ABlockOfLinesBeginsWithTheFirstLineOfTheFile) {
 TEST_F(ExperimentTest, CategoriesThatCannotBeTestedAreLeftOut) {
   const auto groups = choose_groups(*store_, {});
   fill(groups);
-  const ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 1, .block_lines = 20};
+  const ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 1, .block_lines = 100};
   const auto refused = [&] { Experiment(config_, *store_, *scores_, cache(), groups, {}, settings); };
-  EXPECT_NE(test::message_of<DataError>(refused).find("chat has 50 prompts in 3 blocks"), std::string::npos);
+  EXPECT_NE(test::message_of<DataError>(refused).find("chat has 50 prompts in one block"), std::string::npos);
   config_.categories.front().score_gap_min = 7;
   EXPECT_NE(test::message_of<DataError>(refused).find("chat has no pair that its overall labels order"), std::string::npos);
 }
