@@ -59,10 +59,7 @@ fs::path store_path(const fs::path& out) { return run::token_store_path(run::Run
 
 /// The token store of the configuration and its data, made by the first rank, and again when one of them has changed.
 data::TokenStore store_of(const config::RunConfig& config, const fs::path& out, comm::World& world) {
-  if (world.rank() == 0) {
-    fs::create_directories(store_path(out).parent_path());
-    (void)run::run_ingest(config, run::RunDirectory(out), true);
-  }
+  if (world.rank() == 0) (void)run::run_ingest(config, run::RunDirectory(out), true);
   world.all().barrier();
   return data::TokenStore::open(store_path(out));
 }

@@ -98,14 +98,15 @@ void add_weights(const json& cell, CategoryResult& result) {
   }
 }
 
+/// @param singles  the cells with the models over all categories, one for each fold
 std::optional<CategoryResult> read_category(const fs::path& folder, const json& basis, const std::string& regime,
-                                            const std::string& category, std::int64_t folds) {
+                                            const std::string& category, const std::vector<json>& singles) {
   CategoryResult result;
-  result.folds = folds;
-  for (std::int64_t fold = 0; fold < folds; ++fold) {
-    const std::optional<json> cell = read_cell(cell_file(folder, regime, category, fold), basis),
-                              single = read_cell(single_file(folder, regime, fold), basis);
-    if (!cell || !single) return std::nullopt;
+  result.folds = std::ssize(singles);
+  for (std::int64_t fold = 0; fold < result.folds; ++fold) {
+    const std::optional<json> cell = read_cell(cell_file(folder, regime, category, fold), basis);
+    if (!cell) return std::nullopt;
+    const json& trained_on_all = singles[static_cast<std::size_t>(fold)].at("categories");
     const std::size_t before = result.ids.size();
     for (const json& group : cell->at("groups")) {
       result.ids.push_back(group.at("id"));
@@ -115,7 +116,7 @@ std::optional<CategoryResult> read_category(const fs::path& folder, const json& 
     add_arms(*cell, fold, before, result);
     add_experts(*cell, fold, result);
     add_weights(*cell, result);
-    if (single->at("categories").contains(category)) add_arms(single->at("categories").at(category), fold, before, result);
+    if (trained_on_all.contains(category)) add_arms(trained_on_all.at(category), fold, before, result);
   }
   std::erase_if(result.arms, [&](const auto& arm) { return arm.second.groups.size() != result.ids.size(); });
   for (auto& [name, arm] : result.arms) {
@@ -184,8 +185,14 @@ std::map<std::string, CategoryResult> read_cells(const fs::path& folder, const s
   std::map<std::string, CategoryResult> results;
   if (!fs::exists(folder / kBasis)) return results;  // of an earlier version
   const json basis = read_json(folder / kBasis);
+  std::vector<json> singles;
+  for (std::int64_t fold = 0; fold < folds; ++fold) {
+    std::optional<json> single = read_cell(single_file(folder, regime, fold), basis);
+    if (!single) return results;
+    singles.push_back(std::move(*single));
+  }
   for (const std::string& category : categories) {
-    if (auto result = read_category(folder, basis, regime, category, folds)) results[category] = std::move(*result);
+    if (auto result = read_category(folder, basis, regime, category, singles)) results[category] = std::move(*result);
   }
   return results;
 }

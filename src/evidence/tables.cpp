@@ -215,7 +215,7 @@ std::string expert_table(const Results& results, json& figures) {
 }
 
 /// What was not measured, a line each.
-/// @param wanted  all categories that were asked for
+/// @param wanted  all categories that the tables should show
 std::string gaps(const TableRequest& request, const std::vector<std::string>& wanted, const Results& results) {
   std::string lines;
   const auto without_cells = left_out(request.folder);

@@ -27,7 +27,7 @@ void link_store(const fs::path& store, const fs::path& view) {
   for (const fs::path& file : files) {
     const std::string name = file.filename().string();
     if (error || !fs::is_regular_file(file) || is_temporary_name(name)) continue;
-    if (name != "LOCK" && !name.starts_with(journal)) {
+    if (file != label_store::lock_file(store) && !name.starts_with(journal)) {
       fs::create_symlink(fs::absolute(file), view / name, error);
       continue;
     }

@@ -29,8 +29,6 @@ constexpr std::size_t kCommandMax = 300;
 constexpr int kTries = 20;
 constexpr std::chrono::milliseconds kTryAgain{25};
 
-std::filesystem::path lock_file(const std::filesystem::path& directory) { return directory / "LOCK"; }
-
 /// First line of the file, of constant length so that it can be overwritten.
 std::string rows_line(std::int64_t rows) { return fmt::format("{}{:020}\n", kRows, rows); }
 
@@ -76,6 +74,8 @@ void write_at(int fd, const std::string& text, off_t at) {
 }
 
 }  // namespace
+
+std::filesystem::path lock_file(const std::filesystem::path& directory) { return directory / "LOCK"; }
 
 StoreLock::StoreLock(const std::filesystem::path& directory) {
   const std::filesystem::path path = lock_file(directory);

@@ -9,6 +9,9 @@
 
 namespace dmoerm::label_store {
 
+/// The file that a store's writer locks.
+std::filesystem::path lock_file(const std::filesystem::path& directory);
+
 /// Contents and state of the lock file.
 struct LockNote {
   bool held = false;   ///< Whether its writer lives

@@ -31,6 +31,7 @@ TaskIdentity run_ingest(const config::RunConfig& config, const RunDirectory& dir
   TaskIdentity identity = ingest_identity(config, tokenizer, chat_template);
   if (directory.done(task, identity)) return identity;
   stale_tasks(directory, {{task.text(), identity}}, update);
+  fs::create_directories(directory.task(task));
   data::ingest_for_run(config, tokenizer, chat_template, token_store_path(directory));
   directory.complete(task, identity, {kStore}, json::object());
   return identity;

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Runs `dmoerm evidence` in a folder that is not there yet, with a tiny model of two layers, and again with other data.
+
+Usage: evidence_test.py PROGRAM"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "support"))
+import tiny_model  # noqa: E402
+
+PROGRAM = sys.argv.pop(1)
+
+
+class Evidence(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        tiny_model.write_model(os.path.join(self.folder, "model"))
+        with open(os.path.join(self.folder, "c.yaml"), "w", encoding="utf-8") as file:
+            json.dump({"name": "e", "backbone": {"dir": "model", "chat_template": "dmoerm"}, "compute": {"device": "cpu", "micro_batch_tokens": 256},
+                       "data": {"inputs": [{"path": "rows.jsonl"}], "max_length": 96, "min_prompt_tokens": 8},
+                       "categories": [{"name": "chat", "points": ["tone"], "score_gap_min": 1}]}, file)
+
+    def rows(self, count):
+        with open(os.path.join(self.folder, "rows.jsonl"), "w", encoding="utf-8") as file:
+            for i in range(count):
+                responses = [{"text": f"{word} {i % 9}", "overall": k, "scores": {"tone": k}} for k, word in enumerate(("poor", "fair", "good"))]
+                file.write(json.dumps({"id": str(i), "category": "chat", "split": "train", "prompt": f"say {i} words", "responses": responses}) + "\n")
+
+    def evidence(self, verb, *options):
+        done = subprocess.run([PROGRAM, "evidence", verb, "--config", "c.yaml", "--out", "out", *options], cwd=self.folder, capture_output=True, text=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done
+
+    def tables(self):
+        self.evidence("states")
+        self.evidence("cells", "--regimes", "20-none", "--components", "4", "--seeds", "1")
+        return self.evidence("tables", "--primary", "20-none").stdout
+
+    def test_a_fresh_folder_and_then_other_data(self):
+        self.rows(30)
+        first = self.tables()
+        self.assertIn("chat (30)", first)
+        self.assertEqual(len(json.loads(first.splitlines()[-1])["minus_single"]), 3)
+        self.rows(40)
+        self.assertIn("chat (40)", self.tables())
+
+
+if __name__ == "__main__":
+    unittest.main()
