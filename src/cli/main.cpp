@@ -10,11 +10,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <system_error>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "cli/unexpected.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
@@ -38,6 +40,24 @@ void offer_explanation(const std::string& message) {
   const std::string code = message.substr(open + 1, message.size() - open - 2);
   if (code.empty() || code.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string::npos) return;
   std::fprintf(stderr, "(what to do: launch/dmoerm explain %s)\n", code.c_str());
+}
+
+/// Names go into JSON and HDF5, which hold UTF-8. @throws ConfigError if a word of the command line or the folder's name is not
+void expect_utf8_names(int argc, char** argv) {
+  const auto expect = [](const std::string& name, const char* what) {
+    if (dmoerm::is_utf8(name)) return;
+    std::string shown;
+    for (std::size_t i = 0; i < name.size();) {
+      const std::size_t length = dmoerm::utf8_length(name, i);
+      shown += length == 0 ? fmt::format("\\x{:02x}", static_cast<unsigned char>(name[i])) : name.substr(i, length);
+      i += std::max<std::size_t>(length, 1);
+    }
+    throw dmoerm::ConfigError("name-not-utf8",
+                              fmt::format("{} is not UTF-8: {}; rename it, for instance with convmv", what, shown));
+  };
+  for (int i = 1; i < argc; ++i) expect(argv[i], "a word of the command line");
+  std::error_code removed;
+  expect(std::filesystem::current_path(removed).string(), "the name of this folder");
 }
 
 /// A file must not get the number of a standard stream that is closed, or what is printed would end up in the file. Reading and
@@ -86,6 +106,7 @@ int main(int argc, char** argv) {
                        dmoerm::with_code(unexpected.empty() ? e.what() : unexpected, dmoerm::ErrorCode("bad-command-line")));
   });
   try {
+    expect_utf8_names(argc, argv);
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
       throw dmoerm::IoError("standard-output-failed", "standard output: not all could be written");

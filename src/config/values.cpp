@@ -147,6 +147,7 @@ std::string expand(const std::string& text, std::string& result) {
         value != nullptr && (colon == std::string::npos || *value != '\0');  // as in a shell, :- also replaces an empty value
     if (!given && colon == std::string::npos)
       return fmt::format("environment variable {} is not set: set it, or write ${{{}:-default}}", name, name);
+    if (given && !is_utf8(value)) return fmt::format("environment variable {} is not UTF-8: rename what it names", name);
     result += given ? std::string(value) : inside.substr(colon + 2);
     i = end + 1;
   }

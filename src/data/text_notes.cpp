@@ -68,18 +68,20 @@ bool begins_as_template(std::string_view text) {
 
 /// Whether a text begins with a speaker's name, and a later line with the other's, as in templates without special tokens.
 bool begins_as_transcript(std::string_view text) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kSpeakers = {{{"USER:", "ASSISTANT:"},
-                                                                                       {"User:", "Assistant:"},
-                                                                                       {"Human:", "Assistant:"},
-                                                                                       {"Human:", "AI:"},
-                                                                                       {"### Human:", "### Assistant:"},
-                                                                                       {"### Instruction:", "### Response:"},
-                                                                                       {"prompter:", "assistant:"},
-                                                                                       {"<human>:", "<bot>:"}}};
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kSpeakers = {{{"USER:", "ASSISTANT:"},
+                                                                                        {"User:", "Assistant:"},
+                                                                                        {"Human:", "Assistant:"},
+                                                                                        {"Human:", "AI:"},
+                                                                                        {"### Human:", "### Assistant:"},
+                                                                                        {"### Instruction:", "### Response:"},
+                                                                                        {"prompter:", "assistant:"},
+                                                                                        {"<human>:", "<bot>:"},
+                                                                                        {"Question:", "\nAnswer:"},
+                                                                                        {"Q:", "\nA:"}}};
   text = trim(text);
   return std::ranges::any_of(kSpeakers, [&](const auto& pair) {
     const std::size_t at = text.starts_with(pair.first) ? text.find(pair.second) : std::string_view::npos;
-    return at != std::string_view::npos && (text[at - 1] == '\n' || text[at - 1] == ' ');
+    return at != std::string_view::npos && (text[at] == '\n' || text[at - 1] == '\n' || text[at - 1] == ' ');
   });
 }
 
@@ -128,6 +130,35 @@ bool is_written_list(std::string_view text) {
 bool has_written_lists(const Group& group) {
   return group.prompt.size() == 1 && is_written_list(group.prompt.front().content) &&
          std::ranges::all_of(group.responses, is_written_list, &Response::text);
+}
+
+/// Whether a text has no line end, and line ends written out as \n behind sentences or twice.
+bool has_written_line_ends(std::string_view text) {
+  if (text.find('\n') != std::string_view::npos || text.find('`') != std::string_view::npos) return false;
+  for (std::size_t at = 1; (at = text.find("\\n", at)) != std::string_view::npos; at += 2) {
+    const std::string_view after = text.substr(at + 2);
+    const bool sentence = std::string_view(".:!?").find(text[at - 1]) != std::string_view::npos;
+    if (after.starts_with("\\n") || (sentence && !after.empty() && after.front() != '"' && after.front() != '\'')) return true;
+  }
+  return false;
+}
+
+/// Whether a text stands in quotation marks as a whole, which has none inside.
+bool is_quoted(std::string_view text) {
+  text = trim(text);
+  return text.size() > 2 && text.front() == '"' && text.find('"', 1) == text.size() - 1;
+}
+
+/// Whether the prompt and all responses are such texts, as of a table that was written twice.
+bool is_quoted_throughout(const Group& group) {
+  return group.prompt.size() == 1 && is_quoted(group.prompt.front().content) &&
+         std::ranges::all_of(group.responses, is_quoted, &Response::text);
+}
+
+/// Whether a text is bytes as Python prints them: b'...'.
+bool is_printed_bytes(std::string_view text) {
+  text = trim(text);
+  return text.size() > 3 && text[0] == 'b' && (text[1] == '\'' || text[1] == '"') && text.back() == text[1];
 }
 
 /// Whether a text may have letters whose accents, voicing marks or parts are characters of their own.
@@ -241,6 +272,13 @@ std::vector<std::string> text_notes(const Group& group) {
   note_if(has_written_lists(group),
           "rows whose prompt and responses are all lists or objects in JSON or Python, such as [\"Hello\"], which are read as "
           "texts: write the texts themselves, or messages");
+  note_if(any_text(group, has_written_line_ends),
+          "rows with a text whose line ends are written out as \\n: write them as line ends, which JSON has as \\n between plain "
+          "quotes");
+  note_if(is_quoted_throughout(group),
+          "rows whose prompt and responses all stand in quotation marks of their own: take them off, if the texts have none");
+  note_if(any_text(group, is_printed_bytes),
+          "rows with a text like b'...', which is bytes that Python printed: decode them before they are written");
   const bool empty_prompt = group.prompt.size() == 1 && stands_for_nothing(group.prompt.front().content);
   note_if(empty_prompt || std::ranges::any_of(group.responses, stands_for_nothing, &Response::text),
           "rows with a prompt or response that is nothing but None, nan, null, N/A, [deleted] or the like, as tables and sites "

@@ -4,6 +4,7 @@
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cdist.h>
+#include <ATen/ops/linalg_svd.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/stack.h>
@@ -30,6 +31,7 @@ constexpr int kEnsemble = 5;             // about as many members as a category 
 constexpr double kVarianceWeight = 0.5;  // of standardised members
 constexpr double kLoose = 0.1;           // penalty of a single factor
 constexpr std::int64_t kClusters = 4;    // of prompts
+constexpr std::int64_t kDirections = 4;  // in which prompts differ
 
 /// Points far apart: the one farthest from the mean of all, then each the farthest from those before it.
 at::Tensor far_points(const at::Tensor& x_ND, std::int64_t count) {
@@ -85,6 +87,16 @@ LabelledGroups CategoryData::training(const PairLists& pairs, std::int64_t fold)
   return labelled;
 }
 
+std::map<std::string, PairLists> CategoryData::taught(const Regime& regime, const StoreScores& scores, std::int64_t fold) const {
+  if (regime.taught == Regime::Taught::ties) return tied_points;
+  std::map<std::string, PairLists> pairs = points;
+  if (regime.taught == Regime::Taught::order) return pairs;
+  std::vector<bool> trains;
+  for (const std::int64_t own : outer) trains.push_back(own != fold);
+  for (auto& [point, lists] : pairs) lists = softened(std::move(lists), scores, groups, point, trains);
+  return pairs;
+}
+
 std::vector<moe::ExpertFeatures::Group> CategoryData::tested(std::int64_t fold) const {
   std::vector<moe::ExpertFeatures::Group> found;
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -133,10 +145,10 @@ CategoryArms::CategoryArms(const data::TokenStore& store, const StoreScores& sco
   for (std::size_t g = 0; g < category_.groups.size(); ++g) {
     if (category_.outer[g] != fold_) training_.push_back(category_.rows[g]);
   }
-  cluster_N_ = clusters();
+  find_topics();
 }
 
-at::Tensor CategoryArms::clusters() const {
+void CategoryArms::find_topics() {
   std::vector<std::int64_t> seen;
   for (std::size_t g = 0; g < category_.groups.size(); ++g) {
     if (category_.outer[g] != fold_) seen.push_back(static_cast<std::int64_t>(g));
@@ -146,15 +158,23 @@ at::Tensor CategoryArms::clusters() const {
   const at::Tensor nearest_G = moe::nearest_centres(category_.topic_GD, centre_CD);
   std::vector<std::int64_t> counts;
   for (const auto& group : category_.rows) counts.push_back(group.count);
-  return nearest_G.repeat_interleave(moe::longs(counts), 0);
+  const auto of_responses = [&](const at::Tensor& of_G) { return of_G.repeat_interleave(moe::longs(counts), 0).to(at::kDouble); };
+  for (std::int64_t cluster = 0; cluster < centre_CD.size(0); ++cluster) clusters_.push_back(of_responses(nearest_G.eq(cluster)));
+
+  const at::Tensor centred_GD = (seen_GD - seen_GD.mean(0)).to(at::kDouble);
+  const at::Tensor axis_MD = std::get<2>(at::linalg_svd(centred_GD, /*full_matrices=*/false));
+  const at::Tensor place_GM = at::matmul((category_.topic_GD - seen_GD.mean(0)).to(at::kDouble), axis_MD.t());
+  const at::Tensor spread_M = at::matmul(centred_GD, axis_MD.t()).std(0);
+  for (std::int64_t m = 0; m < std::min<std::int64_t>(kDirections, axis_MD.size(0)); ++m)
+    directions_.push_back(of_responses(place_GM.select(1, m) / spread_M[m].clamp_min(1e-9)));
 }
 
 const CategoryArms::Points& CategoryArms::points_with(const Regime& regime, std::uint64_t seed) {
   const double noise = regime.point_noise;
-  const auto key = std::make_tuple(noise, regime.ties, noise > 0 ? seed : 0);
+  const auto key = std::make_tuple(noise, regime.taught, noise > 0 ? seed : 0);
   if (const auto found = points_.find(key); found != points_.end()) return found->second;
   Points points;
-  for (const auto& [name, pairs] : category_.taught(regime)) {
+  for (const auto& [name, pairs] : category_.taught(regime, scores_, fold_)) {
     const LabelledGroups labelled =
         category_.training(flipped(pairs, store_, category_.groups, noise, mix64(seed ^ stable_hash(name))), fold_);
     if (labelled.groups.size() < kPointGroupsMin) {
@@ -220,7 +240,7 @@ void CategoryArms::shallow(const LabelledGroups& labelled, ArmTable& table) cons
 }
 
 nlohmann::json CategoryArms::experts(const Regime& regime) {
-  const Points& points = points_with({.ties = regime.ties}, 0);
+  const Points& points = points_with({.taught = regime.taught}, 0);
   nlohmann::json figures = nlohmann::json::object();
   for (const auto& [name, groups] : points.too_few) figures[name] = {{"groups", 0}, {"labelled", groups}};
   for (std::size_t p = 0; p < points.names.size(); ++p) {
@@ -294,8 +314,8 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
            linear.loss, table);
 }
 
-void CategoryArms::variants(std::vector<at::Tensor> columns, std::vector<double> target, const LabelledGroups& labelled,
-                            ArmTable& table) const {
+void CategoryArms::variants(const std::vector<at::Tensor>& columns, const std::vector<double>& target,
+                            const LabelledGroups& labelled, ArmTable& table) const {
   const std::size_t k = columns.size();
   const at::Tensor expert_NK = at::stack(at::TensorList(columns).slice(0, k - 1), 1);
   for (const moe::ExpertFeatures::Group& group : category_.rows) {  // experts differ by any offset from prompt to prompt
@@ -308,11 +328,18 @@ void CategoryArms::variants(std::vector<at::Tensor> columns, std::vector<double>
     wider.push_back(standardised(expert_NK.std(1), training_)), wider_target.push_back(0);
     table.add("stack_doubt", fit_stack(wider, wider_target, labelled).reward_N);
   }
-  for (std::int64_t cluster = 0; cluster < kClusters; ++cluster) {
-    const at::Tensor inside_N = cluster_N_.eq(cluster).to(at::kDouble);
-    for (std::size_t i = 0; i < k; ++i) columns.push_back(columns[i] * inside_N), target.push_back(0);
-  }
-  table.add("stack_clusters", fit_stack(columns, target, labelled).reward_N);
+  const auto add_varying = [&](const char* arm,
+                               const std::vector<at::Tensor>& topics) {  // shared weights, and own ones of topics
+    std::vector<at::Tensor> varying = columns;
+    for (const at::Tensor& topic_N : topics) {
+      for (const at::Tensor& column_N : columns) varying.push_back(column_N * topic_N);
+    }
+    std::vector<double> towards = target;
+    towards.resize(varying.size());
+    table.add(arm, fit_stack(varying, towards, labelled).reward_N);
+  };
+  add_varying("stack_clusters", clusters_);
+  add_varying("stack_gate", directions_);
 }
 
 void CategoryArms::mixtures(const std::vector<std::pair<std::string, at::Tensor>>& members, const LabelledGroups& labelled,

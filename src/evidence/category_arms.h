@@ -33,10 +33,8 @@ struct CategoryData {
 
   /// Groups outside an outer fold that have pairs.
   [[nodiscard]] LabelledGroups training(const PairLists& pairs, std::int64_t fold) const;
-  /// What the experts learn from.
-  [[nodiscard]] const std::map<std::string, PairLists>& taught(const Regime& regime) const {
-    return regime.ties ? tied_points : points;
-  }
+  /// What the experts of an outer fold learn from, without noise: the pairs of each point.
+  [[nodiscard]] std::map<std::string, PairLists> taught(const Regime& regime, const StoreScores& scores, std::int64_t fold) const;
   /// Tested groups of an outer fold.
   [[nodiscard]] std::vector<moe::ExpertFeatures::Group> tested(std::int64_t fold) const;
   /// The same groups, perhaps without pairs.
@@ -77,11 +75,13 @@ class CategoryArms {
   /// Length and bag of tokens.
   void shallow(const LabelledGroups& labelled, ArmTable& table) const;
   [[nodiscard]] at::Tensor lengths() const;
-  /// The cluster of prompts that each response belongs to, [N]; the clusters are those of the training groups.
-  [[nodiscard]] at::Tensor clusters() const;
-  /// The weighted sum of experts and base with weights that differ from cluster to cluster of the prompts, and with the experts'
-  /// disagreement as one more reward. @param columns  rewards of the experts, then of the base
-  void variants(std::vector<at::Tensor> columns, std::vector<double> target, const LabelledGroups& labelled,
+  /// What weights may depend on, of each response's prompt, as [N] each and learnt from the training groups: 1 in its cluster of
+  /// prompts and 0 elsewhere; and its place along the directions in which prompts differ most.
+  void find_topics();
+  /// The weighted sum of experts and base with weights that differ from cluster to cluster of the prompts, with weights that are
+  /// linear in the prompt (a gate), and with the experts' disagreement as one more reward. @param columns  rewards of the
+  /// experts, then of the base
+  void variants(const std::vector<at::Tensor>& columns, const std::vector<double>& target, const LabelledGroups& labelled,
                 ArmTable& table) const;
   /// Members weighted by how likely the labels of prompts left out are under each; equally; and the best alone.
   void mixtures(const std::vector<std::pair<std::string, at::Tensor>>& members, const LabelledGroups& labelled,
@@ -93,8 +93,8 @@ class CategoryArms {
   std::int64_t fold_;
   at::Tensor x_NF_, bag_NB_;
   std::vector<moe::ExpertFeatures::Group> training_;  ///< Groups outside the fold, without pairs
-  at::Tensor cluster_N_;                              ///< Cluster of each response's prompt
-  std::map<std::tuple<double, bool, std::uint64_t>, Points> points_;
+  std::vector<at::Tensor> clusters_, directions_;     ///< See find_topics()
+  std::map<std::tuple<double, Regime::Taught, std::uint64_t>, Points> points_;
 };
 
 }  // namespace dmoerm::evidence

@@ -31,7 +31,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::int64_t kBagWidth = 128;
-constexpr int kCellSchema = 2;  // of the arms and folds: a change of what a cell's figures are must raise it
+constexpr int kCellSchema = 3;  // of the arms and folds: a change of what a cell's figures are must raise it
 constexpr std::array<std::size_t, 3> kSomeCategories = {1, 2, 4};  // over which further single models are trained
 
 std::vector<Rows> rows_of(const CategoryData& category) {
@@ -257,7 +257,7 @@ void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::
       own.push_back(shifted(labelled_overall(store_, scores_, category, fold, regime, seed), category.first_row));
       overall.append(own.back());
       heap.append(own.back());
-      for (const auto& [name, pairs] : category.taught(regime)) {
+      for (const auto& [name, pairs] : category.taught(regime, scores_, fold)) {
         const PairLists noisy = flipped(pairs, store_, category.groups, regime.point_noise, mix64(seed ^ stable_hash(name)));
         heap.append(shifted(category.training(noisy, fold), category.first_row));
       }

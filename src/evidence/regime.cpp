@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <iterator>
@@ -33,8 +34,9 @@ std::uint64_t key_of(const data::TokenStore& store, std::int64_t group) { return
 
 std::string Regime::name() const {
   const std::string many = prompts == 0 ? "all" : std::to_string(prompts);
+  constexpr std::array<const char*, 3> kTaught = {"", "-ties", "-soft"};
   return fmt::format("{}-{}{}{}", many, noise, point_noise > 0 ? fmt::format("-points{:.0f}", 100 * point_noise) : "",
-                     ties ? "-ties" : "");
+                     kTaught[static_cast<std::size_t>(taught)]);
 }
 
 Regime regime_from(const std::string& name) {
@@ -46,12 +48,13 @@ Regime regime_from(const std::string& name) {
     regime.noise = name.substr(dash + 1, next == std::string::npos ? next : next - dash - 1);
     const std::string_view rest = next == std::string::npos ? std::string_view() : std::string_view(name).substr(next);
     if (rest.starts_with("-points30")) regime.point_noise = 0.3;
-    regime.ties = rest.ends_with("-ties");
+    if (rest.ends_with("-ties")) regime.taught = Regime::Taught::ties;
+    if (rest.ends_with("-soft")) regime.taught = Regime::Taught::soft;
   }
   static const std::vector<std::string> kNoises = {"none", "rater", "flip30", "flip40"};
   if (std::ranges::find(kNoises, regime.noise) == kNoises.end() || regime.name() != name)
     throw ConfigError("unknown-regime", fmt::format("--regimes {}: expected PROMPTS-NOISE such as 80-rater, all-none, 20-flip40, "
-                                                    "80-rater-points30 or 80-rater-ties; NOISE is one of {}",
+                                                    "80-rater-points30, 80-rater-ties or 80-rater-soft; NOISE is one of {}",
                                                     name, fmt::join(kNoises, ", ")));
   return regime;
 }
@@ -81,6 +84,25 @@ PairLists of_equal_length(PairLists pairs, const data::TokenStore& store, const 
       return std::abs(a - b) > kEqualLength * std::max(a, b);
     });
   }
+  return pairs;
+}
+
+PairLists softened(PairLists pairs, const StoreScores& scores, const std::vector<std::int64_t>& groups, const std::string& label,
+                   const std::vector<bool>& counting) {
+  double sum = 0, count = 0;
+  const auto each = [&](const auto& use) {
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      const std::vector<double> score = scores.of(groups[g], label);
+      for (preference::Preference& pair : pairs[g])
+        use(g, pair, score[static_cast<std::size_t>(pair.winner)] - score[static_cast<std::size_t>(pair.loser)]);
+    }
+  };
+  each([&](std::size_t g, const preference::Preference&, double gap) {
+    if (counting[g] && gap > 0) sum += gap, count += 1;  // not for NaN
+  });
+  each([&](std::size_t, preference::Preference& pair, double gap) {
+    if (gap > 0 && count > 0) pair.target = static_cast<float>(1 / (1 + std::exp(-gap * count / sum)));
+  });
   return pairs;
 }
 

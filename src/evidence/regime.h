@@ -19,9 +19,11 @@ struct Regime {
   std::string noise =
       "rater";  ///< "none"; "rater": one rater's label, else 30 % flipped; "flip30", "flip40": share of pairs turned round
   double point_noise = 0;  ///< Share of the capability pairs that are turned round
-  bool ties = false;       ///< Whether the experts also learn from equal scores, as experts.train.ties does
+  /// What the experts learn from: the order of two scores; equal scores too, as with experts.train.ties; or the order with
+  /// targets that are softer the closer two scores are, as with experts.train.soft_gaps = 1.
+  enum class Taught { order, ties, soft } taught = Taught::order;
 
-  [[nodiscard]] std::string name() const;  ///< "80-rater", "all-none", "80-rater-points30", "80-rater-ties"
+  [[nodiscard]] std::string name() const;  ///< "80-rater", "all-none", "80-rater-points30", "80-rater-ties", "80-rater-soft"
 };
 /// @throws ConfigError for a text that name() does not write
 Regime regime_from(const std::string& name);
@@ -34,6 +36,10 @@ PairLists pairs_of(const data::TokenStore& store, const std::vector<std::int64_t
                    const std::string& label, preference::Ties ties = preference::Ties::left_out);
 /// The pairs of responses whose lengths differ by at most a tenth of the longer one.
 PairLists of_equal_length(PairLists pairs, const data::TokenStore& store, const std::vector<std::int64_t>& groups);
+/// The same with the target sigmoid(g / m) for a pair whose scores are g apart, where m is the mean gap of the pairs whose group
+/// counts (`counting` has one value a group).
+PairLists softened(PairLists pairs, const StoreScores& scores, const std::vector<std::int64_t>& groups, const std::string& label,
+                   const std::vector<bool>& counting);
 /// The same with a share of the pairs turned round, which a hash of seed, group and responses chooses.
 PairLists flipped(PairLists pairs, const data::TokenStore& store, const std::vector<std::int64_t>& groups, double share,
                   std::uint64_t seed);

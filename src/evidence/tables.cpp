@@ -44,6 +44,7 @@ constexpr ArmText kArms[] = {
     {"linear", "experts, ridge to the mean"},
     {"stack", "DMoERM: experts and base, ridge to the mean"},
     {"stack_clusters", "the same with weights for each of four clusters of prompts"},
+    {"stack_gate", "the same with weights linear in the prompt (gate)"},
     {"stack_doubt", "DMoERM with the experts' disagreement as one more reward"},
     {"stack_universal", "experts, base and universal expert, ridge to the universal"},
     {"warm", "head that shrinks to the universal expert"},

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -57,6 +58,17 @@ std::string read_key_file(const std::string& file) {
   return content;
 }
 
+/// What a text is that holds a key in the form of another file; nullptr if it may be the key itself. Keys may end with "=".
+const char* written_otherwise(std::string_view text) {
+  if (text.size() > 1 && (text.front() == '"' || text.front() == '\'') && text.back() == text.front())
+    return "in quotation marks, which files of settings have and a key has not";
+  if (text.starts_with("Bearer ")) return "\"Bearer\" and a key, as in a header";
+  const std::size_t equals = text.find('=');
+  const std::string_view name = text.substr(0, equals == std::string_view::npos ? 0 : equals);
+  const bool named = name.ends_with("_KEY") || name.ends_with("_TOKEN") || name.starts_with("export ");
+  return named && equals + 1 < text.size() ? "a line NAME=KEY, as in files of settings" : nullptr;
+}
+
 }  // namespace
 
 ApiKey ApiKey::load(const std::string& variable, const std::string& file) {
@@ -78,6 +90,8 @@ ApiKey ApiKey::load(const std::string& variable, const std::string& file) {
     key.secret_ = read_key_file(file);
   }
   while (!key.secret_.empty() && (key.secret_.back() == '\n' || key.secret_.back() == '\r')) key.secret_.pop_back();
+  if (const char* other = written_otherwise(key.secret_))
+    throw ConfigError("api-key-malformed", fmt::format("{}: its content is {}: expected the API key alone", place, other));
   if (key.secret_.empty()) throw ConfigError("api-key-empty", fmt::format("{} is empty: put the API key there", place));
   const bool plain = std::all_of(key.secret_.begin(), key.secret_.end(), [](char c) { return c > ' ' && c < 127; });
   if (!plain || key.secret_.size() > kKeyMax) {

@@ -156,6 +156,8 @@ std::string what_came(std::string_view body) {
   if (text.empty()) return "an empty body";
   if (text.starts_with('<'))
     return fmt::format("a web page and not JSON (\"{}\"): is this the address of an API?", one_line(text, 60));
+  if (body.starts_with("\x1f\x8b") || body.starts_with("\x28\xb5\x2f\xfd"))
+    return "a compressed body without the header Content-Encoding: the server, or a proxy before it, leaves the header out";
   return fmt::format("a body that is not JSON, or nested too deep: \"{}\"", one_line(text, 60));
 }
 

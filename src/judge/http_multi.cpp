@@ -385,8 +385,9 @@ std::vector<HttpResult> HttpMulti::step(std::chrono::milliseconds wait) { return
 std::size_t HttpMulti::in_flight() const { return impl_->busy.size(); }
 
 std::string join_url(const std::string& base, const std::string& path) {
-  const std::size_t query = std::min(base.find('?'), base.size());
-  std::string head = base.substr(0, query);
+  const std::string sent = base.substr(0, base.find('#'));  // a fragment stays with the client
+  const std::size_t query = std::min(sent.find('?'), sent.size());
+  std::string head = sent.substr(0, query);
   const auto without_slashes = [&] {
     while (!head.empty() && head.back() == '/' && !head.ends_with("://")) head.pop_back();
   };
@@ -395,7 +396,7 @@ std::string join_url(const std::string& base, const std::string& path) {
     head.resize(head.size() - kWhole.size());
     without_slashes();
   }
-  std::string tail = base.substr(query);
+  std::string tail = sent.substr(query);
   if (!tail.empty() && path.find('?') != std::string::npos) tail[0] = '&';
   return head + path + tail;
 }

@@ -19,6 +19,21 @@ bool is_word(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') |
 
 constexpr std::string_view kThoughtEnd = "</think>";
 
+/// The text without what marks it as the answer: the channel of gpt-oss, or an element around it.
+std::string_view without_answer_marks(std::string_view text) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kMarks = {{{"<|channel|>final<|message|>", "<|return|>"},
+                                                                                    {"<|channel|>final<|message|>", ""},
+                                                                                    {"<answer>", "</answer>"},
+                                                                                    {"<final_answer>", "</final_answer>"},
+                                                                                    {"<output>", "</output>"}}};
+  text = trim(text);
+  for (const auto& [begin, end] : kMarks) {
+    if (text.starts_with(begin) && text.ends_with(end) && text.size() > begin.size() + end.size())
+      return trim(text.substr(begin.size(), text.size() - begin.size() - end.size()));
+  }
+  return text;
+}
+
 /// The text after the thoughts. Nothing is left of an unclosed thought: the judge did not reach its answer.
 std::string_view without_thoughts(std::string_view reply) {
   constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kThoughts = {
@@ -37,9 +52,9 @@ std::string_view without_thoughts(std::string_view reply) {
   for (const auto& [begin, end] : kThoughts) {
     if (!reply.starts_with(begin)) continue;
     const std::size_t place = reply.rfind(end);
-    return place == std::string_view::npos ? reply.substr(reply.size()) : trim(reply.substr(place + end.size()));
+    return place == std::string_view::npos ? reply.substr(reply.size()) : without_answer_marks(reply.substr(place + end.size()));
   }
-  return reply;
+  return without_answer_marks(reply);
 }
 
 /// The text after thoughts whose opening mark is part of the server's chat template, so that the reply has the closing mark

@@ -83,6 +83,19 @@ double rating_of(const json& rating, const std::string& aspect) {
   return number_of(json(value), (aspect + ".Rating").c_str());
 }
 
+/// @throws RowError if a response has a number under a name that is not read, and none under those that are
+void expect_no_other_score(const json& response) {
+  if (has(response, {"overall"}) || has(response, {"scores"})) return;
+  for (const char* key : {"score", "rating", "reward", "rank", "quality"}) {
+    if (has(response, {key}) && response[key].is_number())
+      throw RowError(
+          "score-not-read",
+          fmt::format("\"responses\": expected the score of a response as \"overall\" (higher is better), or by point in "
+                      "\"scores\", found \"{}\": {}: rename it{}",
+                      key, shown(response[key]), std::string_view(key) == "rank" ? ", with its sign turned round" : ""));
+  }
+}
+
 /// Where several raters gave overall scores, the first one's is a label of its own.
 void add_first_rater(const json& row, Response& response) {
   if (!has(row, {"overall_raters"})) return;
@@ -99,6 +112,7 @@ Group parse_native(const json& row) {
   for (const json& r : need_list(row, "responses")) {
     Response response;
     response.text = response_text(need(r, "text"), "text", group.prompt);
+    expect_no_other_score(r);
     if (has(r, {"overall"})) response.overall = number_of(r["overall"], "overall");
     if (has(r, {"scores"})) {
       if (!r["scores"].is_object()) {

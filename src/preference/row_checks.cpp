@@ -232,6 +232,21 @@ bool is_bare_call(std::string_view text) {
   return !value.empty() && std::ranges::all_of(value, is_call);
 }
 
+/// Whether a text is wholly a list of calls as Python writes them, [get_weather(city="Rome")], as Llama 4 does.
+bool is_python_call(std::string_view text) {
+  if (!text.starts_with('[') || !text.ends_with(")]") || text.find('\n') != std::string_view::npos) return false;
+  const auto name_until = [&](std::size_t from, char end) {  // place of `end` behind a name; 0 if another character comes first
+    const std::size_t at = text.find(end, from);
+    const std::string_view name = at == std::string_view::npos ? "" : trim(text.substr(from, at - from));
+    const bool named = !name.empty() && std::ranges::all_of(name, [](char c) {
+      return c == '_' || c == '.' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    });
+    return named ? at : 0;
+  };
+  const std::size_t open = name_until(1, '(');
+  return open > 0 && name_until(open + 1, '=') > 0;
+}
+
 /// The mark of a call of a tool, or of the list of tools, that begins a line behind other text: its JSON or name follows. "" if
 /// there is none.
 std::string_view call_behind_text(std::string_view text) {
@@ -261,7 +276,7 @@ void expect_no_call(std::string_view text) {
       "<function=",          "<invoke name=",          "<tool_use>",
       "functools[{",         "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"};
   const std::string_view start = trim(text);
-  if (is_bare_call(start))
+  if (is_bare_call(start) || is_python_call(start))
     throw RowError::unusable("tool-call-in-text",
                              "a text that is a tool's name with its arguments: no chat template here writes tools");
   for (const std::string_view call : kCalls) {
@@ -294,6 +309,9 @@ void collect_reasoning(const json& value, std::vector<std::string>& keys) {
 std::vector<std::string> reasoning_keys(const json& row) {
   std::vector<std::string> keys;
   for (const auto& column : row) collect_reasoning(column, keys);  // a column of the row itself may be about the pair
+  for (const char* beginning : {"initial_reason_steps", "response_prefix", "assistant_prefix"}) {  // of Math-Step-DPO and others
+    if (row.is_object() && row.contains(beginning) && holds_something(row[beginning])) keys.emplace_back(beginning);
+  }
   return keys;
 }
 

@@ -345,7 +345,8 @@ void read_common(const json& row, Group& group) {
     group.category = row["category"].dump();
   }
   for (const char* key : {"category", "label", "task_name"}) {
-    if (group.category.empty() && row.contains(key) && row[key].is_string()) group.category = row[key].get<std::string>();
+    if (group.category.empty() && row.contains(key) && row[key].is_string())
+      group.category = trim(row[key].get_ref<const std::string&>());
   }
   if (has(row, {"id"}) && row["id"].is_string()) group.id = row["id"].get<std::string>();
   if (has(row, {"id"}) && row["id"].is_number_integer()) group.id = row["id"].dump();

@@ -195,9 +195,9 @@ std::string LabelStage::estimate() {
                             config_.labels.currency, counted_with(config_.labels), label::judges_without_price(config_.labels));
   if (rounds_ > 1) {
     table += fmt::format(
-        "\nThese are the requests of all {} rounds together. Which pairs rounds 2 to {} ask about is known once the "
+        "\nThese are the requests of all {} rounds together. Which pairs {} about is known once the "
         "experts of the round before are trained; tokens and cost are those of pairs drawn at random.\n",
-        rounds_, rounds_);
+        rounds_, rounds_ == 2 ? "round 2 asks" : fmt::format("rounds 2 to {} ask", rounds_));
   }
   return table;
 }

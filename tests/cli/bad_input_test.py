@@ -181,6 +181,22 @@ class Labelling(Tiny):
         done = self.dmoerm("nope", "--config", "x")
         self.assertEqual((done.returncode, done.stderr), (2, "dmoerm: there is no verb nope; `dmoerm --help` lists all verbs [bad-command-line]\n"))
 
+    def test_names_a_file_or_folder_whose_name_is_not_utf8(self):
+        name = os.fsencode(self.path("")) + b"na\xffme.jsonl"
+        shutil.copy(self.path("rows.jsonl"), name)
+        done = self.dmoerm("ingest", os.fsdecode(name), "--model", self.path("model"), "--template", "plain", "--out", self.path("x.h5"))
+        self.assert_refused(done, "a word of the command line is not UTF-8", r"na\xffme.jsonl", "[name-not-utf8]")
+        folder = os.fsencode(self.path("")) + b"od\xe9"
+        os.mkdir(folder)
+        self.assert_refused(self.dmoerm("licences", cwd=folder), "the name of this folder is not UTF-8", r"od\xe9")
+        with open(self.path("env.yaml"), "w", encoding="utf-8") as f:
+            f.write("name: ${NAME_FROM_OUTSIDE}\n")
+        os.environb[b"NAME_FROM_OUTSIDE"] = b"n\xe9"
+        try:
+            self.assert_refused(self.dmoerm("run", "--config", self.path("env.yaml")), "environment variable NAME_FROM_OUTSIDE is not UTF-8")
+        finally:
+            del os.environb[b"NAME_FROM_OUTSIDE"]
+
     def test_names_what_a_verb_does_not_take_and_what_it_has_for_that(self):
         for arguments, wanted in (
                 (("score", "--bundle", "T", "--data", "x.jsonl"), "score: not expected: --data x.jsonl; score has --input"),

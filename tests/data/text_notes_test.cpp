@@ -34,14 +34,14 @@ TEST(TextNotes, NameResponsesThatNobodyCanTellApart) {
 }
 
 TEST(TextNotes, NameTranscriptsOfSpeakersThatAreNotReadAsTurns) {
-  for (const char* prompt :
-       {"USER: Hi ASSISTANT: Yo USER: Well?", "### Instruction:\nAdd.\n\n### Response:\n", "Human: Hi\nAI:"}) {
+  for (const char* prompt : {"USER: Hi ASSISTANT: Yo USER: Well?", "### Instruction:\nAdd.\n\n### Response:\n",
+                             "Human: Hi\nAI:", "Q: What?\nA:", "Question: What?\nAnswer: That."}) {
     preference::Group group = group_of({"a", "b"});
     group.prompt = {{"user", prompt}};
     ASSERT_EQ(text_notes(group).size(), 1U) << prompt;
     EXPECT_NE(text_notes(group)[0].find("written twice"), std::string::npos) << text_notes(group)[0];
   }
-  for (const char* prompt : {"USER: Hi", "A user: hi ASSISTANT: yo", "### Instruction: add"}) {
+  for (const char* prompt : {"USER: Hi", "A user: hi ASSISTANT: yo", "### Instruction: add", "Q: Is grade A: good?"}) {
     preference::Group group = group_of({"a", "b"});
     group.prompt = {{"user", prompt}};
     EXPECT_TRUE(text_notes(group).empty()) << prompt;
@@ -67,6 +67,22 @@ TEST(TextNotes, NameResponsesThatRunOnAndCharactersOfHtml) {
   deleted.prompt = {{"user", "[deleted]"}};
   ASSERT_EQ(text_notes(deleted).size(), 1U);
   EXPECT_NE(text_notes(deleted)[0].find("a prompt or response that is nothing but"), std::string::npos);
+}
+
+TEST(TextNotes, NameTextsThatAProgramWroteTwice) {
+  const auto notes_of = [](const std::string& prompt, const std::string& response) {
+    preference::Group group = group_of({response, "\"b\""});
+    group.prompt = {{"user", prompt}};
+    const std::vector<std::string> notes = text_notes(group);
+    return notes.size() == 1 ? notes[0] : std::string(notes.empty() ? "" : "several");
+  };
+  EXPECT_NE(notes_of("q", R"(First.\nSecond.)").find("line ends are written out"), std::string::npos);
+  EXPECT_NE(notes_of("q", R"(First\n\nSecond)").find("line ends are written out"), std::string::npos);
+  EXPECT_NE(notes_of("\"q\"", "\"a\"").find("quotation marks of their own"), std::string::npos);
+  EXPECT_NE(notes_of("q", "b'a cat'").find("bytes that Python printed"), std::string::npos);
+  for (const char* text :
+       {R"(printf("Done.\n"))", "\\nu and \\nabla", "a `\\n\\n` b", "b's cat", R"("a" and "b")", "First.\nSecond.\\n."})
+    EXPECT_EQ(notes_of("\"q\"", text), "") << text;
 }
 
 }  // namespace

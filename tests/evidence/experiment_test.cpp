@@ -130,8 +130,22 @@ TEST_F(ExperimentTest, OneRaterCountsWhereSeveralGaveALabel) {
   EXPECT_NEAR(static_cast<double>(turned) / others, 0.3, 0.15);
 }
 
+TEST_F(ExperimentTest, CloserScoresMakeSofterTargets) {
+  const auto groups = choose_groups(*store_, {}).front();
+  std::vector<bool> counting(groups.size());
+  counting[3] = true;  // its pairs are 1, 1 and 2 apart: 4/3 on average
+  const PairLists pairs =
+      softened(pairs_of(*store_, groups, config_.categories.front(), "polite"), *scores_, groups, "polite", counting);
+  for (const auto& list : pairs) {
+    ASSERT_EQ(list.size(), 3U);
+    for (const preference::Preference& p : list)
+      EXPECT_NEAR(p.target, p.winner - p.loser == 2 ? 0.817574 : 0.679179, 1e-5);  // sigmoid(1.5), sigmoid(0.75)
+  }
+}
+
 TEST_F(ExperimentTest, NamesOfRegimesAreReadBack) {
-  for (const char* name : {"80-rater", "all-none", "20-flip40", "80-rater-points30", "80-rater-ties", "20-none-points30-ties"})
+  for (const char* name :
+       {"80-rater", "all-none", "20-flip40", "80-rater-points30", "80-rater-ties", "80-rater-soft", "20-none-points30-soft"})
     EXPECT_EQ(regime_from(name).name(), name);
   for (const char* name : {"80", "80-", "x-none", "80-noise", "80-rater-points", "80-rater-tie", "-none"})
     EXPECT_THROW((void)regime_from(name), ConfigError) << name;
@@ -149,7 +163,7 @@ TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreference) {
     const auto file = cell_file(directory_ / "cells", regime.name(), "chat", fold);
     const nlohmann::json cell = read_json(file);
     tested += cell.at("groups").size();
-    for (const char* arm : {"own", "pooled", "mean", "stack", "stack_clusters", "stack_doubt", "vote"})
+    for (const char* arm : {"own", "pooled", "mean", "stack", "stack_clusters", "stack_gate", "stack_doubt", "vote"})
       EXPECT_GT(cell.at("arms").at(arm).at("seeds").at(0).get<double>(), 0.6) << arm;
     double sizes = 0;
     for (const auto& [feature, weights] : cell.at("weights").at("stack").items()) sizes += std::abs(weights.at(0).get<double>());

@@ -130,6 +130,7 @@ TEST(ChatReply, NamesWhatCameInsteadOfJson) {
   EXPECT_NE(problem(": ping\n\ndata: {}\n\n").find("stream of server-sent events"), std::string::npos);
   EXPECT_NE(problem("<!DOCTYPE html><html>").find("web page"), std::string::npos);
   EXPECT_NE(problem("upstream says no").find("upstream says no"), std::string::npos);
+  EXPECT_NE(problem("\x1f\x8b\x08 ...").find("compressed body without the header Content-Encoding"), std::string::npos);
 }
 
 TEST(ChatReply, NamesTheInterfaceThatAnswered) {

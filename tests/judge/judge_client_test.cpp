@@ -26,6 +26,7 @@
 #include "base/hash.h"
 #include "judge/api_key.h"
 #include "judge/batch_client.h"
+#include "judge/http_multi.h"
 #include "judge/judge.h"
 #include "judge/verdict_parser.h"
 #include "preference/line_reader.h"
@@ -479,6 +480,14 @@ TEST_F(JudgeClientTest, ReadsAKeyOnlyFromAFileThatOthersCannotRead) {
   ::mkfifo((directory_ / "pipe").c_str(), 0600);
   EXPECT_NE(test::message_of<ConfigError>([&] { ApiKey::load("", (directory_ / "pipe").string()); }).find("not a regular file"),
             std::string::npos);
+  for (const std::string& other : {"\"" + kKey + "\"", "OPENAI_API_KEY=" + kKey, "Bearer " + kKey}) {
+    ::chmod(write("other", other + "\n").c_str(), 0600);
+    const std::string message = test::message_of<ConfigError>([&] { ApiKey::load("", (directory_ / "other").string()); });
+    EXPECT_NE(message.find("expected the API key alone"), std::string::npos) << message;
+    EXPECT_EQ(message.find(kKey), std::string::npos);
+  }
+  ::chmod(write("padded", "c2VjcmV0X0tFWQ==").c_str(), 0600);
+  EXPECT_EQ(ApiKey::load("", (directory_ / "padded").string()).secret(), "c2VjcmV0X0tFWQ==");
   for (const std::string& bad : {std::string("two words"), std::string("a\nb"), std::string("\n"), std::string(""),
                                  std::string(10000, 'k'), std::string("k\xc3\xa9y")}) {
     const std::string other = write("bad", bad);
@@ -594,6 +603,14 @@ TEST_F(JudgeClientTest, TriesAsOftenAsTheJudgesSettingsSay) {
   EXPECT_EQ(witness().lines, 2);
   judge.backoff_max_s = 0.001;
   EXPECT_EQ(retry_policy_of(judge).backoff_cap_s, 0.01) << "the longest pause is not shorter than the first";
+}
+
+TEST(JoinUrl, PutsThePathBeforeTheQueryAndLeavesTheFragmentOut) {
+  EXPECT_EQ(join_url("http://h/v1/", "/chat/completions"), "http://h/v1/chat/completions");
+  EXPECT_EQ(join_url("http://h/v1/chat/completions", "/batches"), "http://h/v1/batches");
+  EXPECT_EQ(join_url("http://h/v1?k=1", "/files?a=b"), "http://h/v1/files?a=b&k=1");
+  EXPECT_EQ(join_url("http://h/v1#part", "/chat/completions"), "http://h/v1/chat/completions");
+  EXPECT_EQ(join_url("http://h/v1?k=1#part", "/chat/completions"), "http://h/v1/chat/completions?k=1");
 }
 
 TEST_F(JudgeClientTest, RefusesInvalidAddresses) {

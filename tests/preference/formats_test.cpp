@@ -362,6 +362,8 @@ TEST(Formats, FindsNativeResponsesByTheirRid) {
 
 TEST(Formats, SaysWhatItExpectedAndFoundInBadRows) {
   const std::vector<std::pair<const char*, const char*>> cases = {
+      {R"({"prompt":"p","responses":[{"text":"a","score":4},{"text":"b","score":2}]})", "found \"score\": 4: rename it"},
+      {R"({"prompt":"p","responses":[{"text":"a","rank":1},{"text":"b","rank":2}]})", "with its sign turned round"},
       {R"({"prompt":"p","chosen":"a","rejected":3})", "\"rejected\": expected a string or a list of messages, found 3"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","margin":-1})", "\"margin\": expected a number >= 0, found -1"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","margin":"1.5"})",
@@ -467,6 +469,8 @@ TEST(Formats, ReadsThePromptsOfUnlabelledRowsAsInTraining) {
 }
 
 TEST(Formats, TakesATextOrANumberAsTheCategory) {
+  EXPECT_EQ(read("standard", R"({"prompt":"p","chosen":"a","rejected":"b","category":" math "})").category, "math");
+  EXPECT_EQ(read("standard", R"({"prompt":"p","chosen":"a","rejected":"b","category":"  "})").category, "");
   EXPECT_EQ(read("standard", R"({"prompt":"p","chosen":"a","rejected":"b","category":3})").category, "3");
   EXPECT_EQ(refusal(R"({"prompt":"p","chosen":"a","rejected":"b","category":["x"]})"),
             "bad: \"category\": expected a text or a whole number, found [\"x\"]");

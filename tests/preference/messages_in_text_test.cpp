@@ -313,18 +313,19 @@ TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
 }
 
 TEST(ToolUse, InTheMarksOfModelFamiliesOrWithoutIsDropped) {
-  for (const char* text :
-       {"<function=get>{}</function>", "<function_calls>\n<invoke name=\"x\">", "<invoke name=\"x\">",
-        "functools[{\"name\": \"x\"}]", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function",
-        R"({"name": "get", "arguments": {"city": "X"}})", R"({"name": "get", "parameters": {}})",
-        R"([{"name": "get", "arguments": {"city": "X"}, "id": "1"}])",
-        "Let me look.\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>", "Wait:\n<function=get>{}</function>",
-        "You may use\n<tools>\n[{\"type\":\"function\"}]\n</tools>", "I see.\n```tool_code\nf(1)\n```"})
+  for (const char* text : {"<function=get>{}</function>", "<function_calls>\n<invoke name=\"x\">", "<invoke name=\"x\">",
+                           "functools[{\"name\": \"x\"}]", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function",
+                           R"({"name": "get", "arguments": {"city": "X"}})", R"({"name": "get", "parameters": {}})",
+                           R"([{"name": "get", "arguments": {"city": "X"}, "id": "1"}])",
+                           "Let me look.\n\n<tool_call>\n{\"name\": \"f\", \"arguments\": {}}\n</tool_call>",
+                           "Wait:\n<function=get>{}</function>", "You may use\n<tools>\n[{\"type\":\"function\"}]\n</tools>",
+                           "I see.\n```tool_code\nf(1)\n```", "[get_weather(city=\"Rome\")]", "[a.find(x=1), put(y='b')]"})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), "dropped tool-call-in-text") << text;
   for (const char* text :
        {R"({"name": "Bob", "parameters": 3})", R"({"name": "f", "arguments": {}, "returns": "int"})",
         "Call {\"name\": \"get\", \"arguments\": {}}", "{\"arguments\"", "[]", "A model writes <tool_call> first.",
-        "Like this:\n```\n<tool_call>\n{}\n</tool_call>\n```", "Two marks:\n<tool_call>\nand its end."})
+        "Like this:\n```\n<tool_call>\n{}\n</tool_call>\n```", "Two marks:\n<tool_call>\nand its end.", "[sorted(x)]", "[f()]",
+        "[x for x in f(y=1)]", "[a link](b=c)", "[Smith (x=1)]?"})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), std::string("user: Q -> ") + text + " | b |");
 }
 
