@@ -12,7 +12,13 @@ import json
 import os
 import sys
 import time
+import unicodedata
 import urllib.parse
+
+
+def shows_something(text):
+    """Whether there is anything to read: more than white space, control characters and characters without width or shape."""
+    return any(unicodedata.category(c)[0] not in "ZC" and c not in "\u034f\u115f\u1160\u2800\u3164\uffa0" for c in text)
 
 
 class Server:
@@ -55,7 +61,7 @@ def main():
             sys.exit(f"best_of_n: line {number}: expected a prompt and a list of responses")
     for start in range(0, len(rows), options.rows):
         part = rows[start:start + options.rows]
-        places = [[i for i, text in enumerate(row["responses"]) if text.strip()] for row in part]
+        places = [[i for i, text in enumerate(row["responses"]) if shows_something(text)] for row in part]
         asked = [{"prompt": row["prompt"], "responses": [row["responses"][i] for i in own]} for row, own in zip(part, places) if own]
         items = iter(server.score(asked) if asked else [])
         for row, own in zip(part, places):

@@ -8,7 +8,17 @@ The file has a JSON object {"prompt": "..."} a line. DMOERM_API_KEY is sent if i
 import argparse
 import json
 import os
+import time
+import unicodedata
+import urllib.error
 import urllib.request
+
+TRIES = 5
+
+
+def shows_something(text):
+    """Whether there is anything to read: more than white space, control characters and characters without width or shape."""
+    return any(unicodedata.category(c)[0] not in "ZC" and c not in "\u034f\u115f\u1160\u2800\u3164\uffa0" for c in text)
 
 
 class DmoermReward:
@@ -25,7 +35,7 @@ class DmoermReward:
 
     def __call__(self, prompts, completions, **_):
         texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
-        places = [i for i, text in enumerate(texts) if text.strip()]
+        places = [i for i, text in enumerate(texts) if shows_something(text)]
         # Completions of the same prompt go together: the server then computes the prompt once.
         groups = {}
         for i in places:
@@ -33,13 +43,23 @@ class DmoermReward:
         items = [{"prompt": json.loads(prompt), "responses": [texts[i] for i in members]} for prompt, members in groups.items()]
         rewards = [self.empty] * len(texts)
         if items:
-            request = urllib.request.Request(self.url, json.dumps({"items": items}).encode(), self.headers)
-            with urllib.request.urlopen(request, timeout=self.timeout) as reply:
-                answered = json.load(reply)["items"]
+            answered = self.ask({"items": items})["items"]
             for members, item in zip(groups.values(), answered):
                 for i, score in zip(members, item["scores"]):
                     rewards[i] = score
         return rewards
+
+    def ask(self, body):
+        """Send a request; wait and try again while the server is full or restarts."""
+        request = urllib.request.Request(self.url, json.dumps(body).encode(), self.headers)
+        for tried in range(1, TRIES + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=self.timeout) as reply:
+                    return json.load(reply)
+            except urllib.error.HTTPError as e:
+                if tried == TRIES or e.code not in (429, 503):
+                    raise RuntimeError(f"{self.url}: {e.code} {e.read().decode(errors='replace')}") from None
+                time.sleep(float(e.headers.get("Retry-After") or 1))
 
 
 def main():

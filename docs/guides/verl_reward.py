@@ -8,11 +8,17 @@ finds it: extra_info["question"], a text or messages.
 import json
 import os
 import time
+import unicodedata
 import urllib.error
 import urllib.request
 
 TRIES = 5
 EMPTY = -10.0  # the reward of a response in which there is nothing to read
+
+
+def shows_something(text):
+    """Whether there is anything to read: more than white space, control characters and characters without width or shape."""
+    return any(unicodedata.category(c)[0] not in "ZC" and c not in "\u034f\u115f\u1160\u2800\u3164\uffa0" for c in text)
 
 
 def ask(body):
@@ -37,7 +43,7 @@ def ask(body):
 
 def compute_score(data_source, solution_str, ground_truth, extra_info=None, **_):
     """The score of one response, and beside it what it is made of, which verl logs."""
-    if not solution_str.strip():
+    if not shows_something(solution_str):
         return {"score": EMPTY, "fallback": 0.0, "confidence": 0.0, "cut_tokens": 0.0}
     reply = ask({"prompt": extra_info["question"], "response": solution_str})
     return {"score": reply["scores"][0], "fallback": float(reply["route"]["fallback"]), "confidence": reply["route"]["confidence"],

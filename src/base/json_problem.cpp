@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/repeated_keys.h"
 #include "base/text.h"
+#include "base/utf8.h"
 
 namespace dmoerm {
 
@@ -167,10 +168,30 @@ std::string after_value(std::string_view text, std::size_t at) {
   return fmt::format("{} after the end of the value", byte_shown(text, at));
 }
 
+/// What a text is that has bytes which are not UTF-8.
+std::string other_encoding(std::string_view text) {
+  std::size_t characters = 0, bad = 0, together = 0;  // of several bytes; bytes that are part of none; those beside each other
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = utf8_length(text, i);
+    if (length > 1) ++characters;
+    if (length == 0) {
+      ++bad;
+      if (i + 1 < text.size() && utf8_length(text, i + 1) == 0) together += 2;
+    }
+    i += std::max<std::size_t>(length, 1);
+  }
+  if (characters > bad)
+    return "bytes that are not UTF-8 among characters that are: write these again; iconv -f UTF-8 -t UTF-8 FILE names the place";
+  if (together > bad)
+    return "bytes that are not UTF-8, but of another encoding, such as GB18030, Shift-JIS, EUC-KR or Windows-1251: convert the "
+           "file with "
+           "iconv -f ENCODING -t UTF-8, with the encoding of the program that wrote it";
+  return "bytes that are not UTF-8, perhaps Latin-1 or Windows-1252: convert the file with iconv -f WINDOWS-1252 -t UTF-8";
+}
+
 std::string words_of(std::string_view text, std::size_t at, std::string_view said) {
   const auto says = [&](std::string_view part) { return said.find(part) != std::string_view::npos; };
-  if (says("ill-formed UTF-8"))
-    return "bytes that are not UTF-8, perhaps Latin-1 or Windows-1252: convert the file with iconv -f WINDOWS-1252 -t UTF-8";
+  if (says("ill-formed UTF-8")) return other_encoding(text);
   if (at >= text.size()) return says("missing closing quote") ? "an end within a text in quotes" : "an end within a value";
   if (says("control character"))
     return text[at] == 0 ? what_stands(text, at)

@@ -42,10 +42,15 @@ volatile std::sig_atomic_t hang_ups = 0;
 std::vector<std::string> read_keys(const std::string& file) {
   std::vector<std::string> keys;
   if (file.empty()) {
-    if (const char* key = std::getenv("DMOERM_API_KEY"); key != nullptr && *key != '\0') keys.emplace_back(key);
+    const char* variable = std::getenv("DMOERM_API_KEY");
+    if (variable == nullptr || *variable == '\0') return keys;
+    keys.emplace_back(trim(variable));
+    if (keys[0].empty()) throw ConfigError("api-key-missing", "DMOERM_API_KEY holds nothing but white space: put the key there");
     return keys;
   }
+  constexpr std::string_view kByteOrderMark = "\uFEFF";
   std::string rest = read_file(file);
+  if (rest.starts_with(kByteOrderMark)) rest.erase(0, kByteOrderMark.size());
   for (std::size_t end = 0; !rest.empty(); rest.erase(0, end == std::string::npos ? rest.size() : end + 1)) {
     end = rest.find('\n');
     const std::string_view key = trim(std::string_view(rest).substr(0, end));
@@ -83,6 +88,10 @@ void complete(Options& options) {
   if (!options.certificate.empty()) {
     options.http.certificate = read_file(options.certificate);
     options.http.key = read_file(options.key);
+    for (const auto& [option, file, text] : {std::tuple("--tls-cert", options.certificate, options.http.certificate),
+                                             std::tuple("--tls-key", options.key, options.http.key)}) {
+      if (is_blank(text)) throw ConfigError("tls-not-usable", fmt::format("{} {}: the file is empty", option, file));
+    }
   }
   options.engine.threads = options.threads > 0 ? options.threads : processors();
   options.engine.batch_wait_s = options.batch_wait_ms / 1e3;
@@ -179,7 +188,8 @@ void run_rank(const Options& options) {
   serve::Service service(options.service, options.engine, bundles);
   serve::work_for_front(
       options.rank_socket, [&](const serve::HttpRequest& request) { return service.check(request); },
-      [&](std::shared_ptr<serve::Exchange> exchange) { service.handle(std::move(exchange)); }, [&] { service.reload(""); });
+      [&](std::shared_ptr<serve::Exchange> exchange) { service.handle(std::move(exchange)); },
+      [&](std::function<void()> done) { service.reload("", nullptr, std::move(done)); }, [&] { return bundles.digests(); });
 }
 
 /// This program with these options, as a rank.
@@ -206,7 +216,7 @@ void run_front(const Options& options) {
   std::int64_t restarts = 0;
   serve::Totals totals;
   {
-    serve::Front front(options.service.api_keys, rank_command(options), options.ranks);
+    serve::Front front(options.service.api_keys, rank_command(options), options.ranks, options.service.deadline_s);
     serve::HttpServer server(
         options.http, [&](const serve::HttpRequest& request) { return front.check(request); },
         [&](std::shared_ptr<serve::Exchange> exchange) { front.handle(std::move(exchange)); },
@@ -280,6 +290,9 @@ void add_limits(CLI::App& verb, Options& options) {
           "Longest time that a request is let wait for those before it, as far as the speed so far tells; 0 = its deadline")
       ->check(kNonNegative)
       ->capture_default_str();
+  verb.add_option("--empty-reward", options.service.empty_reward,
+                  "Score of an empty response in a text that a trainer has templated; default: the request is refused")
+      ->check(CLI::Range(-1e6, 1e6));
   verb.add_option("--deadline-s", options.service.deadline_s,
                   "Longest time for an answer; a request may ask for less with the header X-Request-Timeout")
       ->check(kPositive)

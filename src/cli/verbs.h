@@ -18,7 +18,7 @@ inline std::string example(const std::string& arguments) { return "Example: laun
 inline CLI::Validator number_check(const char* name, const char* expected, double least) {
   const auto check = [expected, least](const std::string& text) {
     double value = 0;
-    const bool good = CLI::detail::lexical_cast(text, value) && value >= least;
+    const bool good = CLI::detail::lexical_cast(text, value) && value >= least && value <= std::numeric_limits<double>::max();
     return good ? std::string() : "expected " + std::string(expected) + ", found " + text;
   };
   return CLI::Validator(check, name);

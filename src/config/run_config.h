@@ -170,6 +170,7 @@ struct RunConfig {
   Method method = Method::dmoerm;
   LogLevel log_level = LogLevel::info;
   double phase1_share = 0.6;
+  double single_lr = 0;
   std::int64_t folds = 0;
   BackboneConfig backbone;
   ComputeConfig compute;

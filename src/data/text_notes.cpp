@@ -39,6 +39,13 @@ bool is_read_wrongly(std::string_view text) {
   return false;
 }
 
+/// Whether a text is little but letters like Ä, ã and º: GB18030, Shift-JIS or the like that was read as Latin-1.
+bool is_another_alphabet(std::string_view text) {
+  constexpr std::size_t kFew = 6;
+  const auto latin = static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return c == '\xC2' || c == '\xC3'; }));
+  return latin >= kFew && 3 * latin > 2 * utf8_characters(text);
+}
+
 /// Whether a text begins with a mark of a chat template, so that a template has been written into it already.
 bool begins_as_template(std::string_view text) {
   constexpr std::array<std::string_view, 21> kMarks = {"<|im_start|>",
@@ -253,6 +260,10 @@ std::vector<std::string> text_notes(const Group& group) {
   note_if(any_text(group, is_read_wrongly),
           "rows with a text like \"itâ€™s\" or \"cafÃ©\", which is UTF-8 that was read in another encoding: read the source as "
           "UTF-8");
+  note_if(any_text(group, is_another_alphabet),
+          "rows with a text of little but letters like Ä, ã and º, which may be GB18030, Shift-JIS or the like that was read in "
+          "another "
+          "encoding: read the source in its own");
   const bool prompt_begins = !group.prompt.empty() && (begins_as_template(group.prompt.front().content) ||
                                                        begins_as_transcript(group.prompt.front().content));
   note_if(

@@ -87,6 +87,11 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
     const auto number = static_cast<std::size_t>(found - store.categories().begin());
     const std::vector<std::int64_t> present = cache.present(groups[number]);
     const std::vector<std::int64_t> apart = tested.empty() ? std::vector<std::int64_t>{} : cache.present(tested[number]);
+    const std::size_t asked = groups[number].size() + (tested.empty() ? 0 : tested[number].size());
+    if (present.size() + apart.size() < asked)
+      without_states_[category.name] =
+          fmt::format("has states of {} of {} prompts: run `dmoerm evidence states` with the same settings",
+                      present.size() + apart.size(), asked);
     if (present.empty() || (!tested.empty() && apart.empty())) continue;
     std::vector<std::int64_t> both = present;
     both.insert(both.end(), apart.begin(), apart.end());
@@ -109,6 +114,9 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
                     fmt::format("no category can be tested: {} {}", left_out_.begin()->first, left_out_.begin()->second));
   if (categories_.empty())
     throw DataError("no-states", "the folder has no states of these groups: run `dmoerm evidence states` with the same settings");
+  for (const auto& [name, why] : without_states_) {
+    if (std::ranges::find(categories_, name, &CategoryData::name) == categories_.end()) left_out_[name] = why;
+  }
   std::vector<Rows> all;
   for (const CategoryData& category : categories_) std::ranges::copy(rows_of(category), std::back_inserter(all));
   std::vector<at::Tensor> whole;
@@ -199,6 +207,7 @@ void Experiment::run(const std::vector<Regime>& regimes, const fs::path& folder,
   if (ranks.rank() == 0) {
     begin_cells(folder, basis_);
     for (const auto& [category, why] : left_out_) spdlog::warn("[evidence] {} is left out: {}", category, why);
+    for (const auto& [category, why] : without_states_) spdlog::warn("[evidence] {} {}", category, why);
   }
   std::int64_t number = 0;
   for (std::int64_t fold = 0; fold < folds_; ++fold) {

@@ -56,7 +56,8 @@ class Experiment {
   ExperimentSettings settings_;
   std::int64_t folds_;  ///< 1 if the test split is tested, whose groups are fold 0
   std::vector<CategoryData> categories_;
-  std::map<std::string, std::string> left_out_;  ///< Categories that cannot be tested, and why
+  std::map<std::string, std::string> left_out_;        ///< Categories that cannot be tested, and why
+  std::map<std::string, std::string> without_states_;  ///< Categories some of whose prompts have no states: "has states of ..."
   at::Tensor centred_NB_, bag_NB_;
   nlohmann::json basis_;
 };

@@ -172,7 +172,8 @@ std::int64_t StateCache::fill(const nn::Backbone& backbone, const std::vector<st
     for (std::size_t c = 0; c < pieces.size(); ++c) {
       if (p >= pieces[c].size()) continue;
       const fs::path path = file_of(pieces[c][p]);
-      if (is_whole(path) || number++ % ranks.size() != ranks.rank()) continue;
+      // Each piece has its rank, whatever is there: another rank may have written its own already.
+      if (number++ % ranks.size() != ranks.rank() || is_whole(path)) continue;
       if (stop_requested()) throw Stopped("stopped-on-request", "states were being computed: run the same command to continue");
       std::vector<train::LabelledGroup> whole;
       std::vector<const train::LabelledGroup*> pointers;

@@ -107,12 +107,19 @@ ForeignModel ForeignModel::load(const fs::path& directory, const fs::path& base,
   }
   add_value_head(directory, tensors);
   model.head_ = head_of(directory, model.backbone_->spec(), tensors);
+  const auto config = read_json(whole / "config.json");
+  const auto pad = config.find("pad_token_id");
+  if (!model.backbone_->spec().encoder() && pad != config.end() && pad->is_number_integer()) model.pad_id_ = *pad;
   model.tokenizer_directory_ = fs::exists(directory / "tokenizer.json") ? directory : whole;
   return model;
 }
 
 at::Tensor ForeignModel::rewards(const moe::TokenTexts& texts, const moe::ScoringLimits& limits) const {
-  const at::Tensor states_ND = moe::PackedTexts(texts, *backbone_, limits).states({nullptr}).select(1, 0);
+  moe::TokenTexts read = texts;
+  for (std::vector<std::int32_t>& ids : read.responses) {
+    while (ids.size() > 1 && ids.back() == pad_id_) ids.pop_back();
+  }
+  const at::Tensor states_ND = moe::PackedTexts(read, *backbone_, limits).states({nullptr}).select(1, 0);
   at::Tensor rewards_N = at::empty({states_ND.size(0)});
   for (std::int64_t i = 0; i < rewards_N.size(0); ++i) {  // one by one, so that none depends on the others in its last bits
     at::Tensor state_D = states_ND[i];

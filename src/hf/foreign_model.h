@@ -31,7 +31,8 @@ class ForeignModel {
 
   /// What forward passes read from now on. @throws as nn::Backbone::use()
   void use(nn::BaseWeights weights) { backbone_->use(weights); }
-  /// Rewards of all responses, [N], float32. Each is computed by itself.
+  /// Rewards of all responses, [N], float32. Each is computed by itself, and read where transformers reads it: in a decoder at
+  /// the last token that is not the model's own padding token, which may be the token with which a template ends.
   [[nodiscard]] at::Tensor rewards(const moe::TokenTexts& texts, const moe::ScoringLimits& limits) const;
   /// The directory that has the tokenizer: the model's own, or that of the base.
   [[nodiscard]] const std::filesystem::path& tokenizer_directory() const { return tokenizer_directory_; }
@@ -39,6 +40,7 @@ class ForeignModel {
  private:
   std::shared_ptr<nn::Backbone> backbone_;
   ForeignHead head_;
+  std::int64_t pad_id_ = -1;  ///< pad_token_id of config.json; -1: none, or an encoder
   std::filesystem::path tokenizer_directory_;
 };
 

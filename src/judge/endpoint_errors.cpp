@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <initializer_list>
 
@@ -78,10 +79,29 @@ double pause_in_words(const ApiProblem& report) {
   return seconds;
 }
 
+/// A message without what it quotes of the request, as in "cannot render input: '...'" or "input_value='...'": the question may
+/// speak of empty accounts itself.
+std::string without_request(std::string message) {
+  constexpr std::array<std::string_view, 9> kOfRequest = {"input",  "input_value", "text",  "content", "contents",
+                                                          "prompt", "string",      "value", "document"};
+  for (std::size_t at = 0; (at = message.find_first_of("'\"`", at)) != std::string::npos; ++at) {
+    std::string_view before = trim(std::string_view(message).substr(0, at), " :=({['\"");
+    const std::size_t word = before.find_last_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_");
+    before.remove_prefix(word == std::string_view::npos ? 0 : word + 1);
+    const std::size_t end = message.find(message[at], at + 1);
+    if (end == std::string::npos || std::ranges::find(kOfRequest, lower(before)) == kOfRequest.end()) continue;
+    message.erase(at + 1, end - at - 1);
+    ++at;
+  }
+  return message;
+}
+
 /// Whether the server says that the account, or the budget that somebody has set for the key, is used up. Providers say so with
 /// many statuses.
 bool is_used_up(const ApiProblem& report) {
-  const std::string text = words_of(report);
+  ApiProblem own = report;
+  own.message = without_request(std::move(own.message));
+  const std::string text = words_of(own);
   return mentions_quota(report) || holds_any(text, {"credit balance is too low",
                                                     "insufficient balance",
                                                     "insufficient_balance",

@@ -24,6 +24,7 @@ const std::array<Words, 3> kLabels = {
       "better one",
       "judgment",
       "judgement",
+      "correction",
       "urteil",
       "verdikt",
       "gewinner",
@@ -64,6 +65,9 @@ bool drop_front(std::string_view& text, const Words& words) {
 /// Remove the mark of a heading or of a list's item.
 void skip_mark(std::string_view& text) {
   while (drop_front(text, {"#", "-"})) continue;
+  const std::size_t digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  if (digits > 0 && digits <= 2 && (text.substr(digits).starts_with(". ") || text.substr(digits) == "."))
+    text.remove_prefix(digits + 1);
   skip_around(text);
 }
 

@@ -70,8 +70,16 @@ class ObjectReader {
   bool peek(char c) {
     do {
       rest_.remove_prefix(std::min(rest_.find_first_not_of(kSpace), rest_.size()));
-    } while (skip_comment());
+    } while (skip_wide_blank() || skip_comment());
     return rest_.starts_with(c);
+  }
+  bool skip_wide_blank() {
+    for (const std::string_view blank : {"\u00a0", "\u202f", "\u3000"}) {
+      if (!rest_.starts_with(blank)) continue;
+      rest_.remove_prefix(blank.size());
+      return true;
+    }
+    return false;
   }
   bool skip_comment() {
     const bool line = rest_.starts_with("//") || rest_.starts_with('#'), block = rest_.starts_with("/*");
@@ -164,10 +172,24 @@ std::optional<ObjectVerdict> take_object(std::string_view& text) {
   return found;
 }
 
+/// Whether a text before an object is one short line that speaks of no response, so that the object is not quoted from one.
+bool only_introduces(std::string_view before) {
+  constexpr std::size_t kLongest = 80;  // bytes
+  before = trim(before);
+  const std::string low = lower(before);
+  return before.size() <= kLongest && before.find('\n') == std::string_view::npos &&
+         std::ranges::none_of(std::array{"response", "assistant", "candidate", "reply", "output", "say", "claim", "回答", "回复"},
+                              [&](const char* word) { return low.find(word) != std::string::npos; });
+}
+
 }  // namespace
 
 std::optional<ObjectVerdict> find_verdict_object(std::string_view text) {
   text = trim(text);
+  for (const std::string_view mark : {"**", "`"}) {  // emphasis or code around the whole
+    if (!text.starts_with(kFence) && text.size() > 2 * mark.size() && text.starts_with(mark) && text.ends_with(mark))
+      text = trim(text.substr(mark.size(), text.size() - 2 * mark.size()));
+  }
   if (text.size() > 2 && text.starts_with('[') && text.ends_with(']')) {  // a list of one object
     std::string_view rest = trim(text.substr(1, text.size() - 2));
     if (auto found = take_object(rest); found && trim(rest).empty()) return found;
@@ -183,8 +205,9 @@ std::optional<ObjectVerdict> find_verdict_object(std::string_view text) {
     std::string_view rest = trim(text.substr(line));
     if (!rest.starts_with('{') && !rest.starts_with(kFence)) continue;
     if (auto found = take_object(rest)) {
-      if (!trim(rest).empty()) return std::nullopt;
+      if (!trim(rest).empty() && !only_introduces(text.substr(0, line))) return std::nullopt;
       found->before = text.substr(0, line);
+      found->after = trim(rest);
       return found;
     }
   }

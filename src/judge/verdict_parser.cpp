@@ -21,7 +21,8 @@ constexpr std::string_view kThoughtEnd = "</think>";
 
 /// The text without what marks it as the answer: the channel of gpt-oss, or an element around it.
 std::string_view without_answer_marks(std::string_view text) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kMarks = {{{"<|channel|>final<|message|>", "<|return|>"},
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kMarks = {{{"<|begin_of_box|>", "<|end_of_box|>"},
+                                                                                    {"<|channel|>final<|message|>", "<|return|>"},
                                                                                     {"<|channel|>final<|message|>", ""},
                                                                                     {"<answer>", "</answer>"},
                                                                                     {"<final_answer>", "</final_answer>"},
@@ -65,10 +66,21 @@ std::string_view without_opened_thoughts(std::string_view text) {
   return trim(text.substr(end + kThoughtEnd.size()));
 }
 
+/// Whether a text has a label with a verdict; one at its end, as in "here is my verdict:", has none.
+bool has_labelled_verdict(std::string_view text) {
+  const std::string low = lower(text);
+  std::string_view rest = low;
+  skip_around_back(rest = trim(rest));
+  for (const std::string_view colon : {":", "："}) {
+    if (rest.ends_with(colon)) rest.remove_suffix(colon.size());
+  }
+  return has_verdict_label(rest);
+}
+
 /// @param text  a part of `whole`
 Found find_json(std::string_view text, std::string_view whole, bool allow_tie) {
   const auto object = find_verdict_object(without_opened_thoughts(text));
-  if (!object || has_verdict_label(lower(object->before)) || has_verdict_label(lower(object->after))) return {};
+  if (!object || has_labelled_verdict(object->before) || has_verdict_label(lower(object->after))) return {};
   static const Words kNumbers = {"1", "2", "1.0", "2.0"};
   const std::string value = lower(object->value);
   Found found = read_value(value, allow_tie);
@@ -121,10 +133,12 @@ Found find_in_forms(std::string_view text, std::string_view whole, AnswerForm fo
   return {};
 }
 
-/// The same; nothing if another line of the text gives another verdict.
-Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
-  const Found found = find_in_forms(text, whole, form, allow_tie);
-  return found.verdict == preference::Verdict::unparsable || contradicts(text, found.verdict, allow_tie) ? Found{} : found;
+/// Finds the verdict, of a reply that was cut off only in an object; nothing if another line gives another verdict, or what
+/// follows takes it back.
+Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie, bool cut = false) {
+  const Found found = cut ? find_json(text, whole, allow_tie) : find_in_forms(text, whole, form, allow_tie);
+  if (found.verdict == preference::Verdict::unparsable || contradicts(text, found.verdict, allow_tie)) return {};
+  return takes_back(lower(whole.substr(found.at)), found.verdict) ? Found{} : found;
 }
 
 /// Whether the reply begins by declining to answer. Such words later in a reply are about the responses.
@@ -214,7 +228,7 @@ std::string_view to_string(AnswerForm form) { return form == AnswerForm::json_sc
 
 preference::Verdict parse_verdict(std::string_view reply, AnswerForm form, bool allow_tie, bool cut) {
   const std::string_view text = without_thoughts(reply);
-  const Found found = cut ? find_json(text, reply, allow_tie) : find_verdict(text, reply, form, allow_tie);
+  const Found found = find_verdict(text, reply, form, allow_tie, cut);
   preference::Verdict verdict = found.verdict;
   if (verdict == preference::Verdict::unparsable && text.starts_with('"')) {  // an object within a JSON string
     const auto string = nlohmann::json::parse(text, nullptr, false);

@@ -38,7 +38,7 @@ const Words kResponses = {"response", "reply", "assistant", "candidate", "output
 const Words kReasons = {" because ", " since ", " as it ",     " as the ", " due to ", " given that ", " weil ",
                         " denn ",    " car ",   " parce que ", " porque ", "因为",     "因為",         "由于"};
 const Words kBeforeReason = {" ", ",", ";", "-", "–", "—", "，", "；"};
-const Words kClauseEnds = {".", ",", ";", ":", "!", "?", "。", "，", "；", "：", "！", "？"};
+const Words kClauseEnds = {"\n", ".", ",", ";", ":", "!", "?", "。", "，", "；", "：", "！", "？"};
 // What stands before the response that a sentence calls the better one.
 const Words kChoices = {" is ", "prefer ", "choose ", "pick ", "选择", "是"};
 // Numbers, letters and places of the two responses. Numbers in words need a noun beside them, or an article.
@@ -193,10 +193,20 @@ bool names_other_before(std::string_view clause, std::size_t end, Verdict verdic
   return false;
 }
 
+/// Whether a clause says that the response of the verdict is worse than another.
+bool calls_worse(std::string_view clause, Verdict verdict) {
+  constexpr std::string_view kWorse = "worse than ";
+  const std::size_t at = clause.find(kWorse);
+  if (at == std::string_view::npos || clause.substr(0, at).ends_with("not ") || clause.substr(0, at).ends_with("no "))
+    return false;
+  const Found than = read_plain(clause.substr(at + kWorse.size()), false);
+  return than.verdict != Verdict::unparsable && than.verdict != verdict;
+}
+
 /// Whether a clause says that another response is the better one than the verdict does.
 bool speaks_against(std::string_view clause, Verdict verdict) {
   const auto is_other = [&](const Found& found) { return found.verdict != Verdict::unparsable && found.verdict != verdict; };
-  if (is_other(read_plain(clause, true))) return true;
+  if (is_other(read_plain(clause, true)) || calls_worse(clause, verdict)) return true;
   for (const std::string_view better : kBetter) {
     for (std::size_t at = 0; (at = clause.find(better, at)) != std::string_view::npos; at += better.size()) {
       if (names_other_before(clause, at, verdict)) return true;
@@ -217,21 +227,40 @@ std::pair<std::size_t, std::size_t> find_first(std::string_view text, const Word
   return first;
 }
 
-/// Whether any clause of a reason speaks against its verdict.
-bool reason_speaks_against(std::string_view reason, Verdict verdict) {
-  constexpr std::size_t kReasonMax = 4096;  // bytes; a longer one is not a reason
-  if (reason.size() > kReasonMax) return true;
-  while (!reason.empty()) {
-    const auto [end, length] = find_first(reason, kClauseEnds);
-    if (speaks_against(reason.substr(0, end), verdict)) return true;
-    reason.remove_prefix(end + length);
+/// Whether any clause of a text is so.
+template <class Is>
+bool any_clause(std::string_view text, const Is& is) {
+  while (!text.empty()) {
+    const auto [end, length] = find_first(text, kClauseEnds);
+    if (is(text.substr(0, end))) return true;
+    text.remove_prefix(end + length);
   }
   return false;
 }
 
+/// Whether any clause of a reason speaks against its verdict.
+bool reason_speaks_against(std::string_view reason, Verdict verdict) {
+  constexpr std::size_t kReasonMax = 4096;  // bytes; a longer one is not a reason
+  return reason.size() > kReasonMax ||
+         any_clause(reason, [&](std::string_view clause) { return speaks_against(clause, verdict); });
+}
+
+/// Place of what begins a reason behind a value without a word for it, "1 (clearer)", "1 - it is clearer"; the value's size if
+/// there is none. Numbers in brackets may be a scale.
+std::size_t bare_reason_at(std::string_view value) {
+  const auto [dash, length] = find_first(value, {" - ", " – ", " — "});
+  const std::size_t bracket = std::min(value.find(" ("), value.size()), at = std::min(dash, bracket);
+  if (at == value.size()) return at;
+  const std::string_view reason = value.substr(at + (at == dash ? length : 2));
+  const bool is_number = !reason.empty() && reason.front() >= '0' && reason.front() <= '9';
+  const bool has_number = at == bracket && reason.find_first_of("0123456789") != std::string_view::npos;
+  return reason.empty() || is_number || has_number ? value.size() : at;
+}
+
 /// Read "1, because it is clearer", "response 1 is better. It is clearer".
 Found read_with_reason(std::string_view value, bool allow_tie) {
-  const auto [reason_at, reason_length] = find_first(value, kReasons);
+  auto [reason_at, reason_length] = find_first(value, kReasons);
+  if (const std::size_t bare = bare_reason_at(value); bare < reason_at) reason_at = bare, reason_length = 2;
   const std::size_t stop_at = std::min(value.find(". "), value.find("。"));
   const bool is_sentence = stop_at < reason_at;
   const std::size_t end = std::min(stop_at, reason_at);
@@ -259,6 +288,22 @@ void skip_around_back(std::string_view& text) {
 Found read_value(std::string_view value, bool allow_tie) {
   const Found found = read_plain(value, allow_tie);
   return found.verdict == Verdict::unparsable ? read_with_reason(value, allow_tie) : found;
+}
+
+bool takes_back(std::string_view text, Verdict verdict) {
+  constexpr std::size_t kTextMax = 4096;  // bytes that are looked at
+  text = text.substr(0, kTextMax);
+  const auto is_whole = [](std::string_view rest) {  // what follows "is better" does not say in what way
+    skip_around_back(rest);
+    return rest.empty() || rest.starts_with(" than") || rest.starts_with(" overall") || rest.starts_with(" after all");
+  };
+  return any_clause(text, [&](std::string_view clause) {
+    return std::ranges::any_of(kBetter, [&](std::string_view better) {
+      const std::size_t at = clause.find(better);
+      return at != std::string_view::npos && is_whole(clause.substr(at + better.size())) &&
+             names_other_before(clause, at, verdict);
+    });
+  });
 }
 
 Verdict token_word(std::string_view token, bool allow_tie, bool letters) {

@@ -26,6 +26,10 @@ void skip_around_back(std::string_view& text);
 /// ("1, because ...", "response 1 is better. It ..."), unless it calls the other response the better one.
 Found read_value(std::string_view value, bool allow_tie);
 
+/// Whether a text in lower case that follows a verdict calls another response the better one: "wait, response 2 is better". Where
+/// it is better in one way ("is better in tone"), nothing is taken back.
+bool takes_back(std::string_view text, preference::Verdict verdict);
+
 /// The verdict that one token in lower case stands for: a number, "first" or "second", or the beginning of a word for a tie.
 /// @param letters  whether letters stand for the responses; otherwise "a" may be an article
 preference::Verdict token_word(std::string_view token, bool allow_tie, bool letters);

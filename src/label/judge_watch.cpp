@@ -390,12 +390,14 @@ std::string JudgeWatch::why() const {
       recent_pairs_.too_bad() && asked_pairs_.good > recent_pairs_.seen()
           ? fmt::format(" ({} of the last {} changed with the order)", recent_pairs_.bad(), recent_pairs_.seen())
           : "";
+  const std::int64_t good = asked_pairs_.good + met_pairs_.good, believed = asked_pairs_.believed + met_pairs_.believed,
+                     ties = good - believed - asked_pairs_.unsettled - met_pairs_.unsettled;
   return fmt::format(
-      "{}: of {} pairs with a verdict in both orders {} have the same verdict both times, and {} prefer the same place both "
+      "{}: of {} pairs with a verdict in both orders {} prefer the same response both times{}, and {} prefer the same place both "
       "times ({} the first shown, {} the second){}: the judge goes by the place and not by the texts, or sees no difference; ask "
       "another model, or use a template of your own (labels.prompt_file); stored verdicts stand while the same is asked: if "
       "another model answers behind the same name now, name another labels.store{}",
-      judge_.model, asked_pairs_.good + met_pairs_.good, asked_pairs_.believed + met_pairs_.believed, first_twice + second_twice,
+      judge_.model, good, believed, ties > 0 ? fmt::format(", {} are ties both times", ties) : "", first_twice + second_twice,
       first_twice, second_twice, latest, anyway);
 }
 

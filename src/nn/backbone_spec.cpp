@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "nn/config_keys.h"
 #include "nn/model_directory.h"
 
@@ -275,6 +276,10 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
     throw DataError("model-config-contradiction",
                     fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}", file, spec.width, spec.heads));
   spec.head_dim = spec.encoder() ? spec.width / spec.heads : keys.size("head_dim", spec.width / spec.heads, kHeadsMax);
+  if (keys.has("embedding_size") && keys.size("embedding_size") != spec.width)
+    throw DataError("model-config-unsupported",
+                    fmt::format("{}: embedding_size {} is not supported, expected hidden_size, which is {}", file,
+                                keys.size("embedding_size"), spec.width));
   spec.max_positions = keys.size("max_position_embeddings", kPositions);
   if (spec.heads % spec.kv_heads != 0) {
     throw DataError(
@@ -301,7 +306,16 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
 BackboneSpec read_backbone_spec(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / "config.json";
   if (!std::filesystem::is_regular_file(file)) refuse_model_directory(directory, "config.json");
-  return parse_backbone_spec(read_json(file), file.string());
+  const json config = read_json(file);
+  BackboneSpec spec = parse_backbone_spec(config, file.string());
+  const json own = config.value("auto_map", json::object());
+  for (const auto& [name, place] : own.items()) {
+    if (!name.starts_with("AutoModel")) continue;
+    spdlog::warn("{}: auto_map: the model brings code of its own ({}), which is not read: it is computed as a plain {}",
+                 file.string(), place.dump(), config.value("model_type", ""));
+    break;
+  }
+  return spec;
 }
 
 }  // namespace dmoerm::nn

@@ -12,11 +12,11 @@ namespace {
 
 /// Parts of key names that speak of what a model computes.
 constexpr std::string_view kArithmetic[] = {
-    "rope", "rotary",     "alibi",      "softcap",  "multipl",   "scal",  "window",   "norm",    "attn",  "attent",
-    "bias", "expert",     "moe",        "residual", "qkv",       "qk_",   "relativ",  "bidirec", "spars", "pruned",
-    "mup",  "layer_type", "activation", "logit",    "position_", "quant", "compress", "gate",    "share", "skip"};
+    "rope",       "rotary", "alibi",     "softcap", "multipl",  "scal",    "window",  "norm",  "attn",   "attent", "bias",
+    "expert",     "moe",    "residual",  "qkv",     "qk_",      "relativ", "bidirec", "spars", "pruned", "mup",    "layer_type",
+    "activation", "logit",  "position_", "quant",   "compress", "gate",    "share",   "skip",  "ntk"};
 /// Words of key names, between underscores, that do.
-constexpr std::string_view kArithmeticWords[] = {"act", "cla", "ln"};
+constexpr std::string_view kArithmeticWords[] = {"act", "cla", "ln", "glu"};
 /// Parts of key names that speak of training, of speed, or of heads that are not read.
 constexpr std::string_view kHarmless[] = {"dropout", "pdrop", "flash",       "implementation", "memory_efficient",
                                           "sdpa",    "unpad", "initializer", "xformers",       "checkpoint",

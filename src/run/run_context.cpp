@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "nn/device.h"
 #include "plan/graph_builder.h"
@@ -83,6 +84,11 @@ ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes) {
                       fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,
                                   spec.max_positions, config.backbone.dir));
   }
+  if (!spec.encoder() && config.data.max_length > spec.max_positions)
+    spdlog::warn(
+        "[run] data.max_length {} is more than the {} positions (max_position_embeddings) that {} was made for: what it computes "
+        "beyond them it has never learnt; lower data.max_length",
+        config.data.max_length, spec.max_positions, config.backbone.dir);
   for (const config::TrainConfig* train : {static_cast<const config::TrainConfig*>(&config.base), &config.experts.train})
     first_adapted(config, *train, spec.layers);
   if (config.experts.base_weights == config::BaseWeights::int8)

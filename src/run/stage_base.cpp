@@ -18,6 +18,13 @@
 namespace dmoerm::run {
 namespace {
 
+/// How a model of phase 1 or a baseline is trained.
+config::TrainConfig training_of(const config::RunConfig& config, const plan::TaskId& task) {
+  config::TrainConfig train = config.base;
+  if (task.category.empty() && config.single_lr > 0) train.lr = config.single_lr;
+  return train;
+}
+
 /// What a model of phase 1 or a baseline trains on, and the overall preferences that decide when it stops. A model that learns
 /// from points too has one head for all pairs: a group is there once for each of its labels.
 train::Trainee trainee_of(const RunContext& context, const plan::TaskId& task, train::Part part, nn::RewardModel model) {
@@ -43,7 +50,8 @@ train::Trainee trainee_of(const RunContext& context, const plan::TaskId& task, t
 }  // namespace
 
 nlohmann::json base_settings(const config::RunConfig& config, const plan::TaskId& task, std::int64_t steps) {
-  nlohmann::json settings{{"train", training_settings(config.base)}, {"steps", steps}, {"categories", all_categories(config)}};
+  nlohmann::json settings{
+      {"train", training_settings(training_of(config, task))}, {"steps", steps}, {"categories", all_categories(config)}};
   settings.update(phase1_settings(config, task.fold));
   settings.update(head_settings(config));
   if (!plan::point_labels_of(config, task).empty()) settings["labels"] = config::word(config::BaseLabels::all);
@@ -54,7 +62,7 @@ void run_base(RunContext& context, const plan::TaskId& task, train::Subset subse
               const TaskIdentity& identity, comm::Communicator& ranks) {
   const nn::RewardModel model = context.start_model(task);
   std::vector<train::Trainee> trainees = {trainee_of(context, task, {subset, task.fold}, model)};
-  config::TrainConfig train = context.config().base;
+  config::TrainConfig train = training_of(context.config(), task);
   if (steps_max > 0) train.steps_max = steps_max;
   start_heads(context, trainees, ranks);
   const auto gpus = gpu_ranks(context, ranks);

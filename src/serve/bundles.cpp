@@ -7,7 +7,10 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
 #include "base/log.h"
+#include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
 #include "wire/describe.h"
 
@@ -79,10 +82,12 @@ Bundles::Bundles(const std::vector<BundlePlace>& places, const std::map<std::str
 
 std::shared_ptr<const Loaded> Bundles::load(const BundlePlace& place) const {
   at::set_num_threads(threads_);  // of this thread; libraries take it as everybody's, so that it is the same for all
+  const std::filesystem::path manifest = place.directory / moe::kBundleManifest;
+  const std::string digest = std::filesystem::exists(manifest) ? sha256_hex(read_file(manifest)) : "";
   const auto bundle = std::make_shared<const moe::Bundle>(moe::load_bundle(place.directory, device_, weights_));
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::make_shared<const Loaded>(
-      Loaded{place.name, bundle, TemplatedTextReader(bundle), std::chrono::duration_cast<std::chrono::seconds>(now).count()});
+  return std::make_shared<const Loaded>(Loaded{place.name, bundle, TemplatedTextReader(bundle),
+                                               std::chrono::duration_cast<std::chrono::seconds>(now).count(), digest});
 }
 
 std::shared_ptr<const Loaded> Bundles::find(const std::string& name) const {
@@ -128,6 +133,12 @@ void Bundles::reload(const std::string& name) {
 std::int64_t Bundles::reloads() const {
   const std::lock_guard lock(mutex_);
   return reloads_;
+}
+
+std::string Bundles::digests() const {
+  std::string digests;
+  for (const auto& loaded : all()) digests += loaded->digest + " ";
+  return digests;
 }
 
 json Bundles::info() const {

@@ -24,6 +24,7 @@ struct Loaded {
   std::shared_ptr<const moe::Bundle> bundle;
   TemplatedTextReader texts;
   std::int64_t created = 0;  ///< When it was read, seconds since 1970
+  std::string digest{};      ///< SHA-256 of its manifest, which has the checksums of all files
 };
 
 struct BundlePlace {
@@ -56,6 +57,8 @@ class Bundles {
   void reload(const std::string& name);
   [[nodiscard]] std::int64_t reloads() const;
 
+  /// The digests of all bundles, in their order: what two processes that give the same scores have in common.
+  [[nodiscard]] std::string digests() const;
   /// What GET /info says of the bundles.
   [[nodiscard]] nlohmann::json info() const;
   /// "a, b", for messages.

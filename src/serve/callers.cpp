@@ -75,7 +75,8 @@ std::string key_of(const HttpRequest& request) {
 wire::Family family_of(const HttpRequest& request) {
   try {
     const auto endpoint = wire::find_endpoint(request.method, request.path);
-    return endpoint ? wire::family_of(endpoint->path) : wire::Family::own;
+    if (endpoint) return wire::family_of(endpoint->path);
+    return request.path == "/v2" || request.path.starts_with("/v2/") ? wire::Family::kserve : wire::Family::own;
   } catch (const wire::RequestError& e) {
     return e.family();
   }

@@ -11,11 +11,14 @@
 
 namespace dmoerm::serve {
 
-Front::Front(std::vector<std::string> keys, std::vector<std::string> command, int ranks)
+Front::Front(std::vector<std::string> keys, std::vector<std::string> command, int ranks, double deadline_s)
     : keys_(std::move(keys)),
-      ranks_(std::move(command), ranks, [this](const HttpRequest& request, const HttpAnswer& answer, int rank, double seconds) {
-        count(request, answer, rank, seconds);
-      }) {}
+      ranks_(
+          std::move(command), ranks,
+          [this](const HttpRequest& request, const HttpAnswer& answer, int rank, double seconds) {
+            count(request, answer, rank, seconds);
+          },
+          deadline_s) {}
 
 void Front::count(const HttpRequest& request, const HttpAnswer& answer, int rank, double seconds) {
   if (rank < 0) own_.add(label_of(request.path), answer.status, seconds);

@@ -17,9 +17,9 @@ namespace dmoerm::serve {
 class Front {
  public:
   /// @param keys  one of them is wanted; empty: everybody on this machine may ask
-  /// @param command, ranks  as those of Ranks
+  /// @param command, ranks, deadline_s  as those of Ranks
   /// @throws Error as Ranks
-  Front(std::vector<std::string> keys, std::vector<std::string> command, int ranks);
+  Front(std::vector<std::string> keys, std::vector<std::string> command, int ranks, double deadline_s);
 
   /// After the headers: answers that need no body, and refusals.
   [[nodiscard]] std::optional<HttpAnswer> check(const HttpRequest& request);

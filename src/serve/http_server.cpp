@@ -24,6 +24,7 @@
 #include "base/text.h"
 #include "base/thread.h"
 #include "serve/clock.h"
+#include "serve/content_encoding.h"
 #include "serve/framing.h"
 #include "serve/lingering.h"
 #include "serve/problem.h"
@@ -339,10 +340,26 @@ struct HttpServer::State {
     bytes += std::ssize(data);
   }
 
+  /// Reads a compressed body, or says why it cannot be read.
+  std::optional<HttpAnswer> unpack(HttpRequest& request) {
+    const auto packed = std::ssize(request.body);
+    const auto problem =
+        decode_body(request.header("content-encoding"), request.body, static_cast<std::size_t>(options.body_bytes_max));
+    if (problem) {
+      HttpAnswer answer = refusal(request, problem->status, problem->code, problem->words);
+      if (problem->status == 415) answer.headers.emplace_back("Accept-Encoding", "gzip, deflate");
+      return answer;
+    }
+    request.headers.erase("content-encoding");
+    bytes += std::ssize(request.body) - packed;
+    return std::nullopt;
+  }
+
   MHD_Result hand_over(MHD_Connection* connection, Pending& pending) {
     const HttpRequest& request = pending.exchange->request;
     if (pending.too_long) return send(connection, pending, too_long(request));
     if (pending.too_many) return send(connection, pending, too_many(request));
+    if (auto refused = unpack(pending.exchange->request)) return send(connection, pending, std::move(*refused));
     pending.handed_over = true;
     enter(pending.socket, Connection::Phase::waits, pending.exchange);
     {

@@ -12,15 +12,27 @@
 namespace dmoerm::serve {
 
 void work_for_front(int socket, const HttpServer::Check& check, const HttpServer::Handler& handle,
-                    const std::function<void()>& reload) {
+                    const std::function<void(std::function<void()> done)>& reload, const std::function<std::string()>& loaded) {
   std::mutex writing, waiting_mutex;
   std::map<std::uint64_t, std::weak_ptr<Exchange>> waiting;
   std::size_t under_way = 0;
   std::condition_variable none_left;
-  write_frame(socket, {{"ready", true}}, "");
+  write_frame(socket, {{"ready", true}, {"loaded", loaded()}}, "");
   for (Frame frame; read_frame(socket, frame);) {
     if (frame.header.contains("reload")) {
-      reload();
+      {
+        const std::lock_guard lock(waiting_mutex);
+        ++under_way;
+      }
+      reload([&] {
+        {
+          const std::lock_guard lock(writing);
+          write_frame(socket, {{"loaded", loaded()}}, "");
+        }
+        const std::lock_guard lock(waiting_mutex);
+        --under_way;
+        none_left.notify_all();
+      });
       continue;
     }
     const std::uint64_t number = frame.header.at("number");
@@ -36,6 +48,7 @@ void work_for_front(int socket, const HttpServer::Check& check, const HttpServer
     auto deliver = [&, number](HttpAnswer answer) {
       nlohmann::json header = header_of(answer);
       header["number"] = number;
+      header["loaded"] = loaded();
       {
         const std::lock_guard lock(writing);
         write_frame(socket, header, answer.body);

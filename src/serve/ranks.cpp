@@ -16,8 +16,10 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "base/thread.h"
 #include "serve/callers.h"
+#include "serve/patience.h"
 
 namespace dmoerm::serve {
 namespace {
@@ -55,13 +57,19 @@ pid_t spawn(const std::vector<std::string>& command, const std::string& variable
 
 }  // namespace
 
-Ranks::Ranks(std::vector<std::string> command, int count, OnAnswer on_answer)
-    : command_(std::move(command)), on_answer_(std::move(on_answer)), ranks_(static_cast<std::size_t>(count)) {
+Ranks::Ranks(std::vector<std::string> command, int count, OnAnswer on_answer, double deadline_s)
+    : command_(std::move(command)),
+      on_answer_(std::move(on_answer)),
+      deadline_s_(deadline_s),
+      ranks_(static_cast<std::size_t>(count)) {
   for (int rank = 0; rank < count; ++rank) start(rank);
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return failed_ || std::ranges::all_of(ranks_, &Rank::ready); });
   started_ = true;
-  if (!failed_) return;
+  if (!failed_) {
+    watcher_ = start_thread("a thread that watches ranks", [this] { watch(); });
+    return;
+  }
   lock.unlock();
   end();
   throw Error("rank-did-not-start", "a rank of the server ended before it was ready; it said why above");
@@ -76,6 +84,7 @@ void Ranks::end() {
     changed_.notify_all();
     for (Rank& rank : ranks_) ::shutdown(rank.socket, SHUT_WR);
   }
+  if (watcher_.joinable()) watcher_.join();
   for (Rank& rank : ranks_) {
     if (rank.reader.joinable()) rank.reader.join();
     rank.writer.reset();
@@ -96,8 +105,9 @@ void Ranks::start(int number) {
   const std::lock_guard lock(mutex_);
   rank.process = process;
   rank.socket = sockets[0];
-  rank.ready = false;
+  rank.ready = rank.came = false;
   rank.waiting = 0;
+  rank.silent.reset();
   rank.writer = std::make_unique<Workers>(1, "a thread that writes to a rank");
   if (ends_) ::shutdown(rank.socket, SHUT_WR);
   if (!rank.reader.joinable())
@@ -110,17 +120,14 @@ void Ranks::read_answers(int number) {
   for (double pause = kFirstPauseS;;) {
     for (Frame frame; read_frame(rank.socket, frame);) {
       std::unique_lock lock(mutex_);
+      if (frame.header.contains("loaded") && rank.loaded != frame.header["loaded"]) rank.loaded = frame.header["loaded"];
       if (frame.header.contains("ready")) {
         pause = kFirstPauseS;
-        rank.ready = true;
-        changed_.notify_all();
-        std::vector<std::uint64_t> left;  // requests that came when no rank was there
-        for (const auto& [request, state] : requests_) {
-          if (state.rank < 0) left.push_back(request);
-        }
-        for (const std::uint64_t request : left) give(request, number);
-        continue;
+        rank.came = true;
       }
+      use_alike();
+      rank.silent = rank.waiting > 0 ? std::optional(Clock::now()) : std::nullopt;
+      if (!frame.header.contains("number")) continue;
       const auto found = requests_.find(frame.header.at("number"));
       if (found == requests_.end() || found->second.rank != number) continue;
       const Request request = std::move(found->second);
@@ -164,6 +171,72 @@ void Ranks::read_answers(int number) {
   }
 }
 
+/// Let a rank have requests. The caller holds the lock.
+void Ranks::use(int number) {
+  ranks_[static_cast<std::size_t>(number)].ready = true;
+  changed_.notify_all();
+  std::vector<std::uint64_t> left;  // requests that came when no rank was there
+  for (const auto& [request, state] : requests_) {
+    if (state.rank < 0) left.push_back(request);
+  }
+  for (const std::uint64_t request : left) give(request, number);
+}
+
+/// Use the ranks that came with the bundles that the ready ones have. If one has others, because a folder was replaced since, all
+/// read their bundles again, and it waits until they agree. The caller holds the lock.
+void Ranks::use_alike() {
+  for (int number = 0; number < static_cast<int>(ranks_.size()); ++number) {
+    const Rank& rank = ranks_[static_cast<std::size_t>(number)];
+    if (!rank.came || rank.ready) continue;
+    const auto reference = std::ranges::find(ranks_, true, &Rank::ready);
+    if (reference == ranks_.end() || reference->loaded == rank.loaded) {
+      use(number);
+      continue;
+    }
+    const std::string both = reference->loaded + "/" + rank.loaded;
+    if (std::exchange(asked_alike_, both) == both) continue;
+    spdlog::warn("[serve] rank {} has another bundle than the others, because the folder was replaced: all read it again",
+                 number);
+    for (Rank& one : ranks_) {
+      if (one.came) one.writer->post([socket = one.socket] { write_frame(socket, {{"reload", true}}, ""); });
+    }
+  }
+}
+
+/// Refuse requests whose deadline is long over, as no rank does that hangs, and kill such a rank.
+void Ranks::watch() {
+  constexpr double kPauseS = 0.5, kGraceS = 1, kMetricsS = 2;  // grace: a rank refuses in time itself
+  std::unique_lock lock(mutex_);
+  while (!changed_.wait_for(lock, duration_of(kPauseS), [this] { return ends_; })) {
+    std::vector<Request> late;
+    for (auto next = requests_.begin(); next != requests_.end();) {
+      const auto one = next++;
+      const HttpRequest& request = one->second.exchange->request;
+      const bool reloads = request.path == "/admin/reload";
+      const double most = request.path == "/metrics" ? std::min(kMetricsS, deadline_s_) : deadline_s_ + kGraceS;
+      if (reloads || seconds_since(one->second.came) <= most) continue;
+      if (one->second.rank >= 0) --ranks_[static_cast<std::size_t>(one->second.rank)].waiting;
+      late.push_back(std::move(one->second));
+      requests_.erase(one);
+    }
+    for (int number = 0; number < static_cast<int>(ranks_.size()); ++number) {
+      Rank& rank = ranks_[static_cast<std::size_t>(number)];
+      if (!rank.ready || !rank.silent || seconds_since(*rank.silent) <= 2 * deadline_s_ + kGraceS) continue;
+      spdlog::error("[serve] rank {} has said nothing for {}: it is killed", number, duration_text(seconds_since(*rank.silent)));
+      rank.silent.reset();
+      ::kill(rank.process, SIGKILL);
+    }
+    if (late.empty()) continue;
+    lock.unlock();
+    for (const Request& request : late) {
+      const wire::Family family = family_of(request.exchange->request);
+      const HttpAnswer answer = too_late({family, deadline_s_, seconds_since(request.came)}, 0);
+      request.done ? request.done(request.rank, answer) : deliver(request, -1, answer);
+    }
+    lock.lock();
+  }
+}
+
 /// Start a rank in the place of one that is gone, as soon as the system allows it. @return false if all end
 bool Ranks::start_again(int number) {
   for (;;) {
@@ -183,7 +256,9 @@ void Ranks::lose(int number, bool was_ready) {
   std::vector<Request> given_up;
   {
     const std::lock_guard lock(mutex_);
-    ranks_[static_cast<std::size_t>(number)].ready = false;
+    Rank& gone = ranks_[static_cast<std::size_t>(number)];
+    gone.ready = gone.came = false;
+    use_alike();  // one that waited for this one
     std::vector<std::uint64_t> mine;
     for (const auto& [request, state] : requests_) {
       if (state.rank == number || (state.rank < 0 && !was_ready && idlest() < 0)) mine.push_back(request);
@@ -252,6 +327,7 @@ void Ranks::give(std::uint64_t number, int to) {
   if (to < 0) return;
   Rank& rank = ranks_[static_cast<std::size_t>(to)];
   ++rank.waiting;
+  if (!rank.silent) rank.silent = Clock::now();
   rank.writer->post([socket = rank.socket, number, exchange = request.exchange] {
     nlohmann::json header = header_of(exchange->request);
     header["number"] = number;

@@ -1,5 +1,6 @@
 // Several processes behind one address: a front that speaks HTTP, and ranks that score, each with the bundles on a device of its
-// own. A request goes to the rank with the least to do. If a rank dies, others do its work, and a new one takes its place.
+// own. A request goes to the rank with the least to do. If a rank dies, others do its work, and a new one takes its place. If it
+// hangs, the requests that it has are refused at their deadline, and it is killed.
 #pragma once
 #include <sys/types.h>
 
@@ -10,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -32,8 +34,9 @@ class Ranks {
 
   /// Start the ranks and wait until each has its bundles.
   /// @param command  program and arguments of a rank, to which "--rank-socket N --rank-number N" are added
+  /// @param deadline_s  longest time for an answer
   /// @throws Error if a rank ends before it is ready; it has said why
-  Ranks(std::vector<std::string> command, int count, OnAnswer on_answer);
+  Ranks(std::vector<std::string> command, int count, OnAnswer on_answer, double deadline_s);
   /// Lets the ranks end.
   ~Ranks();
   Ranks(const Ranks&) = delete;
@@ -64,8 +67,11 @@ class Ranks {
     pid_t process = 0;
     int socket = -1;
     bool ready = false;
-    std::size_t waiting = 0;          ///< Requests without an answer
-    std::unique_ptr<Workers> writer;  ///< Writes frames in order, so that nobody waits for a rank that does not read
+    bool came = false;                          ///< Whether it has its bundles, which may be others than those of the rest
+    std::string loaded{};                       ///< Which, see Bundles::digests()
+    std::size_t waiting = 0;                    ///< Requests without an answer
+    std::optional<Clock::time_point> silent{};  ///< Since when it says nothing although it has requests
+    std::unique_ptr<Workers> writer;            ///< Writes frames in order, so that nobody waits for a rank that does not read
     std::thread reader;
   };
   void start(int rank);
@@ -77,9 +83,13 @@ class Ranks {
   void give_up(const Request& request, int rank);
   void deliver(const Request& request, int rank, HttpAnswer answer);
   [[nodiscard]] int idlest() const;
+  void use_alike();
+  void use(int rank);
+  void watch();
 
   const std::vector<std::string> command_;
   const OnAnswer on_answer_;
+  const double deadline_s_;
   std::vector<Rank> ranks_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
@@ -87,6 +97,8 @@ class Ranks {
   std::uint64_t numbers_ = 0;
   std::atomic<std::int64_t> restarts_{0};
   bool started_ = false, ends_ = false, failed_ = false;
+  std::string asked_alike_;  ///< What two ranks had when all were last asked to read their bundles again
+  std::thread watcher_;
 };
 
 }  // namespace dmoerm::serve

@@ -17,7 +17,8 @@ double spread_of(const std::map<std::string, double>& points) {
   return std::sqrt(squares / count);
 }
 
-wire::Scored row_of(const moe::Model& model, const moe::GroupScore& group, const moe::Score& score) {
+wire::Scored row_of(const moe::Model& model, const moe::GroupScore& group, moe::Score score, std::optional<double> reward) {
+  if (reward) score = {.reward = *reward, .cut_tokens = score.cut_tokens};
   const moe::Category* category = group.category.empty() ? nullptr : &model.category(group.category);
   const moe::ScoreStats& stats = category == nullptr ? model.fallback_stats : category->stats;
   wire::Scored row;
@@ -46,13 +47,14 @@ wire::Scored row_of(const moe::Model& model, const moe::GroupScore& group, const
 
 }  // namespace
 
-std::vector<wire::Scored> scored_texts(const moe::Model& model, const std::vector<ScoredWork>& works) {
+std::vector<wire::Scored> scored_texts(const moe::Model& model, const std::vector<ScoredWork>& works, double empty_reward) {
   std::vector<wire::Scored> rows;
   for (const ScoredWork& work : works) {
     for (std::size_t i = 0; i < work.scores->responses.size(); ++i) {
       const moe::Score& score = work.scores->responses[i];
       if (!std::isfinite(score.reward)) throw NumericError("score-not-finite", "the model gave a score that is not a number");
-      wire::Scored row = row_of(model, *work.scores, score);
+      wire::Scored row =
+          row_of(model, *work.scores, score, work.found == Found::empty ? std::optional(empty_reward) : std::nullopt);
       row.tokens = std::ssize(work.texts->responses[i]);
       row.split = work.found != Found::nothing;
       rows.push_back(std::move(row));

@@ -75,8 +75,11 @@ HttpAnswer Service::refuse(const HttpRequest& request, int status, ErrorCode cod
 
 void Service::count(const HttpRequest& request, int status, double seconds) {
   if (!request.counted) metrics_.request(label_of(request.path), status, seconds);
-  if (options_.verbose)
-    spdlog::info("[serve] {} {} from {}: {} in {:.1f} ms", request.method, request.path, request.peer, status, seconds * 1e3);
+  if (!options_.verbose) return;
+  std::string path = request.path;  // a client could write lines of its own otherwise
+  std::ranges::replace_if(
+      path, [](char c) { return (c >= 0 && c < ' ') || c == '\x7f'; }, '?');
+  spdlog::info("[serve] {} {} from {}: {} in {:.1f} ms", request.method, path, request.peer, status, seconds * 1e3);
 }
 
 std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
@@ -162,8 +165,8 @@ void Service::handle(std::shared_ptr<Exchange> exchange) {
   workers_->post([this, call] { prepare(call); });
 }
 
-void Service::reload(const std::string& name, std::shared_ptr<Exchange> exchange) {
-  reloader_.post([this, name, exchange = std::move(exchange)] {
+void Service::reload(const std::string& name, std::shared_ptr<Exchange> exchange, std::function<void()> done) {
+  reloader_.post([this, name, exchange = std::move(exchange), done = std::move(done)] {
     const Clock::time_point begun = Clock::now();
     HttpAnswer answer;
     try {
@@ -175,6 +178,7 @@ void Service::reload(const std::string& name, std::shared_ptr<Exchange> exchange
       spdlog::error("[serve] the bundle was not read again, the old one stays: {}", with_code(problem.words, problem.code));
       answer = json_answer(wire::render_error(wire::Family::own, status, problem.code, problem.words), status);
     }
+    if (done) done();
     if (exchange == nullptr) return;
     count(exchange->request, answer.status, seconds_since(begun));
     exchange->answer(std::move(answer));
@@ -255,6 +259,11 @@ void Service::read_texts(Call& call) const {
                                                      : call.loaded->texts.read(item.tokens);
       work.texts = std::move(read.texts);
       found = read.found;
+      if (found == Found::empty && !options_.empty_reward)
+        throw DataError("text-is-blank",
+                        fmt::format("text {}: there is nothing to read behind the prompt, and an empty response has no "
+                                    "score: give it a low reward in the trainer, or start the server with --empty-reward",
+                                    item.place));
     }
     for (std::size_t i = 0; i < work.texts.responses.size(); ++i) {
       const auto length = std::ssize(work.texts.responses[i]);
@@ -288,7 +297,7 @@ HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
   std::vector<ScoredWork> works;
   for (std::size_t w = 0; w < call.ask.works.size(); ++w)
     works.push_back({&call.ask.works[w].texts, &outcome.groups.at(w), call.found[w]});
-  const std::vector<wire::Scored> scored = scored_texts(bundle.model, works);
+  const std::vector<wire::Scored> scored = scored_texts(bundle.model, works, options_.empty_reward.value_or(0));
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const wire::ReplyFacts facts{call.loaded->name, fmt::format("{:x}-{}", call.loaded->created, call.number),
                                std::chrono::duration_cast<std::chrono::seconds>(now).count(), bundle.chat_template->digest(),

@@ -25,6 +25,7 @@ struct ServiceOptions {
   wire::Limits limits;
   std::int64_t request_tokens_max = 1 << 17;  ///< Tokens of one request
   double deadline_s = 120;                    ///< Longest time for an answer, unless the request says less
+  std::optional<double> empty_reward{};       ///< Score of an empty response in a templated text; none: it is refused
   bool verbose = false;                       ///< Log a line a request
   int workers = 2;                            ///< Threads that read requests and write answers
 };
@@ -48,8 +49,8 @@ class Service {
   void abandon() { engine_.stop(); }
   /// Lets /metrics show the server's connections. The server must live as long as requests come.
   void watch(const HttpServer* server) { server_ = server; }
-  /// Bundles are read again in a thread of their own. @param name  "" = all
-  void reload(const std::string& name, std::shared_ptr<Exchange> exchange = nullptr);
+  /// Bundles are read again in a thread of their own. @param name  "" = all @param done  is called at its end
+  void reload(const std::string& name, std::shared_ptr<Exchange> exchange = nullptr, std::function<void()> done = nullptr);
 
   [[nodiscard]] const Metrics& metrics() const { return metrics_; }
   [[nodiscard]] Engine::State queue() const { return engine_.state(); }

@@ -90,6 +90,17 @@ std::string TemplatedTextReader::without_end(std::string response) const {
   return response;
 }
 
+/// The text without the special tokens at its end, and the white space behind and between them, as far as the prompt reaches.
+std::string TemplatedTextReader::without_special_end(std::string text) const {
+  const std::string_view lead = trim(answer_);
+  for (;;) {
+    const std::string_view seen = std::string_view(text).substr(0, text.find_last_not_of(kWhiteSpace) + 1);
+    const std::size_t length = bundle_->tokenizer->special_at_end(seen);
+    if (length == 0 || (!lead.empty() && seen.ends_with(lead))) return text;
+    text.resize(seen.size() - length);
+  }
+}
+
 /// Where the text may be divided, the likeliest first. The template's end may be the same words as what leads to a response.
 std::vector<TemplatedTextReader::Parts> TemplatedTextReader::divisions(const std::string& text, std::size_t prompt_bytes) const {
   std::vector<Parts> all;
@@ -144,8 +155,13 @@ std::optional<moe::TokenTexts> TemplatedTextReader::as_messages(const Parts& par
   const tokenizer::ChatTemplate& chat = *bundle_->chat_template;
   if (!parts.prompt.ends_with(answer_) || !parts.response.starts_with(answer_lead_)) return std::nullopt;
   const std::string response = without_end(parts.response.substr(answer_lead_.size()));
+  const auto is_token = [&](const std::string& content) {
+    return !chat.special_in_text() && bundle_->tokenizer->has_special(content);
+  };
+  if (is_token(response)) return std::nullopt;
   const std::string_view before = std::string_view(parts.prompt).substr(0, parts.prompt.size() - answer_.size());
   for (const std::vector<Message>& messages : readings(before)) {
+    if (std::ranges::any_of(messages, is_token, &Message::content)) continue;
     if (chat.render_text(messages, std::nullopt) != parts.prompt) continue;
     if (chat.render_text(messages, response) != parts.prompt + answer_lead_ + response + end_) continue;
     return moe::TokenTexts{chat.render_prompt(messages), {chat.render(messages, response)}};
@@ -154,15 +170,16 @@ std::optional<moe::TokenTexts> TemplatedTextReader::as_messages(const Parts& par
 }
 
 ReadText TemplatedTextReader::read(std::string_view given, std::size_t prompt_bytes) const {
-  const std::string text = with_head(given, prompt_bytes);
+  const std::string text = without_special_end(with_head(given, prompt_bytes));
   ReadText result;
-  const std::vector<Parts> divided = divisions(text, prompt_bytes);
+  const std::vector<Parts> divided = divisions(text, std::min(prompt_bytes, text.size()));
+  const bool empty = !divided.empty() && shows_nothing(without_end(divided.front().response));
   for (const Parts& parts : divided) {
-    if (auto texts = as_messages(parts); texts) return {std::move(*texts), Found::messages};
+    if (auto texts = as_messages(parts); texts) return {std::move(*texts), empty ? Found::empty : Found::messages};
   }
   if (!divided.empty()) {
     const Parts& parts = divided.front();
-    result.found = Found::split;
+    result.found = empty ? Found::empty : Found::split;
     result.texts = {encode(parts.prompt), {encode(parts.prompt + without_end(parts.response) + end_)}};
     if (result.texts.prompt.empty()) result.texts.prompt = result.texts.responses[0];
   } else {
@@ -189,7 +206,12 @@ ReadText TemplatedTextReader::read(const Ids& given) const {
   const std::span<const std::int32_t> searched(ids.data(), ids.size() - (ends ? end_ids_.size() : 0));
   const auto answer = std::ranges::find_end(searched, answer_ids_);
   if (answer_ids_.empty() || answer.empty()) return {{ids, {ids}}, Found::nothing};
-  return {{{searched.begin(), answer.end()}, {ids}}, Found::split};
+  const auto is_special = [&](std::int32_t id) {
+    const std::string token = bundle_->tokenizer->token_of(id);
+    return !token.empty() && bundle_->tokenizer->special_at_end(token) == token.size();
+  };
+  const bool empty = std::all_of(answer.end(), searched.end(), is_special);
+  return {{{searched.begin(), answer.end()}, {ids}}, empty ? Found::empty : Found::split};
 }
 
 }  // namespace dmoerm::serve

@@ -17,6 +17,7 @@ enum class Found : std::uint8_t {
   messages,  ///< The bundle's template gives this very text for the messages that were found: the ids are those of `score`
   split,     ///< The place where the response begins
   nothing,   ///< The text is read as it stands, and the router reads all of it
+  empty,     ///< A prompt without a response: it has no score of the model
 };
 
 struct ReadText {
@@ -25,7 +26,8 @@ struct ReadText {
 };
 
 /// Knows what a bundle's template writes between the contents of messages. A leading BOS is counted once, whether the text has
-/// none, one or two; a response without the template's end gets it, because the model was trained with it.
+/// none, one or two; a response without the template's end gets it, because the model was trained with it, and special tokens
+/// (ends, paddings) and white space behind it do not count. Special tokens inside a text are tokens and no content of a message.
 class TemplatedTextReader {
  public:
   explicit TemplatedTextReader(std::shared_ptr<const moe::Bundle> bundle);
@@ -48,6 +50,7 @@ class TemplatedTextReader {
   [[nodiscard]] std::vector<std::int32_t> with_head(std::vector<std::int32_t> ids) const;
   [[nodiscard]] std::string with_head(std::string_view text, std::size_t& prompt_bytes) const;
   [[nodiscard]] std::string without_end(std::string response) const;
+  [[nodiscard]] std::string without_special_end(std::string text) const;
 
   std::shared_ptr<const moe::Bundle> bundle_;
   std::vector<std::int32_t> head_ids_;  ///< Ids at the beginning of every text, such as a BOS

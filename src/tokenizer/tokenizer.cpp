@@ -199,6 +199,20 @@ std::vector<std::int32_t> Tokenizer::encode_with_post_processor(std::string_view
   return ids;
 }
 
+bool Tokenizer::has_special(std::string_view text) const {
+  return std::ranges::any_of(impl_->added, [&](const auto& one) {
+    return one.second.special && !one.first.empty() && text.find(one.first) != std::string_view::npos;
+  });
+}
+
+std::size_t Tokenizer::special_at_end(std::string_view text) const {
+  std::size_t longest = 0;
+  for (const auto& [content, token] : impl_->added) {
+    if (token.special && text.ends_with(content)) longest = std::max(longest, content.size());
+  }
+  return longest;
+}
+
 const std::vector<std::int32_t>& Tokenizer::leading_ids() const { return impl_->post_processor.before; }
 const std::vector<std::int32_t>& Tokenizer::trailing_ids() const { return impl_->post_processor.after; }
 

@@ -40,6 +40,10 @@ class Tokenizer {
   [[nodiscard]] std::optional<std::int32_t> id_of(std::string_view token) const;
   /// The content of the token with this id, or "" if there is none.
   [[nodiscard]] std::string token_of(std::int32_t id) const;
+  /// Whether a special token stands anywhere in a text.
+  [[nodiscard]] bool has_special(std::string_view text) const;
+  /// Bytes of the special token with which a text ends; 0 if it ends with none.
+  [[nodiscard]] std::size_t special_at_end(std::string_view text) const;
   /// Whether a token takes the white space before and behind it from the text (lstrip, rstrip of an added token).
   struct TakesSpace {
     bool before = false, behind = false;

@@ -11,14 +11,14 @@ namespace dmoerm::wire {
 namespace {
 
 struct Row {
-  std::string_view method, path;  // {model} and {version} in a path stand for any name
+  std::string_view method, path;  // {model} and {version} in a path stand for any name; a model's may have slashes
   Path kind;
 };
 
 constexpr std::string_view kVersion = "1";
 constexpr std::size_t kShown = 100;  // bytes of a path in a message
 
-// TEI answers POST / as it answers the task of its model.
+// The first row that fits counts. TEI answers POST / as it answers the task of its model.
 constexpr std::array<Row, 29> kRows = {{
     {"POST", "/v1/reward", Path::reward},
     {"POST", "/get_reward", Path::get_reward},
@@ -35,39 +35,42 @@ constexpr std::array<Row, 29> kRows = {{
     {"POST", "/predict", Path::predict},
     {"POST", "/", Path::predict},
     {"POST", "/v1/score/evaluation", Path::score_evaluation},
-    {"POST", "/v2/models/{model}/infer", Path::infer},
     {"POST", "/v2/models/{model}/versions/{version}/infer", Path::infer},
+    {"POST", "/v2/models/{model}/infer", Path::infer},
     {"GET", "/v1/models", Path::models},
     {"GET", "/v1/models/{model}", Path::models},
     {"GET", "/v2", Path::server},
     {"GET", "/v2/", Path::server},
     {"GET", "/v2/health/live", Path::live},
     {"GET", "/v2/health/ready", Path::ready},
-    {"GET", "/v2/models/{model}", Path::model},
-    {"GET", "/v2/models/{model}/versions/{version}", Path::model},
-    {"GET", "/v2/models/{model}/config", Path::model_config},
     {"GET", "/v2/models/{model}/versions/{version}/config", Path::model_config},
-    {"GET", "/v2/models/{model}/ready", Path::model_ready},
+    {"GET", "/v2/models/{model}/config", Path::model_config},
     {"GET", "/v2/models/{model}/versions/{version}/ready", Path::model_ready},
+    {"GET", "/v2/models/{model}/ready", Path::model_ready},
+    {"GET", "/v2/models/{model}/versions/{version}", Path::model},
+    {"GET", "/v2/models/{model}", Path::model},
 }};
 
-/// Whether a path has the form of a pattern. The first name in braces is the model's, the second its version.
+/// Whether a path has the form of a pattern. The names in braces are added, the model's first and then its version.
+bool matches(std::string_view path, std::string_view pattern, std::vector<std::string>& names) {
+  const std::size_t brace = std::min(pattern.find('{'), pattern.size());
+  if (!path.starts_with(pattern.substr(0, brace))) return false;
+  path.remove_prefix(brace);
+  if (brace == pattern.size()) return path.empty();
+  const bool slashes = pattern.substr(brace).starts_with("{model}");
+  if (path.starts_with('/')) return false;
+  const std::string_view rest = pattern.substr(pattern.find('}', brace) + 1);
+  for (std::size_t end = slashes ? path.size() : std::min(path.find('/'), path.size()); end > 0; end = slashes ? end - 1 : 0) {
+    if (!matches(path.substr(end), rest, names)) continue;
+    names.emplace(names.begin(), path.substr(0, end));
+    return true;
+  }
+  return false;
+}
+
 bool fits(std::string_view path, std::string_view pattern, std::vector<std::string>& names) {
   names.clear();
-  while (!pattern.empty() && !path.empty()) {
-    if (pattern.front() == '{') {
-      const std::size_t end = std::min(path.find('/'), path.size());
-      if (end == 0) return false;
-      names.emplace_back(path.substr(0, end));
-      path.remove_prefix(end);
-      pattern.remove_prefix(pattern.find('}') + 1);
-    } else {
-      if (pattern.front() != path.front()) return false;
-      path.remove_prefix(1);
-      pattern.remove_prefix(1);
-    }
-  }
-  return pattern.empty() && path.empty();
+  return matches(path, pattern, names);
 }
 
 }  // namespace

@@ -346,8 +346,9 @@ void read_tei_rerank(const JsonPart& body, const Limits& limits, Request& reques
   for (const JsonPart& one : many) texts.add_pair(query, one);
 }
 
-/// One text, ["text"], or ["prompt", "response"].
+/// One text, ["text"], ["prompt", "response"], or {"text": prompt, "text_pair": response} as pipelines of transformers have it.
 void add_sequence(const JsonPart& sequence, TextCollector& texts) {
+  if (sequence.is_object() && sequence.has("text_pair")) return texts.add_pair(sequence.at("text"), sequence.at("text_pair"));
   if (!sequence.is_list()) return texts.add_text(sequence);
   const std::vector<JsonPart> parts = sequence.items();
   if (parts.size() == 1) return texts.add_text(parts[0]);
@@ -362,7 +363,7 @@ void read_predict(const JsonPart& body, const Limits& limits, Request& request) 
   read_tei(body, request);
   TextCollector texts(request, limits);
   const JsonPart inputs = body.at("inputs");
-  request.nested = inputs.is_list() && !inputs.value().empty() && inputs.value()[0].is_array();
+  request.nested = inputs.is_list() && !inputs.value().empty() && inputs.value()[0].is_structured();
   if (!request.nested) return add_sequence(inputs, texts);
   for (const JsonPart& one : inputs.items()) add_sequence(one, texts);
 }
@@ -420,8 +421,13 @@ Request parse(const Endpoint& endpoint, std::string_view body, const Limits& lim
   if (!root.is_object()) root.refuse("body-field-wrong-type", "a JSON object");
   request.model = endpoint.model.empty() ? root.text_or("model", "") : endpoint.model;
   read(endpoint, root, body.substr(length), limits, request);
-  if (const char* key = only_key(root, {"normalise", "normalize"}); key != nullptr) {
-    const JsonPart word = root.at(key).in(request.family);
+  // KServe's clients can write settings below "parameters" alone.
+  const auto says = [](const json& object) { return object.contains("normalise") || object.contains("normalize"); };
+  const bool below =
+      endpoint.path == Path::infer && !says(document) && document.contains("parameters") && says(document["parameters"]);
+  const JsonPart settings = below ? root.at("parameters") : root;
+  if (const char* key = only_key(settings, {"normalise", "normalize"}); key != nullptr) {
+    const JsonPart word = settings.at(key).in(request.family);
     request.normalise = normalise_of(word);
     const bool texts_alone = std::ranges::any_of(request.groups, [](const Group& g) { return g.form != Form::messages; });
     if (request.normalise == Normalise::softmax && texts_alone)

@@ -63,6 +63,9 @@ void read_kserve(const JsonPart& body, std::string_view binary, const Limits& li
   TextCollector texts(request, limits);
   const Tensor *sentences = find_tensor(tensors, "sentences"), *tokens = find_tensor(tensors, "tokens");
   const Tensor *prompts = find_tensor(tensors, "prompts"), *responses = find_tensor(tensors, "responses");
+  if ((sentences != nullptr) + (tokens != nullptr) + (prompts != nullptr && responses != nullptr) > 1)
+    body.at("inputs").complain("two-forms-at-once",
+                               "sentences, tokens, and prompts with responses are three ways to bring texts: send one of them");
   if (sentences != nullptr) {
     for (std::size_t i = 0; i < sentences->texts.size(); ++i) {
       const json text = sentences->texts[i];

@@ -30,6 +30,7 @@ auto read_at(const JsonPart& part, const Read& read) {
 
 /// A text, or what vLLM takes in its place: {"text"}, {"type": "text", "text"}, {"content": [parts]}.
 JsonPart text_part(const JsonPart& part) {
+  if (part.has("text_pair")) part.at("text_pair").complain("body-key-unknown", "pairs of texts are read by /predict alone");
   if (part.has("text")) return text_part(part.at("text"));
   if (part.has("content") && part.at("content").is_list()) {
     const std::vector<JsonPart> parts = part.at("content").items();

@@ -69,6 +69,13 @@ TEST(TextNotes, NameResponsesThatRunOnAndCharactersOfHtml) {
   EXPECT_NE(text_notes(deleted)[0].find("a prompt or response that is nothing but"), std::string::npos);
 }
 
+TEST(TextNotes, NameTextsOfAnotherAlphabetThatWereReadAsLatin1) {
+  ASSERT_EQ(text_notes(group_of({"ÄãºÃ£¬Çë½éÉÜ", "b"})).size(), 1U);
+  EXPECT_NE(text_notes(group_of({"ÄãºÃ£¬Çë½éÉÜ", "b"}))[0].find("GB18030"), std::string::npos);
+  for (const char* text : {"Çà, où êtes-vous déjà allé à l'été ?", "äöü", "你好，请介绍一下北京", "Ünïcödé"})
+    EXPECT_TRUE(text_notes(group_of({text, "b"})).empty()) << text;
+}
+
 TEST(TextNotes, NameTextsThatAProgramWroteTwice) {
   const auto notes_of = [](const std::string& prompt, const std::string& response) {
     preference::Group group = group_of({response, "\"b\""});

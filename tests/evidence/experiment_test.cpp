@@ -16,6 +16,7 @@
 #include "data/ingest.h"
 #include "evidence/cell_results.h"
 #include "support/scratch.h"
+#include "support/thread_group.h"
 #include "support/tiny_backbone.h"
 #include "support/word_renderer.h"
 
@@ -97,6 +98,16 @@ TEST_F(ExperimentTest, StatesAreThoseOfTheBackboneAndAreComputedOnce) {
   const at::Tensor below_TD = backbone_->trunk(batch, 1);
   const data::Span own = batch.responses[2].own;
   EXPECT_TRUE(mean_ND[53].allclose(below_TD.narrow(0, own.begin, own.length).mean(0), 1e-4, 1e-5));
+}
+
+TEST_F(ExperimentTest, RanksShareAllStatesHoweverFarApartTheyAre) {
+  const auto groups = choose_groups(*store_, {});
+  test::ThreadMeeting meeting(2);
+  for (const int rank : {0, 1}) {  // the second begins when the first has written all its own
+    const test::ThreadCommunicator ranks(meeting, rank);
+    EXPECT_GT(cache().fill(*backbone_, groups, 256, ranks), 0);
+  }
+  EXPECT_EQ(cache().present(groups.front()), groups.front());
 }
 
 TEST_F(ExperimentTest, DamagedStatesAreComputedAgain) {

@@ -86,6 +86,13 @@ class ForeignModels(unittest.TestCase):
             with self.subTest(family):
                 self.same(self.classifier(family, family), family)
 
+    def test_a_padding_token_that_ends_the_template(self):
+        model = self.classifier("llama", "padded")
+        model.config.pad_token_id = self.ids("padded")[0][-1]
+        self.assertTrue(all(ids[-1] == model.config.pad_token_id for ids in self.ids("padded")))
+        model.save_pretrained(self.path("padded"))
+        self.same(model, "padded")
+
     def test_adapters_over_their_base(self):
         for family, settings in (("llama", {"use_rslora": True, "target_modules": "all-linear"}), ("qwen3", {"target_modules": ["q_proj", "v_proj", "up_proj"]}),
                                  ("bert", {"target_modules": ["query", "value", "dense"], "modules_to_save": ["classifier"]})):

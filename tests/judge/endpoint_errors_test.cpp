@@ -270,6 +270,17 @@ TEST(EndpointErrors, DoesNotReadTheTextsThatABodyRepeatsAsWordsAboutTheAccount) 
   EXPECT_NE(to_string(decide(400, body).status), to_string(JudgeReply::quota_exhausted));
 }
 
+TEST(EndpointErrors, TellsAnEmptyAccountFromAQuestionAboutOne) {
+  for (const char* body :
+       {R"({"error":{"message":"Failed to render input: 'The bank said insufficient funds again' contains a bad character"}})",
+        R"({"error":{"message":"1 error [type=string_type, input_value='You have no credits left', input_type=str]"}})"})
+    EXPECT_EQ(to_string(decide(400, body).status), to_string(JudgeReply::error)) << body;
+  for (const char* body :
+       {R"({"error":{"message":"litellm.BadRequestError: {\"error\":{\"message\":\"Your credit balance is too low\"}}"}})",
+        R"({"error":{"message":"Error code: 402 - {'error': {'message': 'Insufficient Balance'}}"}})"})
+    EXPECT_EQ(to_string(decide(400, body).status), to_string(JudgeReply::quota_exhausted)) << body;
+}
+
 TEST(EndpointErrors, KnowsHowProvidersSayThatAnAccountIsUsedUp) {
   const std::vector<std::pair<int, const char*>> cases = {
       {400, R"({"error":{"code":"Arrearage","message":"Access denied, please make sure your account is in good standing."}})"},

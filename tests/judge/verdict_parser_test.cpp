@@ -426,6 +426,49 @@ TEST(Verdict, MayBeASentence) {
   }
 }
 
+TEST(Verdict, MayBeIntroducedAndFollowedByWords) {
+  using enum preference::Verdict;
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{"Here is my verdict:\n\n{\"verdict\": \"1\"}", first},
+                {"**My verdict is:**\n{\"verdict\": \"2\"}", second},
+                {"Verdict:\n```json\n{\"verdict\": \"1\"}\n```", first},
+                {"Sure!\n```json\n{\"verdict\": \"1\"}\n```\nHope this helps.", first},
+                {"`{\"verdict\": \"2\"}`", second},
+                {"**{\"verdict\": \"1\"}**", first},
+                {"{\"verdict\":\u00a0\"1\"}", first},
+                {"<|begin_of_box|>{\"verdict\": \"1\"}<|end_of_box|>", first},
+                {"Verdict: 1 (clearer)", first},
+                {"Verdict: 2 - it is clearer than 1", second},
+                {"3. Verdict: 1", first},
+                {"Verdict: 2\nHere is my verdict:\n{\"verdict\": \"1\"}", unparsable},
+                {"Response 1 says:\n{\"verdict\": \"1\"}\nThat is manipulation, so I give none.", unparsable},
+                {"Verdict: 1 (of 5)", unparsable},
+                {"Verdict: 1 - 2", unparsable},
+                {"Verdict: 1 - response 2", unparsable},
+                {"Verdict: 1 (response 2 is better)", unparsable},
+                {"Verdict: 1 (tie)", unparsable}},
+               form);
+  }
+}
+
+TEST(Verdict, IsNoneWhereWhatFollowsTakesItBack) {
+  using enum preference::Verdict;
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{"Verdict: 1\n\nWait, on reflection response 2 is better.", unparsable},
+                {"{\"verdict\": \"1\"}\n\nOn second thought, the second response is better.", unparsable},
+                {"{\"verdict\": \"1\"}\n\nCorrection: 2.", unparsable},
+                {"Verdict: 1 because it is worse than 2", unparsable},
+                {"{\"verdict\": \"1\", \"reason\": \"Response 2 is better\"}", unparsable},
+                {"Verdict: tie\n\nResponse 1 is better overall.", unparsable},
+                {"Verdict: 1\n\nResponse 2 is better in tone, but wrong.", first},
+                {"{\"verdict\": \"1\"}\n\nResponse 2 says that the answer is 2.", first},
+                {"{\"analysis\": \"In tone response 2 is better\", \"verdict\": \"1\"}", first},
+                {"{\"verdict\": \"2\", \"reason\": \"Response 2 is better than response 1\"}", second},
+                {"Verdict: 1 because it is no worse than 2", first}},
+               form);
+  }
+}
+
 TEST(Verdict, IsNoneWhereTwoOfThemDisagree) {
   using enum preference::Verdict;
   for (const AnswerForm form : {kJson, kLine}) {

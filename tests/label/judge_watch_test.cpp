@@ -201,6 +201,9 @@ TEST_F(JudgeWatchTest, AJudgeThatGoesByThePlaceAloneIsOfNoUse) {
   EXPECT_NE(watch.why().find("16 prefer the same place both times (16 the first shown, 0 the second)"), std::string::npos)
       << watch.why();
   EXPECT_EQ(watch.why().find("asked for again"), std::string::npos) << "its replies have verdicts\n" << watch.why();
+  JudgeWatch level(judge_, 0.8);
+  pairs(level, 16, tie, tie);
+  EXPECT_NE(level.why().find("0 prefer the same response both times, 16 are ties both times"), std::string::npos) << level.why();
   JudgeWatch soft(judge_, 0.8, true), patient(judge_, 1);
   pairs(soft, 100, first, first);
   pairs(patient, 100, first, first);

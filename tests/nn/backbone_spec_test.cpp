@@ -111,6 +111,9 @@ TEST(BackboneSpec, RefusesSettingsThatWouldGiveOtherNumbers) {
   const std::vector<std::pair<json, const char*>> cases = {
       {{{"is_causal", false}}, "is_causal: false is not supported"},
       {{{kHeadReadsKey, "first"}}, "dmoerm_head_reads is \"first\", expected \"last\" or \"mean\""},
+      {{{"use_dynamic_ntk", true}}, "use_dynamic_ntk: true is not understood"},
+      {{{"use_glu", true}}, "use_glu: true is not understood"},
+      {{{"embedding_size", 8}}, "embedding_size 8 is not supported, expected hidden_size"},
       {{{"partial_rotary_factor", 0.5}}, "partial_rotary_factor: 0.5 is not supported"},
       {{{"sliding_window", -5}}, "sliding_window: -5, expected a whole number"},
       {{{"hidden_size", 24.9}}, "hidden_size: 24.9, expected a whole number"},

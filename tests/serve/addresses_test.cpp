@@ -26,7 +26,8 @@ TEST(Addresses, HaveOneLabelWhateverTheModel) {
   EXPECT_EQ(label_of("/v2/models/a/infer"), "/v2/models/{model}/infer");
   EXPECT_EQ(label_of("/v2/models/a/versions/1/infer"), "/v2/models/{model}/versions/{version}/infer");
   EXPECT_EQ(label_of("/v1/models/a"), "/v1/models/{model}");
-  EXPECT_EQ(label_of("/v2/models/a/b/c/infer"), "other");
+  EXPECT_EQ(label_of("/v2/models/a/b/c/infer"), "/v2/models/{model}/infer");
+  EXPECT_EQ(label_of("/v2/models//infer"), "other");
   EXPECT_EQ(label_of("/.env"), "other");
 }
 

@@ -47,7 +47,7 @@ std::string code_of(const HttpAnswer& answer) { return nlohmann::json::parse(ans
 class FrontOfOneRank : public test::Scratch {};
 
 TEST_F(FrontOfOneRank, AnswersAtOnceWhileNoRankIsReady) {
-  Front front({}, rank_that_ends(directory_ / "started"), 1);
+  Front front({}, rank_that_ends(directory_ / "started"), 1, 60);
   EXPECT_EQ(front.check(request_to("/ready", "GET")).value().status, 200);
   EXPECT_FALSE(front.check(request_to("/v1/reward")).has_value());
 
@@ -69,7 +69,7 @@ TEST_F(FrontOfOneRank, AnswersAtOnceWhileNoRankIsReady) {
 }
 
 TEST_F(FrontOfOneRank, CountsWhatItAnswersItself) {
-  Front front({"key"}, rank_that_ends(directory_ / "started"), 1);
+  Front front({"key"}, rank_that_ends(directory_ / "started"), 1, 60);
   EXPECT_EQ(front.check(request_to("/classify")).value().status, 401);
   EXPECT_EQ(front.refuse(request_to("/v1/reward"), 413, ErrorCode("body-too-long"), "long").status, 413);
   HttpRequest scrape = request_to("/metrics", "GET");
@@ -91,7 +91,7 @@ TEST_F(FrontOfOneRank, CountsWhatItAnswersItself) {
 }
 
 TEST_F(FrontOfOneRank, CountsTheSecondsThatItsOwnAnswersTake) {
-  Front front({}, rank_that_ends(directory_ / "started", "0.1"), 1);
+  Front front({}, rank_that_ends(directory_ / "started", "0.1"), 1, 60);
   EXPECT_EQ(answer_to(front, request_to("/metrics", "GET")).status, 200);  // when the rank ends
   const std::string text = answer_to(front, request_to("/metrics", "GET")).body,
                     line = R"(dmoerm_request_seconds_sum{rank="front",endpoint="/metrics"} )";
@@ -101,7 +101,7 @@ TEST_F(FrontOfOneRank, CountsTheSecondsThatItsOwnAnswersTake) {
 }
 
 TEST_F(FrontOfOneRank, SaysThatItStops) {
-  Front front({}, rank_that_ends(directory_ / "started"), 1);
+  Front front({}, rank_that_ends(directory_ / "started"), 1, 60);
   front.drain();
   EXPECT_NE(front.check(request_to("/ready", "GET")).value().body.find("draining"), std::string::npos);
   EXPECT_EQ(code_of(front.check(request_to("/v1/reward")).value()), "server-is-stopping");

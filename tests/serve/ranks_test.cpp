@@ -39,11 +39,16 @@ TEST(Ranks, GetRequestsWholeAndAnswerEachUntilTheFrontIsGone) {
           });
           if (exchange->request.path == "/late") exchange->answer({200, exchange->request.body, "x/y", {{"Name", "value"}}});
         },
-        [&] { ++reloads; });
+        [&](const std::function<void()>& done) {
+          ++reloads;
+          done();
+        },
+        [&] { return reloads == 0 ? "one" : "other"; });
   });
   Frame frame;
   ASSERT_TRUE(read_frame(sockets[0], frame));
   EXPECT_TRUE(frame.header.at("ready"));
+  EXPECT_EQ(frame.header.at("loaded"), "one");
   std::string body(200000, '\xff');
   body[5] = '\0';
   std::uint64_t number = 0;
@@ -61,6 +66,9 @@ TEST(Ranks, GetRequestsWholeAndAnswerEachUntilTheFrontIsGone) {
   ASSERT_TRUE(read_frame(sockets[0], frame));
   EXPECT_EQ(frame.header.at("status"), 404);
   write_frame(sockets[0], {{"reload", true}}, "");
+  ASSERT_TRUE(read_frame(sockets[0], frame));
+  EXPECT_EQ(frame.header.at("loaded"), "other");
+  EXPECT_FALSE(frame.header.contains("number"));
   write_frame(sockets[0], {{"number", 3}, {"cancel", true}}, "");
   ASSERT_TRUE(read_frame(sockets[0], frame));
   EXPECT_EQ(frame.header.at("status"), 499);

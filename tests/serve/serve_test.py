@@ -2,6 +2,7 @@
 """`dmoerm serve` as a program: every endpoint gives the scores of `dmoerm score`, bad requests get a sentence, slow clients hold nobody up, keys and limits hold, a reload and a stop
 lose no answer, and an overload gets answers or 429. Usage: serve_test.py PROGRAM
 """
+import gzip
 import http.client
 import json
 import os
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
@@ -188,7 +190,11 @@ def test_keys_and_hosts():
             expect(server.ask("GET", "/metrics", headers=headers, raw=True)[0] == 401, "metrics")
         for headers in ({"Authorization": "Bearer s3cret"}, {"X-API-Key": "s3cret", "Host": "far.example"}):
             expect(server.post("/v1/reward", ROWS[0], headers=headers)[0] == 200, headers)
-    for options, code in ((["--host", "0.0.0.0"], "api-key-missing"), (["--tls-cert", "x"], "tls-not-usable"), (["--alias", "a=b"], "unknown-model"),
+    with Server(env={"DMOERM_API_KEY": "s3cret\n"}) as server:  # of a file that was read whole
+        expect(server.post("/v1/reward", ROWS[0], headers={"Authorization": "Bearer s3cret"})[0] == 200, "a key with a line end")
+    done = subprocess.run([DMOERM, "serve", "--port", "0", "--bundle", BUNDLE, "--host", "0.0.0.0"], capture_output=True, text=True, env={**os.environ, "DMOERM_API_KEY": " "}, timeout=60)
+    expect(done.returncode == 2 and "[api-key-missing]" in done.stderr, done.stderr)
+    for options, code in ((["--host", "0.0.0.0"], "api-key-missing"), (["--tls-cert", os.devnull, "--tls-key", os.devnull], "tls-not-usable"), (["--deadline-s", "inf"], "bad-command-line"), (["--tls-cert", "x"], "tls-not-usable"), (["--alias", "a=b"], "unknown-model"),
                           (["--bundle", BUNDLE], "name-given-twice"), (["--host", "256.1.1.1"], "unknown-host")):
         env = {k: v for k, v in os.environ.items() if k != "DMOERM_API_KEY"}
         if options[1] == "256.1.1.1":
@@ -199,6 +205,31 @@ def test_keys_and_hosts():
     expect(done.returncode == 2 and "--bundle is required [bad-command-line]" in done.stderr, done.stderr)
     done = subprocess.run([DMOERM, "serve", "--bundle", os.path.join(ROOT, "docs")], capture_output=True, text=True, timeout=60)
     expect(done.returncode == 2, done.stderr)
+
+
+def test_compressed_bodies(server):
+    wanted, body = offline(ROWS[:1])[0]["scores"], json.dumps(ROWS[0]).encode()
+    raw = zlib.compressobj(wbits=-15)
+    for encoding, data in (("gzip", gzip.compress(body)), ("deflate", zlib.compress(body)), ("deflate", raw.compress(body) + raw.flush()), ("identity", body)):
+        status, reply = server.post("/v1/reward", data, headers={"Content-Encoding": encoding})
+        expect((status, reply.get("scores")) == (200, wanted), (encoding, reply))
+    for encoding, data, wrong in (("br", body, (415, "body-encoding-unknown")), ("gzip", body, (400, "body-not-as-encoded")), ("gzip", gzip.compress(body)[:-9], (400, "body-not-as-encoded")),
+                                  ("gzip", gzip.compress(b" " * (9 << 20)), (413, "body-too-long"))):
+        status, text, headers = server.post("/v1/reward", data, headers={"Content-Encoding": encoding}, raw=True)
+        expect(status == wrong[0] and wrong[1] in text, (encoding, status, text[:300]))
+        expect(status != 415 or headers["accept-encoding"] == "gzip, deflate", headers)
+    status, reply = server.post("/v2/repository/index", {})
+    expect(status == 404 and isinstance(reply["error"], str), reply)
+
+
+def test_empty_responses_have_no_score_unless_one_is_given(server):
+    empty, full = template_of("x", ""), template_of("x", "an answer")
+    for path, body in (("/classify", {"input": [full, empty]}), ("/get_reward", {"query": [full, empty]}), ("/v1/reward", {"texts": [full, empty]})):
+        status, text, _ = server.post(path, body, raw=True)
+        expect(status == 422 and "text-is-blank" in text and "--empty-reward" in text, (path, status, text))
+    with Server("--empty-reward", "-7.5") as other:
+        status, reply = other.post("/get_reward", {"query": [full, empty]})
+        expect(status == 200 and reply["rewards"][1] == -7.5 and reply["rewards"][0] == server.post("/get_reward", {"query": [full]})[1]["rewards"][0], reply)
 
 
 def test_tls(folder):
@@ -356,6 +387,44 @@ def test_ranks_give_the_same_answers_and_one_may_die():
         expect(not [pid for pid in ranks if os.path.exists(f"/proc/{pid}")], "ranks are left")
 
 
+def test_a_rank_that_hangs_is_replaced():
+    with Server("--np", "2", "--deadline-s", "2") as server:
+        ranks = children_of(server.process)
+        os.kill(ranks[0], signal.SIGSTOP)
+        threads, counts, _ = flood(server, 8, 4)
+        time.sleep(1)
+        begun = time.monotonic()
+        metrics = server.ask("GET", "/metrics", raw=True)[1]
+        expect('dmoerm_ready{rank="1"}' in metrics and 'dmoerm_ready{rank="0"}' not in metrics, metrics)
+        expect(time.monotonic() - begun < 30, "the metrics wait for a rank that hangs")
+        for thread in threads:
+            thread.join()
+        expect(set(counts) == {200, 429}, counts)
+        deadline = time.monotonic() + 60
+        while "dmoerm_rank_restarts_total 1" not in server.ask("GET", "/metrics", raw=True)[1] or len(children_of(server.process)) < 2:
+            expect(time.monotonic() < deadline, server.lines)
+            time.sleep(0.1)
+        expect(any("has said nothing for" in line for line in server.lines), server.lines)
+
+
+def test_ranks_have_the_same_bundle(folder):
+    copy = os.path.join(folder, "to-replace")
+    shutil.copytree(BUNDLE, copy)
+    with Server("--np", "2", bundles=(f"main={copy}",)) as server:
+        manifest = os.path.join(copy, "dmoerm.json")
+        with open(manifest, encoding="utf-8") as f:
+            other = json.dumps(json.load(f), indent=7)
+        with open(manifest, "w", encoding="utf-8") as f:  # another bundle with the same scores, so that what is served shows no difference
+            f.write(other)
+        os.kill(children_of(server.process)[0], signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while 'dmoerm_ready{rank="0"} 1' not in server.ask("GET", "/metrics", raw=True)[1]:
+            expect(time.monotonic() < deadline, server.lines)
+            time.sleep(0.1)
+        said = "".join(server.lines)
+        expect("rank 0 has another bundle than the others" in said and re.search(r"rank=1 .*was read again", said), said)
+
+
 def test_no_rank_is_ready(folder):
     copy = os.path.join(folder, "for-ranks")
     shutil.copytree(BUNDLE, copy)
@@ -388,15 +457,15 @@ def main():
     folder = tempfile.mkdtemp(prefix="dmoerm-serve-")
     try:
         with Server() as server:
-            for test in (test_every_endpoint_gives_the_offline_scores, test_many_at_once_have_the_same_bits, test_what_it_is_and_how_it_fares, test_bad_requests_get_a_sentence, test_slow_clients_hold_nobody_up):
+            for test in (test_every_endpoint_gives_the_offline_scores, test_many_at_once_have_the_same_bits, test_what_it_is_and_how_it_fares, test_bad_requests_get_a_sentence, test_compressed_bodies, test_empty_responses_have_no_score_unless_one_is_given, test_slow_clients_hold_nobody_up):
                 test(server)
                 print("held:", test.__name__, flush=True)
             code, said = server.stop()
             expect(code == 0 and "served" in said, said)
-        for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die):
+        for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced):
             test()
             print("held:", test.__name__, flush=True)
-        for test in (test_tls, test_reload_loses_nothing, test_no_rank_is_ready):
+        for test in (test_tls, test_reload_loses_nothing, test_ranks_have_the_same_bundle, test_no_rank_is_ready):
             test(folder)
             print("held:", test.__name__, flush=True)
     finally:

@@ -60,14 +60,37 @@ TEST_P(TemplatedText, IsDividedWhereTheClientSaysSo) {
   EXPECT_EQ(read.texts.prompt, bundle_->chat_template->render_prompt(kShort));
 }
 
-TEST_P(TemplatedText, MayBeEmptyBehindThePrompt) {
-  const ReadText read = TemplatedTextReader(bundle_).read(text_of(kShort, ""), 0);
-  EXPECT_EQ(read.texts.prompt, bundle_->chat_template->render_prompt(kShort));
-  EXPECT_EQ(read.texts.responses[0], bundle_->chat_template->render(kShort, ""));
+TEST_P(TemplatedText, MayBeAPromptWithoutAResponse) {
+  const TemplatedTextReader reader(bundle_);
+  const std::string prompt = bundle_->chat_template->render_text(kShort, std::nullopt);
+  for (const std::string& text : {text_of(kShort, ""), text_of(kShort, "") + "[PAD]"})
+    EXPECT_EQ(reader.read(text, 0).found, Found::empty) << text;
+  EXPECT_EQ(reader.read(prompt, prompt.size()).found, Found::empty);
+  EXPECT_EQ(reader.read(prompt + " ", prompt.size()).found, Found::empty);
+  EXPECT_EQ(reader.read(bundle_->chat_template->render(kShort, "")).found, Found::empty);
+  EXPECT_EQ(reader.read(text_of(kShort, "x"), 0).found, Found::messages);
+}
+
+TEST_P(TemplatedText, HoldsTokensWhereTheyAreWritten) {
+  const ReadText read = TemplatedTextReader(bundle_).read(text_of(kShort, "On its[SEP] way."), 0);
+  EXPECT_EQ(read.found, Found::split) << "as messages the mark would be letters";
+  const auto sep = *bundle_->tokenizer->id_of("[SEP]");
+  const auto whole = bundle_->chat_template->render(kShort, "On its way.");
+  EXPECT_EQ(std::ranges::count(read.texts.responses[0], sep), std::ranges::count(whole, sep) + 1);
 }
 
 /// Templates whose marks a line of text cannot hold; the only mark of plain is a line end.
 class MarkedTemplate : public TemplatedText {};
+
+TEST_P(MarkedTemplate, IsReadWithoutWhatStandsBehindItsEnd) {
+  const std::string whole = text_of(kShort, "On its way."), pad = "[PAD]";
+  ASSERT_EQ(bundle_->tokenizer->special_at_end(whole + pad), pad.size());
+  expect_read_as(whole + pad, kShort, "On its way.");
+  expect_read_as(whole + pad + pad, kShort, "On its way.");
+  if (bundle_->tokenizer->special_at_end(whole) == 0) return;  // white space may belong to the response
+  expect_read_as(whole + "\n", kShort, "On its way.");
+  expect_read_as(whole + "\n" + pad + " ", kShort, "On its way.");
+}
 
 TEST_P(MarkedTemplate, IsReadAsItStandsWhereNothingIsFound) {
   const ReadText read = TemplatedTextReader(bundle_).read("just a line of text", 0);

@@ -1,8 +1,8 @@
 """Random and mutated requests of every address of `dmoerm serve` over HTTP, for a build with sanitizers.
 
-    DMOERM_BUILD=build/asan launch/torture.sh serve-fuzz [--requests 1000000] [--seed S] [--connections 16] [--np N]
+    DMOERM_BUILD=build/asan launch/torture.sh serve-fuzz [--requests 1000000] [--good 0.36] [--seed S] [--connections 16] [--np N]
 
-A third of the requests are good, so that they reach the scorer; the others have bodies whose values or bytes were changed, odd headers, chunks, other methods, or are no HTTP at all. The server has the tests'
+A third of the requests, or the share --good, are good, so that they reach the scorer; the others have bodies whose values or bytes were changed, odd headers, chunks, other methods, or are no HTTP at all. The server has the tests'
 tiny bundle. If it ends, the last requests of all connections are printed, and another is started. At the end it gets SIGTERM, and the leak checker speaks. Ends with one JSON line: `crashed` servers,
 answers with `status_5xx`, `leaks` that were reported, `hung` requests without an answer, `scored_share` of the requests that reached the scorer. Exits 1 if one of the first four is above 0, or fewer than 5 % were scored.
 """
@@ -140,26 +140,27 @@ def odd_headers(draw):
                         "Content-Length: 99999999999", "Content-Length: -1", "Connection: close", "Connection: upgrade", "X-Y: \xff\xfe"], draw.randint(1, 3))
 
 
-def request(draw):
+def request(draw, good_share):
     """-> (bytes to send, whether the connection must be given up afterwards because the request may be incomplete)"""
-    kind, headers, method, giving_up = draw.random(), [], "POST", False
+    kind, headers, method, giving_up = draw.random() - good_share, [], "POST", False
+    kind = -1 if kind < 0 else kind / (1 - good_share)
     path, body = good(draw)
     data = json.dumps(body, ensure_ascii=draw.random() < 0.5).encode("utf-8", "replace")
-    if kind < 0.36:
+    if kind < 0:
         pass
-    elif kind < 0.66:
+    elif kind < 0.47:
         data = json.dumps(changed(draw, body)).encode()
-    elif kind < 0.82:
+    elif kind < 0.72:
         data = mangled(draw, data)
-    elif kind < 0.87:
+    elif kind < 0.8:
         path = "/v2/models/main/infer"
         data, headers = binary(draw)
-    elif kind < 0.93:
+    elif kind < 0.89:
         path, method = draw.choice(PLACES + [path]), draw.choice(METHODS)
         data = data if draw.random() < 0.3 else b""
-    elif kind < 0.97:
+    elif kind < 0.955:
         headers, giving_up = odd_headers(draw), True
-    elif kind < 0.985:
+    elif kind < 0.98:
         pieces = [data[i:i + 37] for i in range(0, len(data), 37)]
         chunks = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in pieces) + b"0\r\n\r\n"
         if draw.random() < 0.5:
@@ -199,7 +200,7 @@ class Fuzz:
         connection = None
         while self.left > 0:
             self.left -= 1
-            data, giving_up = request(draw)
+            data, giving_up = request(draw, self.args.good)
             self.last[number] = data
             try:
                 if connection is None:
@@ -265,6 +266,7 @@ class Fuzz:
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--requests", type=int, default=20000)
+    options.add_argument("--good", type=float, default=0.36, help="share of good requests; the fewer, the faster")
     options.add_argument("--connections", type=int, default=16)
     options.add_argument("--np", type=int, default=1)
     options.add_argument("--seed", type=int, default=1)

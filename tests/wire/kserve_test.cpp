@@ -59,6 +59,10 @@ TEST(Kserve, OtherVersionsOfAModelDoNotExist) {
     EXPECT_THROW((void)find_endpoint("HEAD", path), RequestError) << path;
   }
   EXPECT_EQ(find_endpoint("POST", "/v2/models/m/versions/1/infer")->model, "m");
+  EXPECT_EQ(find_endpoint("POST", "/v2/models/org/m/infer")->model, "org/m");
+  EXPECT_EQ(find_endpoint("POST", "/v2/models/org/m/versions/1/infer")->model, "org/m");
+  EXPECT_EQ(find_endpoint("GET", "/v2/models/org/m/config")->path, Path::model_config);
+  EXPECT_EQ(find_endpoint("GET", "/v1/models/org/m")->model, "org/m");
   EXPECT_EQ(find_endpoint("GET", "/v2/models/m/versions/1/ready")->path, Path::model_ready);
 }
 
@@ -145,6 +149,24 @@ TEST(Kserve, ADatatypeThatAnInputCannotHaveIsNamed) {
   EXPECT_EQ(said("sequence_lengths", "BYTES", "[\"1\"]").code, "tensor-of-wrong-type");
   EXPECT_EQ(said("prompts", "INT32", "[1]").code, "tensor-of-wrong-type");
   EXPECT_EQ(said("responses", "bytes", "[\"a\"]").code, "tensor-of-wrong-type");
+}
+
+TEST(Kserve, SettingsMayStandBelowParameters) {
+  const auto normalised = [](const char* parameters) {
+    return asked(kPath, std::string(R"({"parameters": )") + parameters +
+                            R"(, "inputs": [{"name": "sentences", "shape": [1], "datatype": "BYTES", "data": ["x"]}]})")
+        .normalise;
+  };
+  EXPECT_EQ(normalised(R"({"normalise": "standard"})"), Normalise::standard);
+  EXPECT_EQ(normalised(R"({"other": 1})"), Normalise::none);
+  EXPECT_EQ(refused(kPath, R"({"parameters": {"normalise": "bad"}, "inputs": [{"name": "sentences", "shape": [1],
+    "datatype": "BYTES", "data": ["x"]}]})")
+                .code,
+            "body-value-unknown");
+  EXPECT_EQ(refused(kPath, R"({"inputs": [{"name": "sentences", "shape": [1], "datatype": "BYTES", "data": ["x"]},
+    {"name": "tokens", "shape": [1, 1], "datatype": "INT64", "data": [1]}]})")
+                .code,
+            "two-forms-at-once");
 }
 
 TEST(Kserve, InputsThatNothingReadsAreListed) {

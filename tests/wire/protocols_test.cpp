@@ -212,6 +212,16 @@ TEST(Tei, PredictTellsPairsFromBatches) {
   EXPECT_EQ(answered("/", R"({"inputs": "x"})").size(), 1U);
 }
 
+TEST(Tei, PredictOfPairsAsPipelinesHaveThem) {
+  const Request pair = asked("/predict", R"({"inputs": {"text": "Q", "text_pair": "A"}})");
+  ASSERT_EQ(pair.size(), 1U);
+  EXPECT_EQ(pair.groups[0].prompt[0].content, "Q");
+  EXPECT_EQ(answered("/predict", R"({"inputs": {"text": "Q", "text_pair": "A"}})"),
+            json::parse(R"([{"score": 1.5, "label": "LABEL_0"}])"));
+  const json list = answered("/predict", R"({"inputs": [{"text": "Q", "text_pair": "A"}, {"text": "R", "text_pair": "B"}]})");
+  EXPECT_EQ(list[1], json::parse(R"([{"score": -0.5, "label": "LABEL_0"}])"));
+}
+
 TEST(Tei, RawScoresAndTruncation) {
   const double squashed = 1 / (1 + std::exp(-1.5));
   EXPECT_EQ(answered("/predict", R"({"inputs": "x", "raw_scores": true})")[0]["score"], 1.5);

@@ -63,6 +63,13 @@ TEST(Refusals, TwoFormsAtOnce) {
   EXPECT_EQ(asked("/score", R"({"queries": "a", "items": ["b"]})").size(), 1U);
 }
 
+TEST(Refusals, APairInPlaceOfAText) {
+  for (const auto& [path, body] : {std::pair("/classify", R"({"input": {"text": "a", "text_pair": "b"}})"),
+                                   std::pair("/v1/reward", R"({"texts": [{"text": "a", "text_pair": "b"}]})"),
+                                   std::pair("/rerank", R"({"query": "q", "documents": [{"text": "a", "text_pair": "b"}]})")})
+    EXPECT_NE(refused(path, body).sentence, "") << path;
+}
+
 TEST(Refusals, RepeatLittleOfALongValue) {
   const std::string nines(400, '9');
   EXPECT_LT(refused("/get_reward", R"({"query": ["a"], "x": )" + nines + "}").sentence.size(), 200U);

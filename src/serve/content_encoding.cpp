@@ -1,0 +1,61 @@
+#include "serve/content_encoding.h"
+
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace dmoerm::serve {
+namespace {
+
+enum class Outcome { whole, damaged, too_long };
+
+/// @param window_bits  as zlib's inflateInit2() has it
+Outcome inflate_whole(const std::string& packed, std::string& plain, std::size_t bytes_max, int window_bits) {
+  z_stream stream{};
+  if (inflateInit2(&stream, window_bits) != Z_OK) return Outcome::damaged;
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+  stream.avail_in = static_cast<uInt>(packed.size());
+  plain.clear();
+  int code = Z_OK;
+  while (code == Z_OK && plain.size() <= bytes_max) {
+    const std::size_t before = plain.size();
+    plain.resize(before + std::max<std::size_t>(before, 4096));
+    stream.next_out = reinterpret_cast<Bytef*>(plain.data() + before);
+    stream.avail_out = static_cast<uInt>(plain.size() - before);
+    code = inflate(&stream, Z_NO_FLUSH);
+    plain.resize(plain.size() - stream.avail_out);
+  }
+  inflateEnd(&stream);
+  if (plain.size() > bytes_max) return Outcome::too_long;
+  return code == Z_STREAM_END && stream.avail_in == 0 ? Outcome::whole : Outcome::damaged;
+}
+
+}  // namespace
+
+std::optional<EncodingProblem> decode_body(const std::string& encoding, std::string& body, std::size_t bytes_max) {
+  const std::string name = lower(trim(encoding));
+  if (name.empty() || name == "identity") return std::nullopt;
+  const bool deflate = name == "deflate";
+  if (!deflate && name != "gzip" && name != "x-gzip")
+    return EncodingProblem{
+        415, ErrorCode("body-encoding-unknown"),
+        fmt::format("Content-Encoding: bodies are read that have none, gzip or deflate, found \"{}\"", utf8_prefix(name, 40))};
+  constexpr int kGzipOrZlib = MAX_WBITS + 32;
+  std::string plain;
+  Outcome outcome = inflate_whole(body, plain, bytes_max, kGzipOrZlib);
+  if (deflate && outcome == Outcome::damaged)
+    outcome = inflate_whole(body, plain, bytes_max, -MAX_WBITS);  // as some clients send it
+  if (outcome == Outcome::too_long)
+    return EncodingProblem{413, ErrorCode("body-too-long"),
+                           fmt::format("the body unpacks to more than {} bytes: send fewer texts in a request", bytes_max)};
+  if (outcome == Outcome::damaged)
+    return EncodingProblem{400, ErrorCode("body-not-as-encoded"),
+                           fmt::format("the body is not whole {} data, as its Content-Encoding says", name)};
+  body = std::move(plain);
+  return std::nullopt;
+}
+
+}  // namespace dmoerm::serve
