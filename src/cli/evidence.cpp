@@ -7,6 +7,7 @@
 #include <charconv>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -57,6 +58,16 @@ evidence::GroupChoice choice_of(const Options& options, std::uint64_t seed) {
 /// The file of the token store in the folder of an experiment.
 fs::path store_path(const fs::path& out) { return run::token_store_path(run::RunDirectory(out)); }
 
+/// The ranks of this program. They meet only before and behind work that takes one much longer than another; if one is gone,
+/// mpirun ends the others.
+std::unique_ptr<comm::World> world_of_long_waits() {
+  constexpr double kLongestS = 86'400;
+  auto world = comm::init_world();
+  world->all().limit_waits(kLongestS);
+  init_log(world->rank(), world->size(), "info");
+  return world;
+}
+
 /// The token store of the configuration and its data, made by the first rank, and again when one of them has changed.
 data::TokenStore store_of(const config::RunConfig& config, const fs::path& out, comm::World& world) {
   if (world.rank() == 0) (void)run::run_ingest(config, run::RunDirectory(out), true);
@@ -65,8 +76,7 @@ data::TokenStore store_of(const config::RunConfig& config, const fs::path& out, 
 }
 
 void compute_states(const Options& options) {
-  const auto world = comm::init_world();
-  init_log(world->rank(), world->size(), "info");
+  const auto world = world_of_long_waits();
   catch_stop_signals();
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   at::set_num_threads(static_cast<int>(config.compute.threads));
@@ -100,8 +110,7 @@ evidence::Reading reading_of(const std::string& name, const std::vector<std::int
 }
 
 void compute_cells(const Options& options) {
-  const auto world = comm::init_world();
-  init_log(world->rank(), world->size(), "info");
+  const auto world = world_of_long_waits();
   catch_stop_signals();
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   at::set_num_threads(static_cast<int>(config.compute.threads));

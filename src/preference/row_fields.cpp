@@ -97,6 +97,15 @@ Message message_of(const json& m, const char* key) {
   return {name, content_of(m[content], content)};
 }
 
+/// Whether a message is a system prompt that says nothing, as tables have where it is optional.
+bool is_silent_system(const json& m) {
+  if (!m.is_object()) return false;
+  const char *role = has(m, {"role"}) ? "role" : "from", *content = m.contains("content") ? "content" : "value";
+  if (!has(m, {role}) || !m[role].is_string() || role_kind(m[role].get<std::string>()) != RoleKind::system) return false;
+  if (!m.contains(content)) return false;
+  return m[content].is_null() || (m[content].is_string() && shows_nothing(m[content].get_ref<const std::string&>()));
+}
+
 /// Refuse a text that stands in place of a number. Spreadsheets may write a comma for the point.
 [[noreturn]] void refuse_text(const std::string& text, const char* key) {
   std::string digits(trim(text));
@@ -198,7 +207,9 @@ std::vector<Message> messages_of(const json& value, const char* key) {
     throw RowError("not-messages", fmt::format("\"{}\": expected a string or a list of messages, found {}", key, shown(value)));
   }
   std::vector<Message> messages;
-  for (const json& m : value) messages.push_back(message_of(m, key));
+  for (const json& m : value) {
+    if (value.size() == 1 || !is_silent_system(m)) messages.push_back(message_of(m, key));
+  }
   return messages;
 }
 
@@ -284,7 +295,7 @@ void add_system(const json& row, std::vector<Message>& prompt) {
     std::string text;
     if (row[column].is_string()) text = row[column].get<std::string>();
     if (row[column].is_structured() && !row[column].empty()) text = messages_of(row[column], column).front().content;
-    if (!text.empty()) prompt.insert(prompt.begin(), {"system", std::move(text)});
+    if (!shows_nothing(text)) prompt.insert(prompt.begin(), {"system", std::move(text)});
   }
 }
 

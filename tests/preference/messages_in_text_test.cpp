@@ -312,6 +312,17 @@ TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, value}}), "user: Q -> a | b |") << key;
 }
 
+TEST(SystemMessages, ThatSayNothingAreLeftOut) {
+  for (const json& content : {json(), json(""), json("  ")})
+    EXPECT_EQ(read({{"prompt", {{{"role", "system"}, {"content", content}}, {{"role", "user"}, {"content", "Q"}}}},
+                    {"chosen", "a"},
+                    {"rejected", "b"}}),
+              "user: Q -> a | b |");
+  EXPECT_EQ(read({{"system", "  "}, {"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}}), "user: Q -> a | b |");
+  EXPECT_EQ(read({{"prompt", {{{"role", "user"}, {"content", json()}}}}, {"chosen", "a"}, {"rejected", "b"}}),
+            "bad field-of-wrong-type");
+}
+
 TEST(ToolUse, InTheMarksOfModelFamiliesOrWithoutIsDropped) {
   for (const char* text : {"<function=get>{}</function>", "<function_calls>\n<invoke name=\"x\">", "<invoke name=\"x\">",
                            "functools[{\"name\": \"x\"}]", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function",
