@@ -54,3 +54,7 @@ def ask(body):
             if tried == TRIES or e.code not in (429, 503):
                 raise RuntimeError(f"{url}: {e.code} {e.read().decode(errors='replace')}") from None
             time.sleep(float(e.headers.get("Retry-After") or 1))
+        except urllib.error.URLError:
+            if tried == TRIES:
+                raise
+            time.sleep(tried)

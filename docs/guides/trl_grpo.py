@@ -60,6 +60,10 @@ class DmoermReward:
                 if tried == TRIES or e.code not in (429, 503):
                     raise RuntimeError(f"{self.url}: {e.code} {e.read().decode(errors='replace')}") from None
                 time.sleep(float(e.headers.get("Retry-After") or 1))
+            except urllib.error.URLError:
+                if tried == TRIES:
+                    raise
+                time.sleep(tried)
 
 
 def main():

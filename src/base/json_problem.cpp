@@ -170,22 +170,23 @@ std::string after_value(std::string_view text, std::size_t at) {
 
 /// What a text is that has bytes which are not UTF-8.
 std::string other_encoding(std::string_view text) {
-  std::size_t characters = 0, bad = 0, together = 0;  // of several bytes; bytes that are part of none; those beside each other
-  for (std::size_t i = 0; i < text.size();) {
-    const std::size_t length = utf8_length(text, i);
-    if (length > 1) ++characters;
-    if (length == 0) {
-      ++bad;
-      if (i + 1 < text.size() && utf8_length(text, i + 1) == 0) together += 2;
-    }
-    i += std::max<std::size_t>(length, 1);
+  const auto is_high = [&](std::size_t i) { return i < text.size() && static_cast<unsigned char>(text[i]) >= 0x80; };
+  std::size_t characters = 0, bad = 0, high = 0,
+              alone = 0;  // of several bytes; bytes of none; bytes from 0x80 on; those by themselves
+  for (std::size_t i = 0, length = 0; i < text.size(); i += std::max<std::size_t>(length, 1)) {
+    length = utf8_length(text, i);
+    characters += length > 1 ? 1 : 0;
+    bad += length == 0 ? 1 : 0;
+  }
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    high += is_high(i) ? 1 : 0;
+    alone += is_high(i) && !is_high(i + 1) && (i == 0 || !is_high(i - 1)) ? 1 : 0;
   }
   if (characters > bad)
     return "bytes that are not UTF-8 among characters that are: write these again; iconv -f UTF-8 -t UTF-8 FILE names the place";
-  if (together > bad)
+  if (2 * alone < high)
     return "bytes that are not UTF-8, but of another encoding, such as GB18030, Shift-JIS, EUC-KR or Windows-1251: convert the "
-           "file with "
-           "iconv -f ENCODING -t UTF-8, with the encoding of the program that wrote it";
+           "file with iconv -f ENCODING -t UTF-8, with the encoding of the program that wrote it";
   return "bytes that are not UTF-8, perhaps Latin-1 or Windows-1252: convert the file with iconv -f WINDOWS-1252 -t UTF-8";
 }
 

@@ -258,15 +258,18 @@ void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::
     return labelled;
   };
   const at::Tensor x64_NF = x_NF.to(at::kDouble);
+  std::vector<std::map<std::string, PairLists>> taught;
+  for (const CategoryData& category : categories_) taught.push_back(category.taught(regime, scores_, fold));
   for (std::int64_t s = 0; s < settings_.seeds; ++s) {
     const std::uint64_t seed = settings_.seed + static_cast<std::uint64_t>(s);
     std::vector<LabelledGroups> own;
     LabelledGroups overall, heap;
-    for (const CategoryData& category : categories_) {
+    for (std::size_t c = 0; c < categories_.size(); ++c) {
+      const CategoryData& category = categories_[c];
       own.push_back(shifted(labelled_overall(store_, scores_, category, fold, regime, seed), category.first_row));
       overall.append(own.back());
       heap.append(own.back());
-      for (const auto& [name, pairs] : category.taught(regime, scores_, fold)) {
+      for (const auto& [name, pairs] : taught[c]) {
         const PairLists noisy = flipped(pairs, store_, category.groups, regime.point_noise, mix64(seed ^ stable_hash(name)));
         heap.append(shifted(category.training(noisy, fold), category.first_row));
       }

@@ -45,10 +45,12 @@ void work_for_front(int socket, const HttpServer::Check& check, const HttpServer
       if (exchange) exchange->hang_up();
       continue;
     }
-    auto deliver = [&, number](HttpAnswer answer) {
+    HttpRequest request = request_of(std::move(frame));
+    const bool reloads = request.path == "/admin/reload";
+    auto deliver = [&, number, reloads](HttpAnswer answer) {
       nlohmann::json header = header_of(answer);
       header["number"] = number;
-      header["loaded"] = loaded();
+      if (reloads) header["loaded"] = loaded();
       {
         const std::lock_guard lock(writing);
         write_frame(socket, header, answer.body);
@@ -58,7 +60,7 @@ void work_for_front(int socket, const HttpServer::Check& check, const HttpServer
       --under_way;
       none_left.notify_all();
     };
-    const std::shared_ptr<Exchange> exchange = Exchange::make(request_of(std::move(frame)), std::move(deliver));
+    const std::shared_ptr<Exchange> exchange = Exchange::make(std::move(request), std::move(deliver));
     {
       const std::lock_guard lock(waiting_mutex);
       waiting[number] = exchange;

@@ -117,22 +117,26 @@ void Ranks::start(int number) {
 /// Reads a rank's answers; if it dies, starts another in its place and reads on.
 void Ranks::read_answers(int number) {
   Rank& rank = ranks_[static_cast<std::size_t>(number)];
+  const auto heard = [&rank] { rank.silent = rank.waiting > 0 ? std::optional(Clock::now()) : std::nullopt; };
   for (double pause = kFirstPauseS;;) {
     for (Frame frame; read_frame(rank.socket, frame);) {
       std::unique_lock lock(mutex_);
-      if (frame.header.contains("loaded") && rank.loaded != frame.header["loaded"]) rank.loaded = frame.header["loaded"];
+      heard();
       if (frame.header.contains("ready")) {
         pause = kFirstPauseS;
         rank.came = true;
       }
-      use_alike();
-      rank.silent = rank.waiting > 0 ? std::optional(Clock::now()) : std::nullopt;
+      if (frame.header.contains("ready") || frame.header.contains("loaded")) {
+        rank.loaded = frame.header.value("loaded", "");
+        use_alike();
+      }
       if (!frame.header.contains("number")) continue;
       const auto found = requests_.find(frame.header.at("number"));
       if (found == requests_.end() || found->second.rank != number) continue;
       const Request request = std::move(found->second);
       requests_.erase(found);
       --rank.waiting;
+      heard();
       lock.unlock();
       HttpAnswer answer = answer_of(std::move(frame));
       deliver(request, number, std::move(answer));

@@ -407,6 +407,28 @@ def test_a_rank_that_hangs_is_replaced():
         expect(any("has said nothing for" in line for line in server.lines), server.lines)
 
 
+def test_idle_ranks_stay():
+    with Server("--np", "2", "--deadline-s", "0.5") as server:
+        expect(server.post("/v1/reward", ROWS[0])[0] == 200, "one request")
+        time.sleep(3)  # a rank that says nothing for 2 s although it was asked counts as one that hangs
+        expect("dmoerm_rank_restarts_total 0" in server.ask("GET", "/metrics", raw=True)[1], server.lines)
+
+
+def test_guides_give_a_low_reward_to_nothing(server):
+    os.environ["DMOERM_SERVER"] = f"http://127.0.0.1:{server.port}"
+    guides = os.path.join(ROOT, "docs", "guides")
+    sys.path.insert(0, guides)
+    import openrlhf_reward
+    import trl_grpo
+    prompt, full = template_of("x", "").removesuffix(" [SEP]"), template_of("x", "an answer")
+    reply = openrlhf_reward.reward_func([full, prompt + " \u200b", full], [prompt] * 3, [""] * 3)
+    wanted = server.post("/get_reward", {"query": [full]})[1]["rewards"][0]
+    expect(reply["rewards"] == [wanted, openrlhf_reward.EMPTY, wanted], reply)
+    expect(all(len(values) == 3 for values in reply["extra_logs"].values()), reply)
+    rewards = trl_grpo.DmoermReward(os.environ["DMOERM_SERVER"])(["x", "x"], ["\ufeff", "an answer"])
+    expect(rewards == [-10.0, wanted], (rewards, wanted))
+
+
 def test_ranks_have_the_same_bundle(folder):
     copy = os.path.join(folder, "to-replace")
     shutil.copytree(BUNDLE, copy)
@@ -457,12 +479,12 @@ def main():
     folder = tempfile.mkdtemp(prefix="dmoerm-serve-")
     try:
         with Server() as server:
-            for test in (test_every_endpoint_gives_the_offline_scores, test_many_at_once_have_the_same_bits, test_what_it_is_and_how_it_fares, test_bad_requests_get_a_sentence, test_compressed_bodies, test_empty_responses_have_no_score_unless_one_is_given, test_slow_clients_hold_nobody_up):
+            for test in (test_every_endpoint_gives_the_offline_scores, test_many_at_once_have_the_same_bits, test_what_it_is_and_how_it_fares, test_bad_requests_get_a_sentence, test_compressed_bodies, test_empty_responses_have_no_score_unless_one_is_given, test_guides_give_a_low_reward_to_nothing, test_slow_clients_hold_nobody_up):
                 test(server)
                 print("held:", test.__name__, flush=True)
             code, said = server.stop()
             expect(code == 0 and "served" in said, said)
-        for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced):
+        for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced, test_idle_ranks_stay):
             test()
             print("held:", test.__name__, flush=True)
         for test in (test_tls, test_reload_loses_nothing, test_ranks_have_the_same_bundle, test_no_rank_is_ready):
