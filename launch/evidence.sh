@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the method with its baselines on the states of a frozen backbone: computes the states, trains and tests all arms, prints
 # the tables and, as the last line, the figures as JSON. What is done is kept: the same command continues.
-# Usage: launch/evidence.sh --data DIR [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--prompts-min N] [--quick] [--test]
+# Usage: launch/evidence.sh --data DIR [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--prompts-min N] [--quick] [--test] [--runs N [--run-config FILE] [--trained N] [--tested N]]
 #   --data DIR    folder of capability.jsonl.gz
 #   --data2 DIR   folder of translation, explanation and data_to_text_e2e.jsonl.gz; without it, that of --data
 #   --config FILE configuration with backbone, data and categories (default: configs/evidence/categories.yaml)
@@ -12,15 +12,18 @@
 #   --prompts-min N  prompts that make a category one of the average (default: 300; if none has as many, all are in it)
 #   --quick       the main regime alone
 #   --test        at the very end: train on all of train and validation, and read the test split once
+#   --runs N      instead: whole runs with adapters (configs/evidence/adapters.yaml) over N draws of labels, and their tables
+#   --run-config FILE  configuration of these runs
+#   --trained N, --tested N  prompts of a category that a run learns from (default: 150), and is tested on (150)
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
-config="$DMOERM_ROOT/configs/evidence/categories.yaml" out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() data='' data2=''
+config="$DMOERM_ROOT/configs/evidence/categories.yaml" out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() data='' data2='' runs='' run_config="$DMOERM_ROOT/configs/evidence/adapters.yaml" sizes=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --quick) quick=yes ;;
     --test) test=yes ;;
-    --data | --data2 | --config | --out | --np | --groups | --seeds | --prompts-min)
+    --data | --data2 | --config | --out | --np | --groups | --seeds | --prompts-min | --runs | --run-config | --trained | --tested)
       [ -n "${2-}" ] || bad_usage "$1: a value is missing"
       case "$1" in
         --data) data=$2 ;;
@@ -31,6 +34,9 @@ while [ $# -gt 0 ]; do
         --groups) groups+=(--groups "$2") ;;
         --seeds) seeds=$2 ;;
         --prompts-min) tables=(--prompts-min "$2") ;;
+        --runs) runs=$2 ;;
+        --run-config) run_config=$2 ;;
+        --trained | --tested) sizes+=("$1" "$2") ;;
       esac
       shift
       ;;
@@ -41,6 +47,7 @@ done
 [ -n "$data" ] || bad_usage "--data DIR is missing: the folder of the preference data"
 data2=${data2:-$data}
 for folder in "$data" "$data2"; do [ -d "$folder" ] || bad_usage "$folder: there is no such folder of data"; done
+case "$runs" in *[!0-9]* | 0*) bad_usage "--runs $runs: expected a whole number above 0" ;; esac
 case "$seeds" in '' | *[!0-9]* | 0*) bad_usage "--seeds $seeds: expected a whole number above 0" ;; esac
 [ ${#groups[@]} -gt 0 ] || groups=(--groups 400)
 DMOERM_DATA=$(realpath "$data") DMOERM_DATA2=$(realpath "$data2") # a configuration reads them from its own folder
@@ -49,6 +56,18 @@ dmoerm=("$DMOERM_ROOT/launch/dmoerm")
 common=(--config "$config" --out "$out")
 cells() { "${dmoerm[@]}" --np "$ranks" evidence cells "${common[@]}" "${groups[@]}" --block-lines 10 "$@"; }
 
+if [ -n "$runs" ]; then
+  say "data of $runs draws, in $out/draws"
+  "${dmoerm[@]}" evidence data "${common[@]}" --block-lines 10 --draws "$runs" "${sizes[@]}"
+  done=()
+  mapfile -t draws < <(cd "$out/draws" && printf '%s\n' */ | sort -n | head -n "$runs")
+  for draw in "${draws[@]%/}"; do
+    say "the run over draw $draw"
+    DMOERM_DRAW=$(realpath "$out/draws/$draw") "${dmoerm[@]}" --np "$ranks" run --config "$run_config" --set "runs_dir=$out/runs" --set "name=$draw" --set "seed=$draw"
+    done+=("$out/runs/$draw")
+  done
+  exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --runs "${done[@]}"
+fi
 say "states of the backbone, in $out"
 "${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}"
 if [ "$test" = yes ]; then

@@ -1,4 +1,4 @@
-// dmoerm evidence: the experiment on frozen states, in two steps.
+// dmoerm evidence: the experiment on frozen states, and the data and tables of the same one with whole runs.
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -18,7 +18,10 @@
 #include "cli/verbs.h"
 #include "comm/init_world.h"
 #include "config/reader.h"
+#include "data/group_selection.h"
+#include "evidence/draw.h"
 #include "evidence/experiment.h"
+#include "evidence/run_cells.h"
 #include "evidence/state_cache.h"
 #include "evidence/tables.h"
 #include "nn/device.h"
@@ -38,6 +41,9 @@ struct Options {
   std::string primary = "80-rater";
   std::int64_t prompts_min = 300;
   bool test = false;
+  evidence::DrawSettings draw;
+  std::int64_t draws = 3;
+  std::vector<std::string> runs;
 };
 
 /// "250" for every category, or "NAME=250" for one.
@@ -153,17 +159,90 @@ void divide_categories(const data::TokenStore& store, const config::RunConfig& c
   }
 }
 
+/// The file in which `data` says what `tables` needs to know of the draws.
+fs::path draws_path(const fs::path& out) { return out / "draws" / "draws.json"; }
+
+void write_draws(const Options& options) {
+  const auto world = world_of_long_waits();
+  if (world->size() > 1)
+    throw ConfigError("one-rank-only", fmt::format("evidence data runs on one rank, not on {}: leave --np out", world->size()));
+  const config::RunConfig config = config::read_run_config(options.config, options.overrides);
+  const fs::path out = options.out, texts = out / "draws" / "groups.jsonl";
+  const data::TokenStore store = store_of(config, out, *world);
+  const evidence::StoreScores scores(store_path(out));
+  fs::create_directories(texts.parent_path());
+  data::write_selected_groups(config, texts);
+  evidence::DrawSettings settings = options.draw;
+  settings.seed = config.seed;
+  settings.regime = evidence::regime_from(options.primary);
+  if (settings.regime.point_noise > 0 || settings.regime.taught != evidence::Regime::Taught::order)
+    throw ConfigError(
+        "regime-of-states-only",
+        fmt::format("--regime {}: a draw decides about overall labels alone; leave out what stands behind the noise, "
+                    "and set experts.train.ties or experts.train.soft_gaps of the runs instead",
+                    options.primary));
+  for (std::int64_t d = 0; d < options.draws; ++d) {
+    const std::uint64_t seed = config.seed + static_cast<std::uint64_t>(d);
+    const fs::path folder = out / "draws" / std::to_string(seed);
+    fs::create_directories(folder);
+    const auto drawn = evidence::draw_labels(config, store, scores, settings, seed);
+    evidence::write_draw(drawn, store, texts, folder / "data.jsonl");
+    if (d == 0) write_json_atomically(draws_path(out), evidence::about_draws(drawn, store, settings.regime));
+    for (const evidence::DrawnCategory& category : drawn) {
+      const auto count = [&](preference::Split split, bool labelled) {
+        std::int64_t groups = 0;
+        for (std::size_t g = 0; g < category.groups.size(); ++g)
+          groups += category.split[g] == split && (!labelled || !category.overall[g].empty()) ? 1 : 0;
+        return groups;
+      };
+      using enum preference::Split;
+      fmt::print("{}: {}: {} prompts to train and {} to validate, of which {} and {} have overall labels; {} to test\n",
+                 (folder / "data.jsonl").string(), category.name, count(train, false), count(validation, false),
+                 count(train, true), count(validation, true), count(test, false));
+    }
+  }
+  fs::remove(texts);
+}
+
+/// The cells of runs over draws, by the categories of the draws. @return their regime
+std::string collect_runs(const Options& options, const fs::path& folder) {
+  const fs::path draws = draws_path(options.out);
+  if (!fs::exists(draws))
+    throw IoError("no-cells", fmt::format("{}: there are no draws: run `dmoerm evidence data` first", draws.string()));
+  const nlohmann::json about = read_json(draws);
+  std::map<std::string, std::vector<evidence::RunOfCategory>> runs;
+  for (const std::string& run : options.runs) {
+    const run::RunDirectory directory(run);
+    const fs::path report = directory.task(plan::TaskId::report()) / "report.json";
+    if (!fs::exists(report))
+      throw ConfigError("no-such-run", fmt::format("--runs {}: there is no finished run: {} is missing", run, report.string()));
+    const nlohmann::json routes = read_json(report).at("routes");
+    for (const auto& [category, blocks] : about.at("blocks").items()) {
+      if (!routes.contains(category))
+        throw DataError("runs-of-other-prompts", fmt::format("--runs {}: the run has no category {}, which the draws in {} have",
+                                                             run, category, draws.string()));
+      runs[category].push_back(
+          {directory.task(plan::TaskId::eval(category)) / "scores.json", routes[category].value("aggregator", std::string("-"))});
+    }
+  }
+  evidence::write_run_cells(about, runs, folder);
+  return about.at("regime");
+}
+
 void print_tables(const Options& options) {
   init_log(0, 1, "warn");
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   const fs::path out = options.out;
-  evidence::TableRequest request{.folder = out / (options.test ? "cells-test" : "cells"),
+  const bool of_runs = !options.runs.empty();
+  const std::string ending = of_runs ? "-runs" : options.test ? "-test" : "";
+  evidence::TableRequest request{.folder = out / ("cells" + ending),
                                  .main = {},
                                  .small = {},
                                  .prompts_min = options.prompts_min,
                                  .regimes = {},
                                  .primary = options.primary,
-                                 .folds = options.test ? 1 : evidence::kOuterFolds};
+                                 .folds = ending.empty() ? evidence::kOuterFolds : 1};
+  if (of_runs) request.primary = collect_runs(options, request.folder);
   divide_categories(data::TokenStore::open(store_path(out)), config, options.prompts_min, request);
   if (!fs::is_directory(request.folder))
     throw IoError("no-cells", fmt::format("{}: there are no cells: run `dmoerm evidence cells` first", request.folder.string()));
@@ -172,7 +251,6 @@ void print_tables(const Options& options) {
   }
   std::ranges::sort(request.regimes);
   const evidence::Tables tables = evidence::make_tables(request);
-  const std::string ending = options.test ? "-test" : "";
   write_file_atomically(out / ("tables" + ending + ".md"), tables.markdown);
   write_json_atomically(out / ("figures" + ending + ".json"), tables.figures);
   if (!tables.curves_svg.empty()) write_file_atomically(out / ("labels" + ending + ".svg"), tables.curves_svg);
@@ -234,6 +312,34 @@ void add_evidence(CLI::App& app) {
   cells->add_flag("--test", options->test, "Train on train and validation, and test on the test split: once, at the end");
   cells->callback([options] { compute_cells(*options); });
 
+  CLI::App* draws = verb->add_subcommand(
+      "data", "Write data for whole runs: few and noisy overall labels, drawn anew for each, and the same prompts to test");
+  draws->footer(example("evidence data --config configs/evidence/categories.yaml --out DIR --draws 3"));
+  draws->add_option("--config", options->config, "YAML configuration of a run: backbone, data, categories")
+      ->type_name(kFile)
+      ->required();
+  draws->add_option("--set", options->overrides, "Override a key: --set seed=18");
+  draws->add_option("--out", options->out, "Folder of the experiment; the files are draws/SEED/data.jsonl in it")
+      ->type_name(kFolder)
+      ->required();
+  draws->add_option("--regime", options->primary, "Overall labels: PROMPTS-NOISE, as 80-rater, all-none, 20-flip40")
+      ->capture_default_str();
+  draws->add_option("--draws", options->draws, "Number of draws; their seeds begin at that of the configuration")
+      ->check(kPositive)
+      ->capture_default_str();
+  draws->add_option("--trained", options->draw.trained, "Prompts of a category to learn from; 0 = four fifths of all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  draws->add_option("--tested", options->draw.tested, "Prompts of a category to test; 0 = a fifth of all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  draws
+      ->add_option("--block-lines", options->draw.block_lines,
+                   "Lines of a data file that are in one fold, as they may be of one document")
+      ->check(kPositive)
+      ->capture_default_str();
+  draws->callback([options] { write_draws(*options); });
+
   CLI::App* tables = verb->add_subcommand("tables", "Print the tables of all cells, and the figures as a last line of JSON");
   tables->footer(example("evidence tables --config configs/evidence/categories.yaml --out DIR"));
   tables->add_option("--config", options->config, "YAML configuration that the states were computed with")
@@ -247,7 +353,11 @@ void add_evidence(CLI::App& app) {
                    "Prompts of train and validation with which a category is in the average; if none has as many, all are")
       ->check(kPositive)
       ->capture_default_str();
-  tables->add_flag("--test", options->test, "The tables of the test split");
+  CLI::Option* test = tables->add_flag("--test", options->test, "The tables of the test split");
+  tables
+      ->add_option("--runs", options->runs, "Runs over the draws of `evidence data`: their tables instead, with a run as a seed")
+      ->type_name(kFolder)
+      ->excludes(test);
   tables->callback([options] { print_tables(*options); });
 }
 

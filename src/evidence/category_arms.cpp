@@ -128,14 +128,10 @@ std::vector<std::int64_t> CategoryData::tested_groups(std::int64_t fold) const {
 LabelledGroups labelled_overall(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category,
                                 std::int64_t fold, const Regime& regime, std::uint64_t seed) {
   PairLists pairs = noisy_overall(store, scores, category.groups, *category.config, regime, seed);
-  std::vector<std::pair<std::uint64_t, std::size_t>> order;
   for (std::size_t g = 0; g < pairs.size(); ++g) {
-    if (category.outer[g] != fold && !pairs[g].empty())
-      order.emplace_back(mix64(mix64(seed) ^ static_cast<std::uint64_t>(category.groups[g])), g);
+    if (category.outer[g] == fold) pairs[g].clear();
   }
-  std::ranges::sort(order);
-  const auto kept = regime.prompts == 0 ? order.size() : std::min(order.size(), static_cast<std::size_t>(regime.prompts));
-  for (std::size_t i = kept; i < order.size(); ++i) pairs[order[i].second].clear();
+  keep_labelled(pairs, category.groups, regime.prompts, seed);
   return category.training(pairs, fold);
 }
 

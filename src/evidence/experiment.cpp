@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/stop.h"
+#include "evidence/blocks.h"
 #include "evidence/cell_results.h"
 
 namespace dmoerm::evidence {
@@ -63,16 +64,6 @@ json group_list(const data::TokenStore& store, const CategoryData& category, con
   return list;
 }
 
-/// Deals clusters of groups to folds of about equal size, in the order of a hash.
-std::vector<std::int64_t> deal(const std::vector<moe::ExpertFeatures::Group>& groups, std::int64_t folds, std::uint64_t seed) {
-  std::map<std::uint64_t, std::int64_t> order;  // by the hash of a cluster: its fold
-  for (const auto& group : groups) order[mix64(mix64(seed) ^ static_cast<std::uint64_t>(group.prompt))] = 0;
-  for (std::int64_t next = 0; auto& [hash, fold] : order) fold = next++ % folds;
-  std::vector<std::int64_t> dealt;
-  for (const auto& group : groups) dealt.push_back(order[mix64(mix64(seed) ^ static_cast<std::uint64_t>(group.prompt))]);
-  return dealt;
-}
-
 }  // namespace
 
 Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& store, const StoreScores& scores,
@@ -95,7 +86,7 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
     if (present.empty() || (!tested.empty() && apart.empty())) continue;
     std::vector<std::int64_t> both = present;
     both.insert(both.end(), apart.begin(), apart.end());
-    CategoryData data = category_of(category, number, both, apart.size());
+    CategoryData data = category_of(category, both, apart.size());
     if (const std::string why = cannot_be_tested(data, folds_); !why.empty()) {
       left_out_[category.name] = why;
       continue;
@@ -161,27 +152,20 @@ void Experiment::write(const fs::path& path, json cell) const {
   write_json_atomically(path, cell);
 }
 
-CategoryData Experiment::category_of(const config::CategoryConfig& config, std::size_t number,
-                                     const std::vector<std::int64_t>& groups, std::size_t apart) const {
+CategoryData Experiment::category_of(const config::CategoryConfig& config, const std::vector<std::int64_t>& groups,
+                                     std::size_t apart) const {
   CategoryData data;
   data.name = config.name, data.config = &config, data.groups = groups;
   if (!categories_.empty()) data.first_row = categories_.back().first_row + categories_.back().row_count;
-  std::map<std::uint64_t, std::int64_t> first_line;  // of each conversation
-  for (std::int64_t i = 0; i < store_.size(); ++i) {
-    if (store_.group(i).category == static_cast<std::int32_t>(number))
-      first_line.try_emplace(store_.group(i).session_key, store_.source(i).second);
+  const std::vector<std::int64_t> blocks = blocks_of(store_, groups, settings_.block_lines);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const std::int64_t responses = std::ssize(store_.group(groups[g]).responses);
+    data.rows.push_back({data.row_count, responses, {}, blocks[g]});
+    data.row_count += responses;
   }
-  std::map<std::pair<std::string_view, std::int64_t>, std::int64_t> cluster;
-  for (const std::int64_t index : groups) {
-    const data::TokenGroup group = store_.group(index);
-    const std::int64_t block = (first_line[group.session_key] - 1) / std::max<std::int64_t>(1, settings_.block_lines);
-    const auto number_of = cluster.try_emplace({store_.source(index).first, block}, std::ssize(cluster)).first->second;
-    data.rows.push_back({data.row_count, std::ssize(group.responses), {}, number_of});
-    data.row_count += std::ssize(group.responses);
-  }
-  data.outer = deal(data.rows, kOuterFolds, settings_.seed);
+  data.outer = deal(blocks, kOuterFolds, settings_.seed);
   for (std::size_t g = 0; apart > 0 && g < groups.size(); ++g) data.outer[g] = g + apart < groups.size() ? 1 : 0;
-  data.inner = deal(data.rows, kInnerFolds, settings_.seed + 1);
+  data.inner = deal(blocks, kInnerFolds, settings_.seed + 1);
   data.overall = pairs_of(store_, groups, config, std::string(preference::kOverall));
   data.equal_length = of_equal_length(data.overall, store_, groups);
   for (const std::string& point : points_of(config)) {

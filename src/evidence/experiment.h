@@ -40,8 +40,8 @@ class Experiment {
 
  private:
   /// @param apart  how many of the groups, the last ones, are of the test split
-  [[nodiscard]] CategoryData category_of(const config::CategoryConfig& config, std::size_t number,
-                                         const std::vector<std::int64_t>& groups, std::size_t apart) const;
+  [[nodiscard]] CategoryData category_of(const config::CategoryConfig& config, const std::vector<std::int64_t>& groups,
+                                         std::size_t apart) const;
   /// Everything that a cell's figures depend on, but its regime, fold and number of seeds.
   [[nodiscard]] nlohmann::json basis_of(const std::string& model) const;
   [[nodiscard]] bool done(const std::filesystem::path& cell) const;

@@ -73,16 +73,15 @@ PairLists pairs_of(const data::TokenStore& store, const std::vector<std::int64_t
   return pairs;
 }
 
+bool equally_long(double a, double b) { return std::abs(a - b) <= kEqualLength * std::max(a, b); }
+
 PairLists of_equal_length(PairLists pairs, const data::TokenStore& store, const std::vector<std::int64_t>& groups) {
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const data::TokenGroup group = store.group(groups[g]);
     const auto length = [&](std::int32_t response) {
       return static_cast<double>(group.responses[static_cast<std::size_t>(response)].size());
     };
-    std::erase_if(pairs[g], [&](const preference::Preference& p) {
-      const double a = length(p.winner), b = length(p.loser);
-      return std::abs(a - b) > kEqualLength * std::max(a, b);
-    });
+    std::erase_if(pairs[g], [&](const preference::Preference& p) { return !equally_long(length(p.winner), length(p.loser)); });
   }
   return pairs;
 }
@@ -115,6 +114,15 @@ PairLists flipped(PairLists pairs, const data::TokenStore& store, const std::vec
     }
   }
   return pairs;
+}
+
+void keep_labelled(PairLists& pairs, const std::vector<std::int64_t>& groups, std::int64_t prompts, std::uint64_t seed) {
+  std::vector<std::pair<std::uint64_t, std::size_t>> order;
+  for (std::size_t g = 0; g < pairs.size(); ++g) {
+    if (!pairs[g].empty()) order.emplace_back(mix64(mix64(seed) ^ static_cast<std::uint64_t>(groups[g])), g);
+  }
+  std::ranges::sort(order);
+  for (std::size_t i = static_cast<std::size_t>(prompts); prompts > 0 && i < order.size(); ++i) pairs[order[i].second].clear();
 }
 
 PairLists noisy_overall(const data::TokenStore& store, const StoreScores& scores, const std::vector<std::int64_t>& groups,

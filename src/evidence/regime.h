@@ -34,7 +34,9 @@ std::vector<std::string> points_of(const config::CategoryConfig& category);
 /// Pairs of one label with the category's gap, nothing turned round.
 PairLists pairs_of(const data::TokenStore& store, const std::vector<std::int64_t>& groups, const config::CategoryConfig& category,
                    const std::string& label, preference::Ties ties = preference::Ties::left_out);
-/// The pairs of responses whose lengths differ by at most a tenth of the longer one.
+/// Whether two lengths differ by at most a tenth of the longer one.
+bool equally_long(double a, double b);
+/// The pairs of responses that are equally long.
 PairLists of_equal_length(PairLists pairs, const data::TokenStore& store, const std::vector<std::int64_t>& groups);
 /// The same with the target sigmoid(g / m) for a pair whose scores are g apart, where m is the mean gap of the pairs whose group
 /// counts (`counting` has one value a group).
@@ -43,6 +45,8 @@ PairLists softened(PairLists pairs, const StoreScores& scores, const std::vector
 /// The same with a share of the pairs turned round, which a hash of seed, group and responses chooses.
 PairLists flipped(PairLists pairs, const data::TokenStore& store, const std::vector<std::int64_t>& groups, double share,
                   std::uint64_t seed);
+/// Empties the lists of all but so many of the groups that have pairs, by a hash of seed and group. @param prompts  0 = all
+void keep_labelled(PairLists& pairs, const std::vector<std::int64_t>& groups, std::int64_t prompts, std::uint64_t seed);
 /// Overall pairs as a regime gives them, of every group.
 PairLists noisy_overall(const data::TokenStore& store, const StoreScores& scores, const std::vector<std::int64_t>& groups,
                         const config::CategoryConfig& category, const Regime& regime, std::uint64_t seed);

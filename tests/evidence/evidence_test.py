@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs `dmoerm evidence` in a folder that is not there yet, with a tiny model of two layers, and again with other data.
+"""Runs `dmoerm evidence` in a folder that is not there yet, with a tiny model of two layers, and again with other data; and whole runs over its draws.
 
 Usage: evidence_test.py PROGRAM"""
 import json
@@ -21,9 +21,12 @@ class Evidence(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
         tiny_model.write_model(os.path.join(self.folder, "model"))
-        with open(os.path.join(self.folder, "c.yaml"), "w", encoding="utf-8") as file:
+        self.configure("c.yaml", "rows.jsonl")
+
+    def configure(self, name, data):
+        with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
             json.dump({"name": "e", "backbone": {"dir": "model", "chat_template": "dmoerm"}, "compute": {"device": "cpu", "micro_batch_tokens": 256},
-                       "data": {"inputs": [{"path": "rows.jsonl"}], "max_length": 96, "min_prompt_tokens": 8},
+                       "data": {"inputs": [{"path": data}], "max_length": 96, "min_prompt_tokens": 8},
                        "categories": [{"name": "chat", "points": ["tone"], "score_gap_min": 1}]}, file)
 
     def rows(self, count):
@@ -32,10 +35,13 @@ class Evidence(unittest.TestCase):
                 responses = [{"text": f"{word} {i % 9}", "overall": k, "scores": {"tone": k}} for k, word in enumerate(("poor", "fair", "good"))]
                 file.write(json.dumps({"id": str(i), "category": "chat", "split": "train", "prompt": f"say {i} words", "responses": responses}) + "\n")
 
-    def evidence(self, verb, *options):
-        done = subprocess.run([PROGRAM, "evidence", verb, "--config", "c.yaml", "--out", "out", *options], cwd=self.folder, capture_output=True, text=True, check=False)
+    def program(self, *options):
+        done = subprocess.run([PROGRAM, *options], cwd=self.folder, capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done
+
+    def evidence(self, verb, *options):
+        return self.program("evidence", verb, "--config", "c.yaml", "--out", "out", *options)
 
     def tables(self):
         self.evidence("states")
@@ -49,6 +55,17 @@ class Evidence(unittest.TestCase):
         self.assertEqual(len(json.loads(first.splitlines()[-1])["minus_single"]), 3)
         self.rows(40)
         self.assertIn("chat (40)", self.tables())
+
+    def test_runs_over_draws_are_a_table(self):
+        self.rows(60)
+        said = self.evidence("data", "--regime", "20-none", "--draws", "2", "--trained", "40", "--tested", "10").stdout
+        self.assertIn("to test", said)
+        for draw in ("17", "18"):
+            self.configure("run.yaml", f"out/draws/{draw}/data.jsonl")
+            self.program("run", "--config", "run.yaml", "--set", f"name={draw}", "--set", f"seed={draw}", "--set", "base.tuning=lora", "--set", "pooled_baseline=true")
+        printed = self.evidence("tables", "--runs", "runs/17", "runs/18").stdout
+        self.assertIn("chat (10)", printed)
+        self.assertEqual(len(json.loads(printed.splitlines()[-1])["minus_pooled"]), 3)
 
 
 if __name__ == "__main__":
