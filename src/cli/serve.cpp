@@ -290,6 +290,15 @@ void add_limits(CLI::App& verb, Options& options) {
           "Longest time that a request is let wait for those before it, as far as the speed so far tells; 0 = its deadline")
       ->check(kNonNegative)
       ->capture_default_str();
+  verb.add_option(
+          "--normalise", options.service.limits.usual,
+          "Form of the scores for requests that do not say: none, standard (less the mean of the training scores, over their "
+          "deviation within a prompt), or sigmoid")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, wire::Normalise>{
+              {"none", wire::Normalise::none}, {"standard", wire::Normalise::standard}, {"sigmoid", wire::Normalise::sigmoid}},
+          CLI::ignore_case))
+      ->default_str("none");
   verb.add_option("--empty-reward", options.service.empty_reward,
                   "Score of an empty response in a text that a trainer has templated; default: the request is refused")
       ->check(CLI::Range(-1e6, 1e6));

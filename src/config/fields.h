@@ -355,9 +355,8 @@ void describe(Visit& visit, Section& c) {
       "set.");
   visit("single_lr", c.single_lr, at_least(0), result,
         "Learning rate of the models that learn from all categories together: the single model, and the one that the bases start "
-        "from "
-        "with base.start: all_categories. It may have to be lower than that of a category, whose prompts agree more; 0 takes "
-        "base.lr.");
+        "from with base.start: all_categories. It may have to be lower than that of a category, whose prompts agree more; 0 "
+        "takes base.lr.");
   visit("folds", c.folds, between(0, 10), result,
         "Number of folds, 2 to 10, into which the train prompts of a category are cut. For each of them a base and experts are "
         "trained on the others, and give the aggregator their features of its prompts; then base and experts are trained on all "

@@ -411,6 +411,7 @@ void read(const Endpoint& endpoint, const JsonPart& body, std::string_view binar
 Request parse(const Endpoint& endpoint, std::string_view body, const Limits& limits, std::optional<std::size_t> json_length) {
   Request request;
   request.family = family_of(endpoint.path);
+  request.normalise = limits.usual;
   const std::size_t length = json_length.value_or(body.size());
   if (length > body.size())
     throw RequestError("tensor-data-too-short", 400, request.family,

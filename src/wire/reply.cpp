@@ -142,19 +142,6 @@ json texts_reply(const std::vector<Row>& rows) {
   return reply;
 }
 
-const char* name_of(Normalise normalise) {
-  switch (normalise) {
-    case Normalise::sigmoid:
-      return "sigmoid";
-    case Normalise::softmax:
-      return "softmax";
-    case Normalise::standard:
-      return "standard";
-    default:
-      return "none";
-  }
-}
-
 json reward(const Request& request, const std::vector<Row>& rows, const ReplyFacts& facts) {
   json reply = json::object();
   const bool in_messages = !request.groups.empty() && request.groups[0].form == Form::messages;

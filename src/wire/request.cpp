@@ -2,6 +2,19 @@
 
 namespace dmoerm::wire {
 
+const char* name_of(Normalise normalise) {
+  switch (normalise) {
+    case Normalise::sigmoid:
+      return "sigmoid";
+    case Normalise::softmax:
+      return "softmax";
+    case Normalise::standard:
+      return "standard";
+    default:
+      return "none";
+  }
+}
+
 std::size_t Request::size() const {
   std::size_t count = 0;
   for (const Group& group : groups) count += group.items.size();

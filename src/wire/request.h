@@ -33,6 +33,7 @@ struct Group {
 };
 
 enum class Normalise : std::uint8_t { none, sigmoid, softmax, standard };
+const char* name_of(Normalise normalise);
 
 /// Which protocol's reply the client waits for.
 enum class Reply : std::uint8_t {
@@ -75,8 +76,9 @@ struct Request {
 struct Limits {
   std::size_t texts_max = 4096;  ///< texts of one request
   std::size_t text_bytes_max = 8 << 20;
-  int depth_max = 32;   ///< nested lists and objects
-  bool sglang = false;  ///< /v1/rerank is answered as SGLang does, not as vLLM: their requests are the same
+  int depth_max = 32;                 ///< nested lists and objects
+  bool sglang = false;                ///< /v1/rerank is answered as SGLang does, not as vLLM: their requests are the same
+  Normalise usual = Normalise::none;  ///< Scores of requests that ask for no other form; false switches of a protocol are no such
 };
 
 }  // namespace dmoerm::wire

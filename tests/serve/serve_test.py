@@ -232,6 +232,16 @@ def test_empty_responses_have_no_score_unless_one_is_given(server):
         expect(status == 200 and reply["rewards"][1] == -7.5 and reply["rewards"][0] == server.post("/get_reward", {"query": [full]})[1]["rewards"][0], reply)
 
 
+def test_a_server_that_normalises(server):
+    wanted = offline(ROWS[:1], "--normalise")[0]["scores"]
+    with Server("--normalise", "standard") as other:
+        expect(other.ask("GET", "/info")[1]["normalise"] == "standard", "GET /info says so")
+        expect(other.post("/v1/reward", ROWS[0])[1]["scores"] == wanted, "in the words of `dmoerm score --normalise`")
+        expect(other.post("/v1/reward", {**ROWS[0], "normalise": "none"})[1]["scores"] == server.post("/v1/reward", ROWS[0])[1]["scores"], "a request decides")
+    done = subprocess.run([DMOERM, "serve", "--bundle", BUNDLE, "--normalise", "softmax"], capture_output=True, text=True, timeout=60)
+    expect(done.returncode == 2 and "softmax" in done.stderr, done.stderr)
+
+
 def test_tls(folder):
     made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"], capture_output=True)
     if made.returncode != 0:
@@ -479,7 +489,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="dmoerm-serve-")
     try:
         with Server() as server:
-            for test in (test_every_endpoint_gives_the_offline_scores, test_many_at_once_have_the_same_bits, test_what_it_is_and_how_it_fares, test_bad_requests_get_a_sentence, test_compressed_bodies, test_empty_responses_have_no_score_unless_one_is_given, test_guides_give_a_low_reward_to_nothing, test_slow_clients_hold_nobody_up):
+            for test in (test_every_endpoint_gives_the_offline_scores, test_many_at_once_have_the_same_bits, test_what_it_is_and_how_it_fares, test_bad_requests_get_a_sentence, test_compressed_bodies, test_empty_responses_have_no_score_unless_one_is_given, test_a_server_that_normalises, test_guides_give_a_low_reward_to_nothing, test_slow_clients_hold_nobody_up):
                 test(server)
                 print("held:", test.__name__, flush=True)
             code, said = server.stop()

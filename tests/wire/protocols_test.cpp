@@ -191,6 +191,17 @@ TEST(Sglang, ScoreAndRerank) {
   EXPECT_TRUE(answered("/rerank", body, limits).contains("results"));  // the other paths are vLLM's alone
 }
 
+TEST(Normalised, AsTheServerIsToldUnlessARequestSaysOtherwise) {
+  Limits limits;
+  limits.usual = Normalise::standard;  // twice the score in these tests
+  EXPECT_EQ(answered("/get_reward", R"({"query": ["a", "b"]})", limits)["rewards"], json::parse("[3.0, -1.0]"));
+  EXPECT_EQ(answered("/classify", R"({"input": ["a"], "use_activation": false})", limits)["data"][0]["probs"],
+            json::parse("[3.0]"));
+  EXPECT_EQ(answered("/v1/reward", R"({"texts": ["a"]})", limits)["normalise"], "standard");
+  EXPECT_EQ(answered("/v1/reward", R"({"texts": ["a"], "normalise": "none"})", limits)["scores"], json::parse("[1.5]"));
+  EXPECT_LT(answered("/classify", R"({"input": ["a"], "use_activation": true})", limits)["data"][0]["probs"][0], 1);
+}
+
 TEST(OpenAi, Embeddings) {
   const json reply = answered("/v1/embeddings", R"({"model": "m", "input": "a"})");
   EXPECT_EQ(reply["data"].back()["embedding"].back(), 1.5);  // where verl looks
