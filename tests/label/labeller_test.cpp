@@ -334,20 +334,19 @@ TEST_F(LabellerTest, TriesOfQuestionsWithoutAnAnswerCountAtTheNextStart) {
   const test::JudgeProcess server(directory_, options({"--misbehave", "502=1"}));
   config::LabelsConfig quick = labels(server);
   quick.judges[0].backoff_s = quick.judges[0].backoff_max_s = 0.05;
-  quick.judges[0].tries_max = 100;
-  const SpendLimits limits{.requests = 24, .source = "test"};
-  store_limits_ = limits;
-  const Run stopped = label(quick, {"coherence"}, {}, [&] { return seen() >= 6; });
+  quick.judges[0].endpoints[0].concurrency_max = 2;
+  store_limits_ = {.requests = 8, .source = "test"};
+  const Run stopped = label(quick, {"coherence"}, {}, [&] { return seen() >= 3; });
   EXPECT_EQ(stopped.end.why, LabellingEnd::Why::stopped) << stopped.end.message;
   EXPECT_EQ(stopped.run.requests, seen());
   EXPECT_EQ(label_store::LabelStore::open(directory_ / "store").spent().requests, seen());
   const Run limited = label(quick);
   EXPECT_EQ(limited.end.exit_code(), 3) << limited.end.message;
   EXPECT_EQ(limited.end.why, LabellingEnd::Why::limit) << limited.end.message;
-  EXPECT_NE(limited.end.message.find("requests: 24 sent, test allows 24"), std::string::npos) << limited.end.message;
-  EXPECT_EQ(seen(), 24);
+  EXPECT_NE(limited.end.message.find("requests: 8 sent, test allows 8"), std::string::npos) << limited.end.message;
+  EXPECT_EQ(seen(), 8);
   EXPECT_EQ(label(quick).end.why, LabellingEnd::Why::limit);
-  EXPECT_EQ(seen(), 24) << "nothing is sent beyond the limit";
+  EXPECT_EQ(seen(), 8) << "nothing is sent beyond the limit";
   EXPECT_EQ(limited.verdicts.not_asked, 10) << "no question counts as answered";
 }
 
