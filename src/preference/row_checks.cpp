@@ -62,8 +62,8 @@ bool names_media(std::string_view key) {
 
 /// Whether a key says that a row has media, and its value agrees: "has_image": true, "modality": "image".
 bool tells_of_media(std::string_view key, const json& value) {
-  constexpr std::array<std::string_view, 8> kYes = {"has_image", "has_images", "has_video",     "has_audio",
-                                                    "has_media", "has_file",   "is_multimodal", "multimodal"};
+  constexpr std::array<std::string_view, 7> kYes = {"has_image", "has_images",    "has_video", "has_audio",
+                                                    "has_media", "is_multimodal", "multimodal"};
   if (std::ranges::find(kYes, key) != kYes.end())
     return value.is_string() ? lower(trim(value.get_ref<const std::string&>())) == "true" : holds_something(value);
   if (key != "modality" && key != "modalities" && key != "input_modality" && key != "input_modalities") return false;
