@@ -24,6 +24,7 @@ struct Signature {
 };
 
 constexpr const char* kGitLfs = "a Git LFS pointer, not the file itself: fetch it with git lfs pull";
+constexpr const char* kZlib = "a zlib stream without gzip's header: unpack it with Python's zlib.decompress()";
 constexpr const char* kUtf16 = "UTF-16 text: convert it with iconv -f UTF-16 -t UTF-8";
 constexpr const char* kZeros = "zero bytes, as a power cut or a full disk leaves them: make the file again, or fetch it again";
 
@@ -43,6 +44,14 @@ constexpr std::array kSignatures = {
               "7zXZ"sv,
               "an xz file: unpack it with unxz"},
     Signature{"\x04\x22\x4D\x18"sv, "an lz4 file: unpack it with unlz4"},
+    Signature{"\xFF\x06\x00\x00sNaPpY"sv, "a Snappy file: unpack it with snzip -d"},
+    Signature{"\x78\x01"sv, kZlib},
+    Signature{"\x78\x9C"sv, kZlib},
+    Signature{"\x78\xDA"sv, kZlib},
+    Signature{"LZIP"sv, "an lzip file: unpack it with lzip -d"},
+    Signature{"\x5D\x00\x00"sv, "an lzma file: unpack it with unlzma"},
+    Signature{"\x1F\x9D"sv, "a file of compress: unpack it with uncompress"},
+    Signature{"Rar!\x1A\x07"sv, "a rar archive: unpack it"},
     Signature{"7z\xBC\xAF"sv, "a 7z archive: unpack it"},
     Signature{"PK\x03\x04"sv, "a zip file (or a workbook, or a torch file): unpack it"},
     Signature{"\x89HDF"sv, "an HDF5 file"},
@@ -203,6 +212,12 @@ std::string words_of(std::string_view text, std::size_t at, std::string_view sai
   if (says("expected end of input")) return after_value(text, at);
   if (says("unexpected string literal") || says("unexpected '{'") || says("unexpected '['"))
     return says("object key") || says("':'") ? "a missing colon or a missing key" : "a missing comma before this place";
+  const auto first = static_cast<unsigned char>(text[at]);
+  if (at == 0 && (first < 0x20 || first >= 0x7F))
+    return fmt::format(
+        "{}, with which no JSON begins: if it is packed by a program whose files have no mark (Brotli, raw Snappy), "
+        "unpack it (brotli -d, snzip -d)",
+        byte_shown(text, at));
   return byte_shown(text, at);
 }
 

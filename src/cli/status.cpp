@@ -106,7 +106,7 @@ void print(const Options& options, const Look& found, bool terminal) {
     json all = found.state.to_json();
     all["liveness"] = word(found.liveness.life), all["liveness_text"] = found.liveness.text, all["page"] = found.page;
     if (const double eta = found.state.run_eta(found.now); std::isfinite(eta)) all["eta_s"] = eta;
-    all["done_share"] = found.state.done_share();
+    if (found.state.lists_all_tasks()) all["done_share"] = found.state.done_share();
     text = json_line(all) + "\n";
   } else {
     const watch::TerminalSize size = watch::terminal_size(STDOUT_FILENO);

@@ -75,13 +75,17 @@ bool begins_as_template(std::string_view text) {
 
 /// Whether a text begins with a speaker's name, and a later line with the other's, as in templates without special tokens.
 bool begins_as_transcript(std::string_view text) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kSpeakers = {{{"USER:", "ASSISTANT:"},
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kSpeakers = {{{"USER:", "ASSISTANT:"},
                                                                                         {"User:", "Assistant:"},
                                                                                         {"Human:", "Assistant:"},
                                                                                         {"Human:", "AI:"},
                                                                                         {"### Human:", "### Assistant:"},
                                                                                         {"### Instruction:", "### Response:"},
                                                                                         {"prompter:", "assistant:"},
+                                                                                        {"user:", "\nassistant:"},
+                                                                                        {"human:", "\nassistant:"},
+                                                                                        {"system:", "\nuser:"},
+                                                                                        {"System:", "\nUser:"},
                                                                                         {"<human>:", "<bot>:"},
                                                                                         {"Question:", "\nAnswer:"},
                                                                                         {"Q:", "\nA:"}}};
@@ -90,6 +94,38 @@ bool begins_as_transcript(std::string_view text) {
     const std::size_t at = text.starts_with(pair.first) ? text.find(pair.second) : std::string_view::npos;
     return at != std::string_view::npos && (text[at] == '\n' || text[at - 1] == '\n' || text[at - 1] == ' ');
   });
+}
+
+/// Whether a text begins with a speaker's name on a line of its own, and a later line ends with that of the assistant: what is
+/// left of a chat template whose special tokens were skipped in decoding.
+bool begins_as_decoded(std::string_view text) {
+  text = trim(text);
+  const std::string_view first = text.substr(0, text.find('\n'));
+  if (first != "system" && first != "developer" && first != "user") return false;
+  for (const std::string_view name : {"assistant", "\nmodel"}) {  // Llama 3 has no line end before the name
+    for (std::size_t at = 0; (at = text.find(name, at)) != std::string_view::npos; at += name.size()) {
+      const std::string_view after = text.substr(at + name.size());
+      if (after.empty() || after.front() == '\n') return true;
+    }
+  }
+  return false;
+}
+
+/// Whether a response begins as a decoded turn of the assistant.
+bool begins_as_turn(std::string_view response) {
+  response = trim(response);
+  const std::string_view first = response.substr(0, response.find('\n'));
+  return (first == "assistant" || first == "model") && first.size() < response.size();
+}
+
+/// Whether a text has a placeholder of a picture, video, sound or file that may also be a word of the text.
+bool may_show_file(std::string_view text) {
+  const std::string words = lower(text);
+  if (std::ranges::any_of(std::array{"[image]", "[video]", "[audio]", "{image}", "{video}", "{audio}"},
+                          [&](std::string_view mark) { return words.find(mark) != std::string::npos; }))
+    return true;
+  const std::size_t begin = words.find("<file>"), end = words.find("</file>", begin);
+  return begin != std::string::npos && end != std::string::npos && words.find('\n', begin) > end;
 }
 
 /// Whether a response ends with the mark by which a chat template ends a turn or a text.
@@ -113,7 +149,7 @@ bool ends_as_template(std::string_view text) {
 
 /// Whether a response goes on with turns of its own, as models write that were trained on transcripts.
 bool runs_on(std::string_view response) {
-  return std::ranges::any_of(std::array{"\n\nHuman:", "\n\nAssistant:", "\n### Instruction:", "<|im_start|>user"},
+  return std::ranges::any_of(std::array{"\n\nHuman:", "\n\nAssistant:", "\n### Instruction:", "<|im_start|>user", "\nuser\n"},
                              [&](std::string_view turn) { return response.find(turn) != std::string_view::npos; });
 }
 
@@ -270,10 +306,19 @@ std::vector<std::string> text_notes(const Group& group) {
       prompt_begins || std::ranges::any_of(group.responses, begins_as_template, &Response::text),
       "rows whose prompt or response begins with a mark of a chat template (<|im_start|>, [INST], ...), so that it is written "
       "twice: give messages, or the bare text");
+  const bool decoded = any_text(group, begins_as_decoded);
+  note_if(
+      decoded || std::ranges::any_of(group.responses, begins_as_turn, &Response::text),
+      "rows with a text that has lines of nothing but user, assistant, system or model, as a chat template leaves them that was "
+      "decoded without its special tokens: give messages, or the bare text");
+  note_if(
+      std::ranges::any_of(group.prompt, may_show_file, &preference::Message::content),
+      "rows whose prompt has [image], {image}, <file>...</file> or the like: leave them out, if a picture or file stood there, "
+      "because only text is read");
   note_if(std::ranges::any_of(group.responses, ends_as_template, &Response::text),
           "rows with a response that ends with a mark of a chat template (<|im_end|>, </s>, ...), so that it is written twice: "
           "give the bare text");
-  note_if(std::ranges::any_of(group.responses, runs_on, &Response::text),
+  note_if(!decoded && std::ranges::any_of(group.responses, runs_on, &Response::text),
           "rows with a response that goes on with turns of its own (Human: ...): cut it before them");
   note_if(
       !group.prompt.empty() && group.prompt.back().role == "assistant",

@@ -74,6 +74,7 @@ JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
   const RetryDecision decision =
       success ? errors.decide_on_report_inside(problem, {}, "", code) : errors.decide_on_report(code, problem, {});
   reply.status = decision.next == RetryDecision::Next::finish ? decision.status : JudgeReply::cancelled;
+  reply.throttled_tries = decision.next == RetryDecision::Next::retry_throttled ? 1 : 0;
   reply.http_status = decision.http_status;
   reply.reason = decision.reason;
   reply.detail = decision.problem;

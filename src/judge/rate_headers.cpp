@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <string>
+#include <utility>
 
 #include "base/text.h"
 
@@ -13,11 +15,6 @@ namespace dmoerm::judge {
 namespace {
 
 constexpr double kDurationMax_s = 30 * 86400.0;
-
-bool same_name(std::string_view name, std::string_view lower) {
-  return std::equal(name.begin(), name.end(), lower.begin(), lower.end(),
-                    [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b; });
-}
 
 /// Remove a plain decimal number from the start of `text`.
 std::optional<double> take_number(std::string_view& text) {
@@ -38,6 +35,59 @@ std::optional<int> parse_int(std::string_view text) {
   int value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+}
+
+/// Date and time of day.
+struct Moment {
+  std::optional<int> year, month, day, hour, minute, second;
+};
+
+/// Seconds since 1970 in UTC; nothing if a part is missing or out of range.
+std::optional<double> seconds_at(const Moment& at) {
+  if (!at.year || !at.month || !at.day || !at.hour || !at.minute || !at.second) return std::nullopt;
+  if (*at.month < 1 || *at.day < 1) return std::nullopt;
+  const std::chrono::year_month_day date(std::chrono::year(*at.year), std::chrono::month(static_cast<unsigned>(*at.month)),
+                                         std::chrono::day(static_cast<unsigned>(*at.day)));
+  const auto within = [](int value, int last) { return value >= 0 && value <= last; };
+  if (!date.ok() || !within(*at.hour, 23) || !within(*at.minute, 59) || !within(*at.second, 60)) return std::nullopt;
+  return static_cast<double>(std::chrono::sys_days(date).time_since_epoch().count()) * 86400.0 + *at.hour * 3600 +
+         *at.minute * 60 + *at.second;
+}
+
+/// Seconds since 1970 of a date, or of such a number of seconds or milliseconds.
+std::optional<double> parse_time(std::string_view text) {
+  constexpr double kSecondsMin = 1e9, kMillisecondsMin = 1e12;  // both are in 2001
+  if (const auto number = parse_number(text); number && *number >= kSecondsMin)
+    return *number >= kMillisecondsMin ? *number / 1000 : *number;
+  const auto date = parse_http_date(text);
+  return date ? date : parse_iso_time(text);
+}
+
+/// Seconds of "3 seconds", "1 minute" and the like.
+std::optional<double> parse_words_s(std::string_view text) {
+  const auto number = text.empty() ? std::nullopt : take_number(text);
+  if (!number) return std::nullopt;
+  const std::string unit = lower(trim(text));
+  constexpr std::array<std::pair<std::string_view, double>, 17> kUnits = {{{"s", 1},
+                                                                           {"sec", 1},
+                                                                           {"secs", 1},
+                                                                           {"second", 1},
+                                                                           {"seconds", 1},
+                                                                           {"ms", 1e-3},
+                                                                           {"millisecond", 1e-3},
+                                                                           {"milliseconds", 1e-3},
+                                                                           {"m", 60},
+                                                                           {"min", 60},
+                                                                           {"mins", 60},
+                                                                           {"minute", 60},
+                                                                           {"minutes", 60},
+                                                                           {"h", 3600},
+                                                                           {"hour", 3600},
+                                                                           {"hours", 3600},
+                                                                           {"day", 86400}}};
+  const auto found = std::ranges::find(kUnits, unit, &std::pair<std::string_view, double>::first);
+  if (found == kUnits.end() || *number * found->second > kDurationMax_s) return std::nullopt;
+  return *number * found->second;
 }
 
 void keep(char (&place)[64], std::string_view value) {
@@ -83,57 +133,100 @@ std::optional<double> parse_http_date(std::string_view text) {
     return std::nullopt;
   constexpr std::array kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   const auto month = std::find(kMonths.begin(), kMonths.end(), text.substr(8, 3));
-  const auto day = parse_int(text.substr(5, 2)), year = parse_int(text.substr(12, 4)), hour = parse_int(text.substr(17, 2)),
-             minute = parse_int(text.substr(20, 2)), second = parse_int(text.substr(23, 2));
-  if (month == kMonths.end() || !day || !year || !hour || !minute || !second) return std::nullopt;
-  const std::chrono::year_month_day date(std::chrono::year(*year),
-                                         std::chrono::month(static_cast<unsigned>(month - kMonths.begin()) + 1),
-                                         std::chrono::day(static_cast<unsigned>(*day)));
-  if (!date.ok() || *day < 1 || *hour < 0 || *hour > 23 || *minute < 0 || *minute > 59 || *second < 0 || *second > 60)
+  if (month == kMonths.end()) return std::nullopt;
+  return seconds_at({parse_int(text.substr(12, 4)), static_cast<int>(month - kMonths.begin()) + 1, parse_int(text.substr(5, 2)),
+                     parse_int(text.substr(17, 2)), parse_int(text.substr(20, 2)), parse_int(text.substr(23, 2))});
+}
+
+std::optional<double> parse_iso_time(std::string_view text) {
+  text = trim(text);
+  if (text.size() < 19 || text[4] != '-' || text[7] != '-' || (text[10] != 'T' && text[10] != ' ') || text[13] != ':' ||
+      text[16] != ':')
     return std::nullopt;
-  return static_cast<double>(std::chrono::sys_days(date).time_since_epoch().count()) * 86400.0 + *hour * 3600 + *minute * 60 +
-         *second;
+  auto seconds = seconds_at({parse_int(text.substr(0, 4)), parse_int(text.substr(5, 2)), parse_int(text.substr(8, 2)),
+                             parse_int(text.substr(11, 2)), parse_int(text.substr(14, 2)), parse_int(text.substr(17, 2))});
+  text.remove_prefix(19);
+  if (!seconds) return std::nullopt;
+  if (text.starts_with('.')) {
+    const auto fraction = take_number(text);
+    if (!fraction) return std::nullopt;
+    *seconds += *fraction;
+  }
+  if (text.empty() || text == "Z") return seconds;
+  if (text.size() != 6 || (text[0] != '+' && text[0] != '-') || text[3] != ':') return std::nullopt;
+  const auto hours = parse_int(text.substr(1, 2)), minutes = parse_int(text.substr(4, 2));
+  if (!hours || !minutes) return std::nullopt;
+  return *seconds - (text[0] == '+' ? 60.0 : -60.0) * (*hours * 60 + *minutes);
 }
 
 std::optional<double> parse_retry_after_s(std::string_view value, std::string_view date) {
+  value = trim(value);
   if (const auto seconds = parse_duration_s(value)) return seconds;
-  const auto until = parse_http_date(value), now = parse_http_date(date);
-  if (!until || !now || *until - *now > kDurationMax_s) return std::nullopt;
-  return std::max(0.0, *until - *now);
+  if (const auto seconds = parse_words_s(value)) return seconds;
+  const auto now = parse_http_date(date);
+  if (const auto until = parse_time(value)) {
+    if (!now || *until - *now > kDurationMax_s) return std::nullopt;
+    return std::max(0.0, *until - *now);
+  }
+  const std::size_t comma = value.find(',');  // proxies join what each of them says
+  if (comma == std::string_view::npos) return std::nullopt;
+  const auto one = parse_duration_s(value.substr(0, comma)), others = parse_retry_after_s(value.substr(comma + 1), date);
+  return one && others ? std::optional(std::max(*one, *others)) : std::nullopt;
+}
+
+RateHeaderReader::Limit& RateHeaderReader::limit_named(std::string_view& rest) {
+  constexpr std::array<std::string_view, kLimits - 1> kKinds = {"requests", "input-tokens", "output-tokens", "tokens"};
+  for (std::size_t i = 0; i < kKinds.size(); ++i) {
+    const std::string_view kind = kKinds[i];
+    if (rest.size() <= kind.size() + 1) continue;
+    if (rest.ends_with(kind) && rest[rest.size() - kind.size() - 1] == '-') {
+      rest.remove_suffix(kind.size() + 1);
+      return limits_[i];
+    }
+    if (rest.starts_with(kind) && rest[kind.size()] == '-') {
+      rest.remove_prefix(kind.size() + 1);
+      return limits_[i];
+    }
+  }
+  return limits_[kPlain];
 }
 
 void RateHeaderReader::add(std::string_view name, std::string_view value) {
   value = trim(value);
-  if (same_name(name, "retry-after")) return keep(retry_after_, value);
-  if (same_name(name, "date")) return keep(date_, value);
-  if (same_name(name, "retry-after-ms")) {
+  const std::string known = lower(name);
+  if (known == "retry-after") return keep(retry_after_, value);
+  if (known == "date") return keep(date_, value);
+  if (known == "retry-after-ms" || known == "x-ms-retry-after-ms") {
     retry_after_ms_ = parse_number(value);
     return;
   }
-  if (name.size() < 20 || !same_name(name.substr(0, 12), "x-ratelimit-")) return;
-  const std::string_view rest = name.substr(12);
-  LimitState* state = nullptr;
-  std::string_view field;
-  if (rest.size() > 9 && same_name(rest.substr(rest.size() - 9), "-requests")) {
-    state = &headers_.requests;
-    field = rest.substr(0, rest.size() - 9);
-  } else if (rest.size() > 7 && same_name(rest.substr(rest.size() - 7), "-tokens")) {
-    state = &headers_.tokens;
-    field = rest.substr(0, rest.size() - 7);
+  for (const std::string_view prefix : {"x-ratelimit-", "anthropic-ratelimit-", "x-rate-limit-", "ratelimit-"}) {
+    if (!known.starts_with(prefix)) continue;
+    std::string_view field = std::string_view(known).substr(prefix.size());
+    Limit& limit = limit_named(field);
+    if (field == "limit") limit.state.limit = parse_number(value);
+    if (field == "remaining") limit.state.remaining = parse_number(value);
+    if (field == "reset" || field == "reset-after") keep(limit.reset, value);
   }
-  if (!state) return;
-  if (same_name(field, "limit")) state->limit = parse_number(value);
-  if (same_name(field, "remaining")) state->remaining = parse_number(value);
-  if (same_name(field, "reset")) state->reset_s = parse_duration_s(value);
 }
 
 RateHeaders RateHeaderReader::get() const {
-  RateHeaders headers = headers_;
+  RateHeaders headers;
+  std::optional<double> reset_s;
+  for (std::size_t i = 0; i < kLimits; ++i) {
+    LimitState state = limits_[i].state;
+    state.reset_s = parse_retry_after_s(limits_[i].reset, date_);
+    if (i == kRequests) headers.requests = state;
+    if (i == kTokens) headers.tokens = state;
+    const bool held = state.remaining && (i == kRequests || i == kTokens);  // the gate waits for these
+    if (state.reset_s && !held && state.remaining.value_or(0) < 1) reset_s = std::max(reset_s.value_or(0), *state.reset_s);
+  }
   if (retry_after_ms_ && *retry_after_ms_ <= kDurationMax_s * 1000) {
     headers.retry_after_s = *retry_after_ms_ / 1000;
   } else if (retry_after_[0]) {
     headers.retry_after_s = parse_retry_after_s(retry_after_, date_);
   }
+  if (!headers.retry_after_s) headers.retry_after_s = reset_s;
   return headers;
 }
 

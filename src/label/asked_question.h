@@ -33,6 +33,7 @@ struct Asked : PointSlot {
   judge::Usage max_cost;
   int repeated = 0;                ///< Repeated tries after one that may have been charged
   int resent = 0;                  ///< Repeated tries after one that was not
+  bool out_of_budget = false;      ///< Whether a limit forbids to repeat it now
   std::int64_t requests = 1;       ///< Once it is answered: tries that count as requests
   std::vector<PointSlot> waiting;  ///< Other slots with the same question
 };

@@ -192,9 +192,8 @@ struct Labeller::Impl {
     finish(asked.point);
   }
 
-  /// A question got no answer: ask it again, and so the slots that waited for it.
+  /// Ask a question again that came back without an answer, and so the slots that waited for it.
   void put_back(const Asked& asked) {
-    by_key.erase(asked.built.question.key);
     again.push_back(asked);
     again.insert(again.end(), asked.waiting.begin(), asked.waiting.end());
   }
@@ -210,6 +209,15 @@ struct Labeller::Impl {
     if (held && held->slot.judge == asked.slot.judge) raise_cost(*held, judge);
   }
 
+  /// A question comes back without an answer. What was sent for it counts.
+  void leave(const Asked& asked, const judge::JudgeReply& reply) {
+    const judge::Usage used = cost_without_answer(judges[asked.slot.judge], asked.built, reply);
+    store.book_without_label(used);
+    budget->settle(reserved_for(asked), used);
+    watches[asked.slot.judge].returned(1 + asked.repeated);
+    by_key.erase(asked.built.question.key);
+  }
+
   void take(judge::JudgeReply&& reply) {
     auto node = in_progress.extract(reply.ticket);
     DMOERM_CHECK(!node.empty(), "a reply to a question that was not asked");
@@ -218,25 +226,19 @@ struct Labeller::Impl {
     const bool fatal = judge::ends_all(reply.status);
     if (fatal) end(why_of(reply.status), reply.detail);
     JudgeWatch& replies = watches[asked.slot.judge];
-    const int requests = 1 + asked.repeated;
-    if ((fatal || reply.status == judge::JudgeReply::cancelled) && reply.billed_tries == 0) {
-      budget->settle(reserved_for(asked), {});
-      replies.returned(requests);
-      if (ended()) {
-        by_key.erase(asked.built.question.key);
-      } else if (++unanswered[asked.built.question.key] < kUnansweredMax) {
-        put_back(asked);
-      } else {
+    const bool cancelled = reply.status == judge::JudgeReply::cancelled;
+    if (fatal || cancelled || asked.out_of_budget) {
+      leave(asked, reply);
+      if (!ended() && cancelled && ++unanswered[asked.built.question.key] == kUnansweredMax)
         end(LabellingEnd::Why::unreachable,
             fmt::format("{} batches of {} came back without an answer: {}", kUnansweredMax, judge.config.model, reply.detail));
-      }
+      if (!ended()) put_back(asked);
       return;
     }
     if (!judge.answer_form_known && refuses_answer_form(reply)) {
       spdlog::warn("[label] judge={} does not support a JSON schema ({}); it is asked for a verdict line instead",
                    judge.config.model, reply.detail);
-      budget->settle(reserved_for(asked), {});
-      replies.returned(requests);
+      leave(asked, reply);
       judge.answer_form = 1;
       judge.answer_form_known = true;
       put_back(asked);
@@ -252,7 +254,7 @@ struct Labeller::Impl {
     budget->settle(reserved_for(asked), used);
     asked.requests = used.requests;
     batch.push_back(label_of(judge, asked.built.question, asked.answer_form, reply, used));
-    replies.take(reply, batch.back(), requests, answer ? 1 + reply.billed_tries : std::max(1, reply.billed_tries));
+    replies.take(reply, batch.back(), 1 + asked.repeated, answer ? 1 + reply.billed_tries : std::max(1, reply.billed_tries));
     count_consistency(asked, batch.back().verdict);
     answered.push_back(std::move(asked));
     if (replies.hopeless()) end(LabellingEnd::Why::refused, replies.why());

@@ -18,6 +18,10 @@ void forget_impossible_counts(judge::JudgeReply& reply, const judge::BuiltQuesti
 /// was cut off or is empty. A try that may have been charged counts at the most that it can have cost.
 judge::Usage cost_of(const judge::Judge& judge, const judge::BuiltQuestion& question, const judge::JudgeReply& reply);
 
+/// Cost of the tries of a question that comes back without an answer: but for those that the server refused as too many, and for
+/// the last one if it was refused as all are (a key, a model, an answer form).
+judge::Usage cost_without_answer(const judge::Judge& judge, const judge::BuiltQuestion& question, const judge::JudgeReply& reply);
+
 /// The label of a reply to a question. @param answer_form  index of the judge's answer form it was asked in
 /// @param used  result of cost_of()
 label_store::Label label_of(const judge::Judge& judge, const judge::Question& question, std::size_t answer_form,

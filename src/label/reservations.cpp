@@ -20,14 +20,11 @@ judge::Usage raise_cost(Asked& asked, const judge::Judge& judge) {
 }
 
 bool reserve_again(Asked& asked, bool charged, JudgeWatch& replies, Budget& budget) {
-  if (!charged) {
-    const bool may = budget.reserve({1, 0, 0, 0});
-    asked.resent += may ? 1 : 0;
-    return may;
-  }
-  if (!replies.may_repeat() || !budget.reserve(asked.max_cost)) return false;
-  replies.sent();
-  ++asked.repeated;
+  if (charged && !replies.may_repeat()) return false;
+  asked.out_of_budget = !budget.reserve(charged ? asked.max_cost : judge::Usage{1, 0, 0, 0});
+  if (asked.out_of_budget) return false;
+  if (charged) replies.sent();
+  ++(charged ? asked.repeated : asked.resent);
   return true;
 }
 

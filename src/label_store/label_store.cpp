@@ -267,6 +267,12 @@ void LabelStore::note_in_flight(const judge::Usage& most) {
   impl_->lock.note_in_flight(most);
 }
 
+void LabelStore::book_without_label(const judge::Usage& used) {
+  if (used == judge::Usage{}) return;
+  impl_->spent += used;
+  impl_->lock.add_uncertain(used);
+}
+
 void LabelStore::require_room() {
   const fs::path trial = temporary_name(impl_->directory / "room");
   try {

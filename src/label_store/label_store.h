@@ -60,7 +60,10 @@ class LabelStore {
   void seal();
   /// Write down the most that requests without an answer can cost: if this process is killed, spent() counts it from then on.
   void note_in_flight(const judge::Usage& most);
-  /// Costs of all labels ever stored, superseded ones included, and of requests that were in flight when a writer was killed.
+  /// Write down the cost of requests that no label will count: spent() counts it from now on.
+  void book_without_label(const judge::Usage& used);
+  /// Costs of all labels ever stored, superseded ones included, of requests that were in flight when a writer was killed, and of
+  /// those that got no label.
   [[nodiscard]] judge::Usage spent() const;
   /// Labels that are not yet in a segment.
   [[nodiscard]] std::int64_t journal_rows() const;

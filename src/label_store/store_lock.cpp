@@ -127,6 +127,11 @@ void StoreLock::note_in_flight(const judge::Usage& most) const {
   write_at(fd_, usage_line(kInFlight, most), static_cast<off_t>(rows_line(0).size()));
 }
 
+void StoreLock::add_uncertain(const judge::Usage& used) {
+  uncertain_ += used;
+  write_at(fd_, usage_line(kUncertain, uncertain_), static_cast<off_t>(rows_line(0).size() + usage_line(kInFlight, {}).size()));
+}
+
 std::optional<LockNote> StoreLock::read(const std::filesystem::path& directory) {
   const int fd = ::open(lock_file(directory).c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return std::nullopt;

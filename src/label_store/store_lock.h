@@ -18,7 +18,7 @@ struct LockNote {
   std::string holder;  ///< The writer: "pid 12 of user ann on host a1, since 2026-01-31 12:00:00 UTC (dmoerm label ...)"
   std::int64_t journal_rows = 0;  ///< Labels in the journal, as last written here
   judge::Usage in_flight;         ///< The most that requests can cost that have no answer yet, as last written here
-  judge::Usage uncertain;         ///< The same of all writers that were killed: their requests may have been charged
+  judge::Usage uncertain;  ///< The same of all writers that were killed, and of requests whose questions were left without a label
 };
 
 class StoreLock {
@@ -35,6 +35,8 @@ class StoreLock {
   void note_journal_rows(std::int64_t rows) const;
   /// Write down what requests on their way can cost, so that it counts if this process is killed.
   void note_in_flight(const judge::Usage& most) const;
+  /// Count requests that no label will count among LockNote::uncertain.
+  void add_uncertain(const judge::Usage& used);
   /// As LockNote::uncertain.
   [[nodiscard]] const judge::Usage& uncertain() const { return uncertain_; }
   /// Read a store's lock file without disturbing the writer. @return nothing if there is none or it cannot be read

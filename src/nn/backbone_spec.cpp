@@ -114,12 +114,14 @@ RopeSpec read_rope(const ConfigKeys& keys) {
   return rope;
 }
 
-/// Checks the kinds of attention that layers have. A window matters only to texts longer than it, which are refused.
+/// Checks the kinds of attention that layers have. A window matters only to texts longer than it, which are refused. As in
+/// transformers, Mistral has it in all layers, Qwen in those of its type or behind the first max_window_layers, Llama in none.
 void read_windows(const ConfigKeys& keys, BackboneSpec& spec) {
-  const bool by_key = spec.family == Family::qwen2 || spec.family == Family::qwen3;
-  const bool windowed =
-      by_key ? keys.get("use_sliding_window", false) : spec.family == Family::mistral || keys.has("sliding_window");
-  keys.know({"max_window_layers", "sliding_window"});
+  const bool qwen = spec.family == Family::qwen2 || spec.family == Family::qwen3;
+  const bool windowed = qwen ? keys.get("use_sliding_window", false) : spec.family == Family::mistral;
+  constexpr std::int64_t kFullLayers = 28;  // the default of max_window_layers
+  const auto full_layers = keys.get("max_window_layers", kFullLayers);
+  keys.know({"sliding_window"});
   constexpr std::int64_t kWindow = 4096;  // the default in transformers if the key is missing; null turns the window off
   if (windowed && (keys.has("sliding_window") || !keys.stated("sliding_window")))
     spec.sliding_window = keys.size("sliding_window", kWindow);
@@ -134,6 +136,8 @@ void read_windows(const ConfigKeys& keys, BackboneSpec& spec) {
         fmt::format("{}: layer_types: {} is not supported{}", keys.place(), type,
                     type == "sliding_attention" ? " without a sliding_window" : ", only full_attention and sliding_attention"));
   }
+  const bool slides = types.empty() ? full_layers < spec.layers : std::ranges::find(types, "sliding_attention") != types.end();
+  if (qwen && !slides) spec.sliding_window = 0;
 }
 
 constexpr std::array kLoadFlags = {"load_in_8bit", "load_in_4bit"};
@@ -308,6 +312,11 @@ BackboneSpec read_backbone_spec(const std::filesystem::path& directory) {
   if (!std::filesystem::is_regular_file(file)) refuse_model_directory(directory, "config.json");
   const json config = read_json(file);
   BackboneSpec spec = parse_backbone_spec(config, file.string());
+  if (const std::string adapter = adapter_beside(directory); !adapter.empty())
+    spdlog::warn(
+        "{}: the adapter {} beside the model's weights is not read: they are used as they stand. If it belongs to them, merge it "
+        "(merge_and_unload() in peft) and give the result",
+        directory.string(), adapter);
   const json own = config.value("auto_map", json::object());
   for (const auto& [name, place] : own.items()) {
     if (!name.starts_with("AutoModel")) continue;

@@ -123,6 +123,12 @@ std::string what_lies_in(const fs::path& directory) {
 
 }  // namespace
 
+std::string adapter_beside(const fs::path& directory) {
+  const Listing files(directory);
+  const bool whole = files.has("model.safetensors") || files.has("model.safetensors.index.json");
+  return whole && files.has("adapter_config.json") ? files.starting("adapter_model.") : "";
+}
+
 void refuse_model_directory(const fs::path& directory, const std::string& missing) {
   const auto refuse = [&](const std::string& why) {
     return DataError("not-a-model-directory", fmt::format("{}: {}", directory.string(), why));

@@ -11,4 +11,7 @@ namespace dmoerm::nn {
 /// @throws DataError that says what lies there instead and what to do
 [[noreturn]] void refuse_model_directory(const std::filesystem::path& directory, const std::string& missing);
 
+/// The name of a PEFT adapter's weights that lie in a directory beside those of a whole model; "" if there are none.
+std::string adapter_beside(const std::filesystem::path& directory);
+
 }  // namespace dmoerm::nn

@@ -102,12 +102,25 @@ std::string filter_of_rows(const json& row) {
   return "";
 }
 
+/// How to convert a file whose first line is a list: one of rows, or a row whose columns have no names.
+std::string about_list(std::string_view line) {
+  const char* names = "{prompt: .[0], chosen: .[1], rejected: .[2]}";
+  const json list = json::parse(line, nullptr, false);  // discarded if the list goes over several lines
+  const auto is_unnamed = [](const json& row) {
+    return row.is_array() && !row.empty() && std::ranges::all_of(row, [](const json& cell) { return cell.is_string(); });
+  };
+  if (is_unnamed(list))
+    return fmt::format("a list without the names of its columns: {}; name them, as in jq -c '{}' FILE", shown(list), names);
+  if (list.is_array() && !list.empty() && std::ranges::all_of(list, is_unnamed))
+    return fmt::format("a list of lists without the names of their columns; name them, as in jq -c '.[] | {}' FILE", names);
+  return "the beginning of a list; convert it with jq -c '.[]' FILE";
+}
+
 }  // namespace
 
 void refuse_other_layout(const std::string& line, const LinePlace& place) {
   const std::string_view text = trim(line);
-  if (text.starts_with('['))
-    throw DataError("list-of-rows", instead_of_rows(place, "the beginning of a list; convert it with jq -c '.[]' FILE"));
+  if (text.starts_with('[')) throw DataError("list-of-rows", instead_of_rows(place, about_list(text)));
   if (text == "{" || (text.starts_with('{') && text.ends_with(',') && !json::accept(text.substr(0, text.size() - 1))))
     throw DataError("object-over-lines",
                     instead_of_rows(place, "the beginning of an object over several lines; convert it with jq -c . FILE"));

@@ -165,7 +165,10 @@ std::unique_ptr<Source> open_source(const std::filesystem::path& path) {
   const bool skippable = head.size() >= 4 && (head[0] & 0xF0) == 0x50 &&
                          head.compare(1, 3, "\x2A\x4D\x18") == 0;  // pzstd begins its files with such a frame
   if (begins("\x28\xB5\x2F\xFD") || skippable) return unpacked<ZstdSource>(path);
-  if (const std::string other = foreign_type(head); !other.empty())
+  std::string other = foreign_type(head);
+  if (other.empty() && path.extension() == ".br" && !trim(head).starts_with('{'))
+    other = "a Brotli file by its name: unpack it with brotli -d";
+  if (!other.empty())
     throw DataError("not-json-lines",
                     fmt::format("{}: expected JSON lines in UTF-8, plain, gzip or zstd, found {}", path.string(), other));
   return std::make_unique<PlainSource>(path);

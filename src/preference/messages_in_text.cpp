@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "preference/printed_messages.h"
 #include "preference/role.h"
+#include "preference/row_checks.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
 
@@ -181,10 +182,16 @@ bool is_parts(const json& value) {
          std::ranges::none_of(value, [&](const json& part) { return is_one_of(type(part), kTextParts) && !is_text(part); });
 }
 
-/// The texts of a list of parts, joined. @throws RowError if a part has no text
-json text_of_parts(const json& parts, const char* key) {
+/// The texts of a list of parts, joined. @param reasons  is set if parts of reasoning beside them are left out
+/// @throws RowError if another part has no text
+json text_of_parts(const json& parts, const char* key, bool& reasons) {
   std::string text;
+  expect_more_than_reasoning(parts, key);
   for (const json& part : parts) {
+    if (is_reasoning_part(part)) {
+      reasons = true;
+      continue;
+    }
     if (!part.contains("text") || !part["text"].is_string())
       throw RowError::unusable("part-is-not-text", fmt::format("\"{}\" with a part of type {}: only text is read", key,
                                                                part["type"].get_ref<const std::string&>()));
@@ -284,7 +291,8 @@ std::optional<json> json_in(const std::string& text, const char* key, bool (*wan
 }
 
 /// @param several  whether the value is a list of several texts, so that a list is no list of parts of one
-void unpack(json& value, const char* key, bool several) {
+/// @param reasons  as for text_of_parts()
+void unpack(json& value, const char* key, bool several, bool& reasons) {
   if (value.is_string()) {
     auto messages = json_in(value.get_ref<const std::string&>(), key, is_conversation);
     if (!messages) messages = json_in(value.get_ref<const std::string&>(), key, is_parts);
@@ -292,9 +300,9 @@ void unpack(json& value, const char* key, bool several) {
     value = std::move(*messages);
   }
   if (is_parts(value) && !several) {
-    value = text_of_parts(value, key);
+    value = text_of_parts(value, key, reasons);
   } else if (value.is_array()) {
-    for (json& element : value) unpack(element, key, false);
+    for (json& element : value) unpack(element, key, false, reasons);
   } else if (is_message(value)) {
     json& content = value[value.contains("content") ? "content" : "value"];
     if (!content.is_string()) return;
@@ -309,7 +317,7 @@ void unpack(json& value, const char* key, bool several) {
     }
   } else if (value.is_object()) {
     for (const char* inner : kTextKeys) {
-      if (const auto found = value.find(inner); found != value.end()) unpack(*found, inner, holds_several(inner));
+      if (const auto found = value.find(inner); found != value.end()) unpack(*found, inner, holds_several(inner), reasons);
     }
   }
 }
@@ -339,10 +347,12 @@ void unpack_messages(json& row) {
     }
   }
   const bool extra_input = has(row, {"instruction"});  // the input of an instruction is what the instruction is about
+  bool reasons = false;
   for (const char* key : kTextKeys) {
     if (extra_input && std::string_view(key) == "input") continue;
-    if (const auto found = row.find(key); found != row.end()) unpack(*found, key, holds_several(key));
+    if (const auto found = row.find(key); found != row.end()) unpack(*found, key, holds_several(key), reasons);
   }
+  if (reasons) row[kReasoningPart] = true;
 }
 
 }  // namespace dmoerm::preference

@@ -12,6 +12,13 @@ namespace dmoerm::preference {
 /// like hold nothing. @throws RowError that does not count as bad
 void expect_text_only(const nlohmann::json& object);
 
+/// What reasoning_keys() calls a part of a message that holds reasoning. unpack_messages() writes it into rows whose parts it
+/// joins.
+inline constexpr const char* kReasoningPart = "part of type thinking";
+/// Whether a part of a message's content is reasoning, as of Anthropic, Gemini or Bedrock. Beside a text nothing reads it.
+bool is_reasoning_part(const nlohmann::json& part);
+/// Refuse the parts of a text if all are reasoning. @throws RowError that does not count as bad
+void expect_more_than_reasoning(const nlohmann::json& parts, const char* key);
 /// The keys under which messages and responses of a row hold reasoning beside their text, such as reasoning_content or thinking.
 /// Nothing reads it.
 std::vector<std::string> reasoning_keys(const nlohmann::json& row);

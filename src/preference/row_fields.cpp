@@ -62,7 +62,9 @@ void expect_no_tool(const json& m) {
 std::string content_of(const json& content, const char* key) {
   if (!content.is_array()) return text_of(content, key);
   std::string text;
+  expect_more_than_reasoning(content, key);
   for (const json& part : content) {
+    if (is_reasoning_part(part)) continue;
     if (part.is_string()) {
       text += part.get_ref<const std::string&>();
       continue;

@@ -1,6 +1,7 @@
 // The state of a run, derived from its events: every task, every rank, and the time that is left. This file does no I/O.
 #pragma once
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -74,6 +75,8 @@ class RunState {
   [[nodiscard]] double began() const { return began_; }
   [[nodiscard]] bool finished() const { return finished_; }
   [[nodiscard]] int exit_code() const { return exit_code_; }
+  /// Whether the tasks are those that the run listed at its begin, and not only those that have left files.
+  [[nodiscard]] bool lists_all_tasks() const { return !std::isnan(began_); }
   /// The tasks, each after its inputs.
   [[nodiscard]] const std::vector<TaskState>& tasks() const { return tasks_; }
   [[nodiscard]] const std::vector<RankState>& ranks() const { return ranks_; }

@@ -149,13 +149,14 @@ class Table {
 
   [[nodiscard]] std::string whole() const {
     std::string text = printable(state_.name()) + ": " + counts_text(state_.counts());
-    text += fmt::format(" | {:.0f} %", 100 * state_.done_share());
-    if (!std::isnan(state_.began())) text += " | " + clock_text(state_.elapsed(view_.now));
+    if (!state_.lists_all_tasks()) return text + "; only tasks that have left files are known";
+    text += fmt::format(" | {:.0f} % | {}", 100 * state_.done_share(), clock_text(state_.elapsed(view_.now)));
     if (state_.finished()) return text;
     return text + " | ETA " + clock_text(state_.run_eta(view_.now));
   }
 
   [[nodiscard]] std::string bar() const {
+    if (!state_.lists_all_tasks()) return "";
     const int columns = std::clamp(view_.width / 4, 4, 30);
     const int full = static_cast<int>(columns * state_.done_share());
     return fmt::format("[{:#>{}}{:.>{}}] ", "", full, "", columns - full);

@@ -155,6 +155,13 @@ class Configuration(Tiny):
     def test_refuses_more_adapted_layers_than_the_backbone_has(self):
         self.assert_refused_and_nothing_left(self.run_it("base.lora_layers=5", "experts.train.lora_layers=5"), "lora_layers: 5 is more than the 2 layers of")
 
+    def test_warns_of_texts_longer_than_the_model_was_made_for(self):
+        self.write_rows(["{\n"])  # the run ends at its data
+        for length, said in ((257, True), (256, False)):
+            result = self.run_it(f"data.max_length={length}", "compute.micro_batch_tokens=512")
+            self.assert_refused(result)
+            self.assertEqual(f"data.max_length {length} is more than the 256 positions (max_position_embeddings)" in result.stderr, said, result.stderr)
+
     def test_refuses_a_runs_dir_that_cannot_be_made(self):
         self.assert_refused(self.run_it("runs_dir=/proc/no_such_place"), "cannot create directories: ", "/proc/no_such_place", "[file-system-refused]")
 

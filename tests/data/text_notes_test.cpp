@@ -35,7 +35,8 @@ TEST(TextNotes, NameResponsesThatNobodyCanTellApart) {
 
 TEST(TextNotes, NameTranscriptsOfSpeakersThatAreNotReadAsTurns) {
   for (const char* prompt : {"USER: Hi ASSISTANT: Yo USER: Well?", "### Instruction:\nAdd.\n\n### Response:\n",
-                             "Human: Hi\nAI:", "Q: What?\nA:", "Question: What?\nAnswer: That."}) {
+                             "Human: Hi\nAI:", "Q: What?\nA:", "user: Hi\nassistant: Yo\nuser: Well?", "System: Help.\nUser: Hi",
+                             "Question: What?\nAnswer: That."}) {
     preference::Group group = group_of({"a", "b"});
     group.prompt = {{"user", prompt}};
     ASSERT_EQ(text_notes(group).size(), 1U) << prompt;
@@ -46,6 +47,38 @@ TEST(TextNotes, NameTranscriptsOfSpeakersThatAreNotReadAsTurns) {
     group.prompt = {{"user", prompt}};
     EXPECT_TRUE(text_notes(group).empty()) << prompt;
   }
+}
+
+TEST(TextNotes, NameChatTemplatesThatWereDecodedWithoutTheirSpecialTokens) {
+  const auto note = [](const std::string& prompt, const std::string& response) {
+    preference::Group group = group_of({response, "b"});
+    group.prompt = {{"user", prompt}};
+    const std::vector<std::string> notes = text_notes(group);
+    return notes.size() == 1 ? notes[0] : std::string(notes.empty() ? "" : "several");
+  };
+  for (const char* text : {"system\nYou are helpful.\nuser\nName a fruit\nassistant\n", "user\nName a fruit\nmodel\n",
+                           "system\n\nYou are helpful.user\n\nName a fruitassistant\n\n", "user\nhi\nassistant\nBanana"}) {
+    EXPECT_NE(note(text, "a").find("decoded without its special tokens"), std::string::npos) << text;
+    EXPECT_NE(note("q", text).find("decoded without its special tokens"), std::string::npos) << text;
+  }
+  EXPECT_NE(note("q", "assistant\n\nBanana").find("decoded without its special tokens"), std::string::npos);
+  EXPECT_NE(note("q", "Banana\nuser\nnext\nassistant\nok").find("goes on with turns of its own"), std::string::npos);
+  for (const char* text : {"user\nand more", "The user\nand the\nassistant\n", "system", "assistant", "user assistant"})
+    EXPECT_EQ(note(text, text), "") << text;
+}
+
+TEST(TextNotes, NamePlaceholdersOfFilesThatMayBeWords) {
+  const auto notes_of = [](const char* prompt) {
+    preference::Group group = group_of({"a [image]", "b"});
+    group.prompt = {{"user", prompt}};
+    return text_notes(group);
+  };
+  for (const char* prompt : {"[image] What is it?", "What is it? [Image]", "{image}What is it?", "Read <file>a.pdf</file>"}) {
+    ASSERT_EQ(notes_of(prompt).size(), 1U) << prompt;
+    EXPECT_NE(notes_of(prompt)[0].find("a picture or file stood there"), std::string::npos) << prompt;
+  }
+  for (const char* prompt : {"What is an image?", "<file>\n<name>a</name>\n</file>", "{images}", "<file>"})
+    EXPECT_TRUE(notes_of(prompt).empty()) << prompt;
 }
 
 TEST(TextNotes, NameResponsesThatRunOnAndCharactersOfHtml) {

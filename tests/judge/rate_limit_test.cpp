@@ -204,6 +204,52 @@ TEST(RateHeaders, ReadsDatesAgainstTheServersClock) {
   EXPECT_EQ(parse_retry_after_s("12", ""), 12);
 }
 
+TEST(RateHeaders, ReadsTheWaitsOfServersThatSayItOtherwise) {
+  constexpr const char* kDate = "Sun, 06 Nov 1994 08:49:37 GMT";
+  EXPECT_EQ(parse_iso_time("1994-11-06T08:49:37Z"), 784111777);
+  EXPECT_EQ(parse_iso_time("1994-11-06T09:49:37.5+01:00"), 784111777.5);
+  for (const char* text : {"1994-11-06", "1994-13-06T08:49:37Z", "1994-11-06T08:49:37X", "1994-11-06T25:49:37Z", ""})
+    EXPECT_EQ(parse_iso_time(text), std::nullopt) << text;
+  EXPECT_EQ(parse_retry_after_s("3 seconds", ""), 3);
+  EXPECT_EQ(parse_retry_after_s("2 Minutes", ""), 120);
+  EXPECT_EQ(parse_retry_after_s("500 ms", ""), 0.5);
+  EXPECT_EQ(parse_retry_after_s("3, 3", ""), 3);
+  EXPECT_EQ(parse_retry_after_s("3, 7, 5", ""), 7);
+  EXPECT_EQ(parse_retry_after_s("1994-11-06T08:49:40Z", kDate), 3);
+  const std::string date = "Sun, 29 Nov 2026 12:00:00 GMT";  // 1795953600
+  EXPECT_EQ(parse_retry_after_s("1795953603", date), 3);
+  EXPECT_EQ(parse_retry_after_s("1795953603250", date), 3.25);
+  EXPECT_EQ(parse_retry_after_s("1795953000", date), 0) << "it is over";
+  EXPECT_EQ(parse_retry_after_s("1795953603", ""), std::nullopt);
+  for (const char* text : {"3 apples", "soon", "3, soon", ",", "1795953603000000", "99999999 seconds"})
+    EXPECT_EQ(parse_retry_after_s(text, date), std::nullopt) << text;
+
+  const auto wait = [&](const std::vector<std::pair<const char*, const char*>>& given) {
+    RateHeaderReader reader;
+    for (const auto& [name, value] : given) reader.add(name, value);
+    reader.add("Date", date);  // it may come last
+    return reader.get();
+  };
+  for (const char* name : {"X-RateLimit-Reset", "x-ratelimit-reset-requests", "x-ratelimit-reset-tokens", "ratelimit-reset",
+                           "anthropic-ratelimit-requests-reset", "anthropic-ratelimit-input-tokens-reset"}) {
+    EXPECT_EQ(wait({{name, "1795953603"}}).retry_after_s, 3) << name;
+    EXPECT_EQ(wait({{name, "2026-11-29T12:00:03Z"}}).retry_after_s, 3) << name;
+    EXPECT_EQ(wait({{name, "1795953603"}, {"retry-after", "1"}}).retry_after_s, 1) << name;
+  }
+  EXPECT_EQ(wait({{"x-ratelimit-reset", "1795953603000"}, {"x-ratelimit-remaining", "0"}}).retry_after_s, 3);
+  EXPECT_EQ(wait({{"x-ratelimit-reset", "3600"}, {"x-ratelimit-remaining", "7"}}).retry_after_s, std::nullopt);
+  EXPECT_EQ(wait({{"x-ms-retry-after-ms", "1500"}}).retry_after_s, 1.5);
+  const RateHeaders anthropic = wait({{"anthropic-ratelimit-requests-limit", "50"},
+                                      {"anthropic-ratelimit-requests-remaining", "0"},
+                                      {"anthropic-ratelimit-requests-reset", "2026-11-29T12:00:03Z"},
+                                      {"anthropic-ratelimit-tokens-remaining", "900"}});
+  EXPECT_EQ(anthropic.requests.limit, 50);
+  EXPECT_EQ(anthropic.requests.remaining, 0);
+  EXPECT_EQ(anthropic.requests.reset_s, 3);
+  EXPECT_EQ(anthropic.tokens.remaining, 900);
+  EXPECT_EQ(anthropic.retry_after_s, std::nullopt) << "the limit of requests waits for its reset";
+}
+
 TEST(RateHeaders, CollectsTheLimitsOfAServer) {
   RateHeaderReader reader;
   reader.add("Retry-After", " 20\r\n");

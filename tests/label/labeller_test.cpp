@@ -111,6 +111,7 @@ class LabellerTest : public test::Scratch {
     }
     Budget budget(store.spent());
     budget.limit_run(limits);
+    budget.limit_store(store_limits_);
     Labeller labeller(targets, pairs, groups, judges, store, labels);
     if (rounds_) labeller.go_on_with(watches_);
     Run result;
@@ -169,6 +170,7 @@ class LabellerTest : public test::Scratch {
   }
 
   std::string groups_;
+  SpendLimits store_limits_;
   std::function<void()> point_done_;
   bool rounds_ = false;  ///< Whether the labellings of a test are rounds of one run
   std::vector<JudgeWatch> watches_;
@@ -326,6 +328,26 @@ TEST_F(LabellerTest, CountsEveryRequestThatWasSentAgainstTheirLimit) {
     EXPECT_GE(seen(), 19);
     EXPECT_EQ(label_store::LabelStore::open(directory_ / "store").spent().requests, seen()) << "also in the store's budget";
   }
+}
+
+TEST_F(LabellerTest, TriesOfQuestionsWithoutAnAnswerCountAtTheNextStart) {
+  const test::JudgeProcess server(directory_, options({"--misbehave", "502=1"}));
+  config::LabelsConfig quick = labels(server);
+  quick.judges[0].backoff_s = quick.judges[0].backoff_max_s = 0.05;
+  quick.judges[0].endpoints[0].concurrency_max = 2;
+  store_limits_ = {.requests = 8, .source = "test"};
+  const Run stopped = label(quick, {"coherence"}, {}, [&] { return seen() >= 3; });
+  EXPECT_EQ(stopped.end.why, LabellingEnd::Why::stopped) << stopped.end.message;
+  EXPECT_EQ(stopped.run.requests, seen());
+  EXPECT_EQ(label_store::LabelStore::open(directory_ / "store").spent().requests, seen());
+  const Run limited = label(quick);
+  EXPECT_EQ(limited.end.exit_code(), 3) << limited.end.message;
+  EXPECT_EQ(limited.end.why, LabellingEnd::Why::limit) << limited.end.message;
+  EXPECT_NE(limited.end.message.find("requests: 8 sent, test allows 8"), std::string::npos) << limited.end.message;
+  EXPECT_EQ(seen(), 8);
+  EXPECT_EQ(label(quick).end.why, LabellingEnd::Why::limit);
+  EXPECT_EQ(seen(), 8) << "nothing is sent beyond the limit";
+  EXPECT_EQ(limited.verdicts.not_asked, 10) << "no question counts as answered";
 }
 
 TEST_F(LabellerTest, PaysForNothingOnAFullDisk) {

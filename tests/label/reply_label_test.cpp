@@ -81,6 +81,26 @@ TEST(CostOf, CountsEachTryThatTheServerDidNotRefuseAsTooMany) {
   EXPECT_EQ(stored[2].verdict, label.verdict);
 }
 
+TEST(CostOf, CountsTheTriesOfAQuestionThatWasLeftUnanswered) {
+  config::LabelsConfig labels;
+  labels.judges.resize(1);
+  labels.judges[0].model = "judge";
+  const std::vector<judge::Judge> judges = judge::make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
+  const auto requests = [&](JudgeReply::Status status, int tries, int throttled, int http_status) {
+    JudgeReply reply;
+    reply.status = status;
+    reply.tries = tries;
+    reply.throttled_tries = throttled;
+    reply.http_status = http_status;
+    return cost_without_answer(judges[0], {}, reply).requests;
+  };
+  EXPECT_EQ(requests(JudgeReply::cancelled, 0, 0, 0), 0) << "it was never sent";
+  EXPECT_EQ(requests(JudgeReply::cancelled, 4, 1, 502), 3);
+  EXPECT_EQ(requests(JudgeReply::unauthorised, 1, 0, 401), 0) << "refused as all are";
+  EXPECT_EQ(requests(JudgeReply::model_unknown, 3, 0, 404), 2);
+  EXPECT_EQ(requests(JudgeReply::unreachable, 3, 0, 0), 3);
+}
+
 TEST(LabelOf, HasTheIdOfItsQuestion) {
   config::LabelsConfig labels;
   labels.judges.resize(1);

@@ -90,7 +90,24 @@ TEST(BackboneSpec, TakesTransformersDefaultForAMissingWindowAndNoneForNull) {
   EXPECT_EQ(parse(decoder("mistral"), {{"sliding_window", nullptr}}).sliding_window, 0);
   EXPECT_EQ(parse(decoder("mistral"), {{"sliding_window", 7}}).sliding_window, 7);
   EXPECT_EQ(parse(decoder("qwen2")).sliding_window, 0);
-  EXPECT_EQ(parse(decoder("qwen2"), {{"use_sliding_window", true}}).sliding_window, 4096);
+  EXPECT_EQ(parse(decoder("qwen2"), {{"use_sliding_window", true}, {"max_window_layers", 1}}).sliding_window, 4096);
+}
+
+TEST(BackboneSpec, HasAWindowOnlyWhereTransformersSlidesIt) {
+  const json slides = {{"use_sliding_window", true}, {"sliding_window", 4}};
+  const auto window = [&](const char* type, json more) {
+    more.update(slides);
+    return parse(decoder(type), more).sliding_window;
+  };
+  EXPECT_EQ(window("llama", json::object()), 0) << "what another program has left there";
+  EXPECT_EQ(window("mistral", {{"max_window_layers", 2}}), 4);
+  for (const char* qwen : {"qwen2", "qwen3"}) {
+    EXPECT_EQ(window(qwen, {{"max_window_layers", 2}}), 0) << "of 2 layers";
+    EXPECT_EQ(window(qwen, {{"max_window_layers", 1}}), 4);
+    EXPECT_EQ(window(qwen, json::object()), 0) << "the first 28 layers have none";
+    EXPECT_EQ(window(qwen, {{"layer_types", {"full_attention", "full_attention"}}, {"max_window_layers", 0}}), 0);
+    EXPECT_EQ(window(qwen, {{"layer_types", {"full_attention", "sliding_attention"}}, {"max_window_layers", 2}}), 4);
+  }
 }
 
 TEST(BackboneSpec, IgnoresKeysThatTransformersDoesNotRead) {
@@ -230,7 +247,8 @@ TEST(BackboneSpec, ChecksTheTypesOfLayers) {
   EXPECT_NE(refused("qwen2", {{"layer_types", {"full_attention", "linear_attention"}}}).find("linear_attention"),
             std::string::npos);
   EXPECT_NE(refused("qwen2", {{"layer_types", {"full_attention"}}}).find("layer_types has 1 entries"), std::string::npos);
-  EXPECT_EQ(parse(decoder("llama"), {{"sliding_window", 64}}).sliding_window, 64);
+  EXPECT_NE(refused("llama", {{"layer_types", both}, {"sliding_window", 64}}).find("sliding_attention is not supported without"),
+            std::string::npos);
 }
 
 TEST(BackboneSpec, NamesAQuantisedCheckpoint) {

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "nn/backbone_spec.h"
 #include "nn/safetensors.h"
+#include "support/captured_log.h"
 #include "support/scratch.h"
 
 namespace dmoerm::nn {
@@ -88,6 +89,31 @@ TEST_F(Place, HoldsAnAdapter) {
   expect("this is a PEFT adapter, not a whole model. Give the directory of the model that it adapts (org/base)");
   put("adapter_config.json", R"({"peft_type": "LORA", "base_model_name_or_path": null})");
   expect("the model that it adapts, or merge");
+}
+
+TEST_F(Place, HoldsAnAdapterOrCodeBesideTheWeights) {
+  const auto said = [&] {
+    const test::CapturedLog log;
+    (void)read_backbone_spec(model_);
+    return log.text();
+  };
+  put("config.json", kConfig);
+  put("model.safetensors");
+  put("adapter_config.json", R"({"peft_type": "LORA"})");
+  EXPECT_EQ(said(), "") << "without the adapter's weights";
+  for (const char* file : {"adapter_model.safetensors", "adapter_model.bin"}) {
+    put(file);
+    EXPECT_NE(said().find(std::string("the adapter ") + file + " beside the model's weights is not read"), std::string::npos)
+        << said();
+    fs::remove(model_ / file);
+  }
+  const std::string end = R"(, "auto_map": {"AutoModel": "modeling_x.XModel"}})", config = kConfig;
+  put("config.json", config.substr(0, config.size() - 1) + end);
+  EXPECT_NE(said().find("brings code of its own (\"modeling_x.XModel\"), which is not read: it is computed as a plain llama"),
+            std::string::npos)
+      << said();
+  put("config.json", config.substr(0, config.size() - 1) + R"(, "auto_map": {"AutoTokenizer": "tokenization_x.X"}})");
+  EXPECT_EQ(said(), "");
 }
 
 TEST_F(Place, HoldsWhatDmoermWrote) {

@@ -334,6 +334,10 @@ TEST_F(GroupReaderFile, ShowsTheTextOfALineThatIsNoJson) {
 TEST_F(GroupReaderFile, SaysHowAFileOfAnotherLayoutIsConverted) {
   const auto said = [&](const std::string& text) { return test::message_of<DataError>([&] { (void)read(text); }); };
   EXPECT_NE(said("[\n" + kGood + "]\n").find("the beginning of a list"), std::string::npos);
+  EXPECT_NE(said("[\"p?\",\"Banana\",\"Stone\"]\n").find("jq -c '{prompt: .[0], chosen: .[1], rejected: .[2]}' FILE"),
+            std::string::npos);
+  EXPECT_NE(said("[[\"p?\",\"Banana\",\"Stone\"],[\"q?\",\"a\",\"b\"]]\n").find("jq -c '.[] | {prompt: .[0],"),
+            std::string::npos);
   EXPECT_NE(said("{\n  \"prompt\": \"p\"\n}\n")
                 .find("f.jsonl:1: expected one JSON object per line, found the beginning of an object over several lines; "
                       "convert it with jq -c . FILE"),

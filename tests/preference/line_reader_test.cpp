@@ -4,9 +4,11 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "base/error.h"
+#include "base/json_problem.h"
 #include "support/scratch.h"
 
 namespace dmoerm::preference {
@@ -128,6 +130,11 @@ TEST_F(LineReaderFile, NamesWhatLiesThereInPlaceOfRows) {
            {"PK\x03\x04....[Content_Types].xml"s, "a workbook: convert it in pandas"},
            {"PK\x03\x04....pairs/data.pkl"s, "a torch file"},
            {"PK\x03\x04....a.jsonl"s, "a zip file"},
+           {"\x78\x9C\xAB\x56"s, "a zlib stream without gzip's header: unpack it with Python's zlib.decompress()"},
+           {"\x78\xDA\xAB\x56"s, "a zlib stream"},
+           {"\xFF\x06\x00\x00sNaPpY"s, "a Snappy file: unpack it with snzip -d"},
+           {"LZIP\x01"s, "an lzip file"},
+           {"\x5D\x00\x00\x80"s, "an lzma file"},
            {"<!DOCTYPE html><html>"s, "a web page (HTML)"},
            {"{\0\"\0a\0"s, "UTF-16LE"},
            {"\0{\0\""s, "UTF-16BE"},
@@ -137,6 +144,21 @@ TEST_F(LineReaderFile, NamesWhatLiesThereInPlaceOfRows) {
        })
     EXPECT_NE(test::message_of<DataError>([&] { LineReader(write("x.jsonl", bytes)); }).find(expected), std::string::npos)
         << expected;
+}
+
+TEST_F(LineReaderFile, NamesBrotliByTheNameOfTheFile) {
+  EXPECT_NE(test::message_of<DataError>([&] { LineReader(write("x.jsonl.br", "!\x10")); }).find("a Brotli file by its name"),
+            std::string::npos);
+  EXPECT_EQ(lines(write("plain.br", "{}\n")).size(), 1U);
+  const std::string packed = "\x8B\x03\x80";
+  try {
+    (void)nlohmann::json::parse(packed);
+    ADD_FAILURE() << "expected an error";
+  } catch (const nlohmann::json::exception& e) {
+    EXPECT_NE(json_complaint(packed, e).find("the byte 0x8b, with which no JSON begins"), std::string::npos)
+        << json_complaint(packed, e);
+    EXPECT_NE(json_complaint(packed, e).find("brotli -d"), std::string::npos);
+  }
 }
 
 TEST_F(LineReaderFile, NamesWhatACompressedFileHolds) {

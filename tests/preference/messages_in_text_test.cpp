@@ -7,6 +7,7 @@
 
 #include "preference/formats.h"
 #include "preference/formats_of_pairs.h"
+#include "preference/row_checks.h"
 #include "preference/row_error.h"
 #include "preference/rows.h"
 
@@ -96,7 +97,13 @@ TEST(MessagesInText, PartsAreReadTheSameWhereverTheyStand) {
   const std::string printed = "[{'type': 'text', 'text': 'Hello'}]";
   for (const json& row : places(hello)) EXPECT_EQ(read(row), "user: Hi -> Hello | No |") << row;
   for (const json& row : places(image)) EXPECT_EQ(read(row), "dropped part-is-not-text") << row;
-  for (const json& row : places(thought)) EXPECT_EQ(read(row), "dropped part-is-not-text") << row;
+  for (const json& row : places(thought)) {
+    EXPECT_EQ(read(row), "user: Hi -> Hello | No |") << row;
+    const json unpacked = parse_row(row.dump());
+    EXPECT_EQ(parse_group(*detect_format(unpacked), unpacked).unread, std::vector<std::string>{kReasoningPart}) << row;
+  }
+  for (const json& row : places(R"([{"type": "thinking", "thinking": "Hm"}, {"type": "tool_use", "name": "w"}])"))
+    EXPECT_NE(read(row), "user: Hi -> Hello | No |") << row;
   for (const json& row : places(printed)) EXPECT_EQ(read(row), "bad messages-printed-by-python") << row;
   const auto of_list = [](const json& text) {
     return parse_unlabelled(parse_row(json{{"prompt", "a"}, {"responses", {text, "b"}}}.dump())).responses.at(0).text;
@@ -233,6 +240,23 @@ TEST(ToolUse, InPartsItemsAndOtherRolesDropsTheRowAlone) {
   EXPECT_EQ(behind({{"role", "CHATBOT"}, {"message", "m"}}), "user: Q assistant: m -> a | b |") << "as Cohere writes it";
 }
 
+TEST(Reasoning, InPartsBesideATextIsLeftOutAndNoted) {
+  for (const json& part : {json{{"type", "thinking"}, {"thinking", "Hm"}, {"signature", "x"}},
+                           {{"type", "redacted_thinking"}, {"data", "x"}},
+                           {{"type", "reasoning"}, {"text", "Hm"}},
+                           {{"text", "Hm"}, {"thought", true}},
+                           {{"reasoningContent", {{"reasoningText", {{"text", "Hm"}}}}}}}) {
+    const auto row = [&](const json& content) {
+      return json{{"prompt", "Q"}, {"chosen", {{{"role", "assistant"}, {"content", content}}}}, {"rejected", "b"}};
+    };
+    const json spoken = row({part, {{"type", "text"}, {"text", "a"}}});
+    EXPECT_EQ(read(spoken), "user: Q -> a | b |") << part;
+    const json unpacked = parse_row(spoken.dump());
+    EXPECT_EQ(parse_group(*detect_format(unpacked), unpacked).unread, std::vector<std::string>{kReasoningPart}) << part;
+    EXPECT_NE(read(row(json::array({part}))), "user: Q -> Hm | b |") << "reasoning alone is no answer";
+  }
+}
+
 TEST(Media, BesideTheTextDropsTheRow) {
   for (const char* key : {"images", "image", "videos", "video", "audios", "audio", "rejected_images", "image_path", "image_1",
                           "pixel_values", "pictures", "multi_modal_data", "audio_filepath", "input_image", "question_images",
@@ -259,6 +283,12 @@ TEST(Media, BesideTheTextDropsTheRow) {
                            "[image]\nWhat is this?",
                            "![](images/1.png)\nWhat is this?",
                            "<img src=\"images/1.png\">\nWhat is this?",
+                           "![](a.png) What is it?",
+                           "What is the trend?\n![chart](images/chart.png)",
+                           "See ![](images/1.png \"A plot\")\nAnd?",
+                           "[[image]]What?",
+                           "<media>What?",
+                           "<\uff5cimage\uff5c>What?",
                            "(<image>./</image>)\nWhat is it?",
                            "<image></image>What is it?",
                            "<video>./</video>What happens?",
@@ -276,7 +306,12 @@ TEST(Media, BesideTheTextDropsTheRow) {
                            "[image]",
                            "Use\n[image]\nhere",
                            "![a](https://x.org/1.png)\nThe plot.",
-                           "See ![](images/1.png)\nAnd?",
+                           "Fix it:\n# Tool\n![build](https://x.org/build.png)\nRuns.",
+                           "How does `![a](a.png)` differ from a link?",
+                           "```\n![a](a.png)\n```\nWhat is wrong?",
+                           "Is ![a](a.png) Markdown?",
+                           "<media><item/></media>",
+                           "{image} in a template",
                            "<img src=\"https://x.org/1.png\">\nWhy?",
                            "<img src=\"a\">\nWhy?",
                            "<audio src=x>",
@@ -289,6 +324,16 @@ TEST(Media, BesideTheTextDropsTheRow) {
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), std::string("user: ") + text + " -> a | b |");
 }
 
+TEST(Media, BesideTheTextOfAMessageDropsTheRow) {
+  for (const json& attachment :
+       {json{{"type", "pdf"}}, {{"type", "file"}, {"name", "a.pdf"}}, {{"mime_type", "application/pdf"}}})
+    EXPECT_EQ(read({{"prompt", {{{"role", "user"}, {"content", "Q"}, {"attachments", {attachment}}}}},
+                    {"chosen", "a"},
+                    {"rejected", "b"}}),
+              "dropped row-with-images")
+        << attachment;
+}
+
 TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
   for (const auto& [key, value] : {std::pair("media", json{"cat.png"}),
                                    {"attachments", json{{{"type", "image"}, {"url", "https://x.org/cat.JPG?width=3"}}}},
@@ -298,6 +343,15 @@ TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
                                    {"attachments", json{{{"mime_type", "image/png"}, {"file_id", "f"}}}},
                                    {"metadata", json{{"images", {"a.png"}}}},
                                    {"speech", json("a.wav")},
+                                   {"files", json{"a.pdf"}},
+                                   {"document", json("reports/a.pdf")},
+                                   {"documents", json{"a.docx"}},
+                                   {"pdf", json("a.pdf")},
+                                   {"image_b64", json("aGk=")},
+                                   {"has_image", json(true)},
+                                   {"has_image", json("True")},
+                                   {"modality", json("image")},
+                                   {"modalities", json{"text", "image"}},
                                    {"frames", json{"data:image/png;base64,AAAA"}}})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, value}}), "dropped row-with-images") << key;
   for (const auto& [key, value] : {std::pair("media", json("The Times")),
@@ -308,6 +362,11 @@ TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
                                    {"metadata", json{{"images", 0}, {"image", "none"}}},
                                    {"speech", json("Four score and seven years ago")},
                                    {"video_id", json("dQw4w9WgXcQ")},
+                                   {"document", json("What we know of this is in a long report that is named a.pdf")},
+                                   {"documents", json{{{"title", "a.pdf"}, {"text", "T"}}}},
+                                   {"has_image", json(false)},
+                                   {"has_image", json("False")},
+                                   {"modality", json("text")},
                                    {"attachments", json::array()}})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, value}}), "user: Q -> a | b |") << key;
 }

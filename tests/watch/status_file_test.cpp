@@ -12,6 +12,7 @@
 #include "base/json_text.h"
 #include "run_events.h"
 #include "support/scratch.h"
+#include "watch/screen_text.h"
 #include "watch/timeline.h"
 
 namespace dmoerm::watch {
@@ -103,6 +104,15 @@ TEST_F(StatusFile, ReadsTheManifestsIfThereIsNoStatus) {
   ASSERT_EQ(state.tasks().size(), 2U);
   EXPECT_EQ(task_of(state, "base/chat").status, TaskStatus::done);
   EXPECT_NE(task_of(state, "expert/chat/logic").status, TaskStatus::done);
+  EXPECT_FALSE(state.lists_all_tasks());
+  View view;
+  view.width = 120;
+  const std::vector<std::string> lines = screen_text(state, view);
+  ASSERT_GE(lines.size(), 2U);
+  EXPECT_NE(lines[0].find("1 done"), std::string::npos) << lines[0];
+  EXPECT_NE(lines[0].find("only tasks that have left files are known"), std::string::npos) << lines[0];
+  for (const std::string& line : lines) EXPECT_EQ(line.find('%'), std::string::npos) << "a share of what? " << line;
+  EXPECT_EQ(lines[1].find("###"), std::string::npos) << lines[1];
 }
 
 TEST_F(TimelineFile, SkipsATornLastLineAndBeginsANewOne) {
