@@ -204,8 +204,8 @@ void write_draws(const Options& options) {
   fs::remove(texts);
 }
 
-/// The cells of runs over draws, by the categories of the draws. @return their regime
-std::string collect_runs(const Options& options, const fs::path& folder) {
+/// Writes the cells of runs over draws, for the categories that all of them have, and makes them those of the request.
+void collect_runs(const Options& options, evidence::TableRequest& request) {
   const fs::path draws = draws_path(options.out);
   if (!fs::exists(draws))
     throw IoError("no-cells", fmt::format("{}: there are no draws: run `dmoerm evidence data` first", draws.string()));
@@ -218,15 +218,19 @@ std::string collect_runs(const Options& options, const fs::path& folder) {
       throw ConfigError("no-such-run", fmt::format("--runs {}: there is no finished run: {} is missing", run, report.string()));
     const nlohmann::json routes = read_json(report).at("routes");
     for (const auto& [category, blocks] : about.at("blocks").items()) {
-      if (!routes.contains(category))
-        throw DataError("runs-of-other-prompts", fmt::format("--runs {}: the run has no category {}, which the draws in {} have",
-                                                             run, category, draws.string()));
-      runs[category].push_back(
-          {directory.task(plan::TaskId::eval(category)) / "scores.json", routes[category].value("aggregator", std::string("-"))});
+      if (routes.contains(category))
+        runs[category].push_back({directory.task(plan::TaskId::eval(category)) / "scores.json",
+                                  routes[category].value("aggregator", std::string("-"))});
     }
   }
-  evidence::write_run_cells(about, runs, folder);
-  return about.at("regime");
+  std::erase_if(runs, [&](const auto& of_runs) { return of_runs.second.size() < options.runs.size(); });
+  if (runs.empty())
+    throw DataError("runs-of-other-prompts",
+                    fmt::format("--runs: no category of the draws in {} is one of every run", draws.string()));
+  evidence::write_run_cells(about, runs, request.folder);
+  request.primary = about.at("regime");
+  for (auto* names : {&request.main, &request.small})
+    std::erase_if(*names, [&](const std::string& name) { return !runs.contains(name); });
 }
 
 void print_tables(const Options& options) {
@@ -242,8 +246,8 @@ void print_tables(const Options& options) {
                                  .regimes = {},
                                  .primary = options.primary,
                                  .folds = ending.empty() ? evidence::kOuterFolds : 1};
-  if (of_runs) request.primary = collect_runs(options, request.folder);
   divide_categories(data::TokenStore::open(store_path(out)), config, options.prompts_min, request);
+  if (of_runs) collect_runs(options, request);
   if (!fs::is_directory(request.folder))
     throw IoError("no-cells", fmt::format("{}: there are no cells: run `dmoerm evidence cells` first", request.folder.string()));
   for (const auto& entry : fs::directory_iterator(request.folder)) {

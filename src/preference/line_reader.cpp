@@ -12,6 +12,7 @@
 
 #include "base/dangling_link.h"
 #include "base/error.h"
+#include "base/text.h"
 #include "base/json_problem.h"
 
 namespace dmoerm::preference {

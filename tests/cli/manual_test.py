@@ -30,6 +30,7 @@ ELSEWHERE = {
     "launch/setup.sh": "fetches packages",
     "launch/torture.sh": "the tests same_bits",
     "pip install": "fetches packages",
+    "import datasets": "fetches data from the Hub",
     "--audit 50": "asks a server of the reader; the test label_audit",
     "label=$(sbatch": "local_slurm",
     "sbatch ": "local_slurm",
@@ -108,6 +109,7 @@ class World:
             tiny_model.write_model(self.at(model))
         self.write_data()
         self.write_config("configs/quickstart.yaml", "quickstart", "runs/quickstart-data/synth.jsonl")
+        self.write_config("configs/my.yaml", "edited", "runs/quickstart-data/synth.jsonl")
         self.write_config("mine.yaml", "mine", "runs/quickstart-data/synth.jsonl", base=dict(SHORT, lora_rank=16, tuning="full"))
         judge = {"model": "judge", "endpoints": [{"url": f"http://127.0.0.1:{judge_port}/v1"}], "price_prompt": 0.1, "price_completion": 0.1}
         self.write_config("my.yaml", "my", "pairs.jsonl", {"summarization": ["coherence", "relevance"]}, phase1_share=0.9,
@@ -137,7 +139,8 @@ class World:
                  for i, split in enumerate(["train"] * 60 + ["validation"] * 15 + ["test"] * 15)]
         self.write_rows("pairs.jsonl", pairs)
         self.write_rows("test.jsonl", [row for row in pairs if row["split"] == "test"])
-        self.write_rows("prompts.jsonl", [{"prompt": row["prompt"], "responses": [row["chosen"], row["rejected"]]} for row in pairs[:9]])
+        for path in ("prompts.jsonl", "answers.jsonl"):
+            self.write_rows(path, [{"prompt": row["prompt"], "responses": [row["chosen"], row["rejected"]]} for row in pairs[:9]])
         self.write_rows("rewardbench.jsonl", [{"prompt": f"p {i}", "chosen": "a b", "rejected": "c", "subset": subset, "id": i}
                                               for i, subset in enumerate(["alpacaeval-easy", "refusals-offensive", "hep-cpp", "mt-bench-hard"])])
 
