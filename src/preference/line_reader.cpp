@@ -13,6 +13,7 @@
 #include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/json_problem.h"
+#include "base/text.h"
 
 namespace dmoerm::preference {
 namespace {
