@@ -213,7 +213,7 @@ std::string words_of(std::string_view text, std::size_t at, std::string_view sai
   if (says("unexpected string literal") || says("unexpected '{'") || says("unexpected '['"))
     return says("object key") || says("':'") ? "a missing colon or a missing key" : "a missing comma before this place";
   const auto first = static_cast<unsigned char>(text[at]);
-  if (at == 0 && (first < 0x20 || first >= 0x7F))
+  if (at == 0 && (first < 0x20 || first == 0x7F || utf8_length(text, 0) == 0))
     return fmt::format(
         "{}, with which no JSON begins: if it is packed by a program whose files have no mark (Brotli, raw Snappy), "
         "unpack it (brotli -d, snzip -d)",

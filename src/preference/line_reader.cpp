@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/json_problem.h"
+#include "base/text.h"
 
 namespace dmoerm::preference {
 namespace {
