@@ -44,12 +44,16 @@ bool names_media(std::string_view key) {
   for (const std::string_view beginning : {"rejected_", "chosen_", "prompt_", "input_", "question_", "query_"}) {
     if (key.starts_with(beginning)) key.remove_prefix(beginning.size());
   }
+  const auto cut_form = [&] {  // how the medium is given
+    for (const std::string_view end : {"_path", "_paths", "_url", "_urls", "_file", "_files", "_bytes", "_base64", "_b64",
+                                       "_list", "_name", "_names", "_filepath", "_filename", "_uri"}) {
+      if (cut_end(key, end)) break;
+    }
+  };
+  cut_form();
   while (!key.empty() && key.back() >= '0' && key.back() <= '9') key.remove_suffix(1);
   cut_end(key, "_");
-  for (const std::string_view end : {"_path", "_paths", "_url", "_urls", "_file", "_files", "_bytes", "_base64", "_b64", "_list",
-                                     "_name", "_names", "_filepath", "_filename", "_uri"}) {
-    if (cut_end(key, end)) break;
-  }
+  cut_form();
   for (const std::string_view kind : {"image_data", "img_data", "audio_data", "video_data"}) {
     if (key == kind) return true;
   }

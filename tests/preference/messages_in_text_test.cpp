@@ -348,6 +348,8 @@ TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
                                    {"documents", json{"a.docx"}},
                                    {"pdf", json("a.pdf")},
                                    {"image_b64", json("aGk=")},
+                                   {"image_base64", json("aGk=")},
+                                   {"image_url_2", json("a")},
                                    {"has_image", json(true)},
                                    {"has_image", json("True")},
                                    {"modality", json("image")},
