@@ -89,9 +89,10 @@ void stats(const Options& options) {
     fmt::print("{} more labels are in the journal and not counted above.\n", stats.lock->journal_rows);
   }
   if (stats.lock && stats.lock->uncertain.requests > 0)
-    fmt::print("{} no answer that is stored (a labeller was killed or stopped, or a judge failed); the budget counts them at the "
-               "most that they can cost: {}.\n",
-               counted(stats.lock->uncertain.requests, "request has", "requests have"), cost(stats.lock->uncertain.cost_micros));
+    fmt::print(
+        "{} no answer that is stored (a labeller was killed or stopped, or a judge failed); the budget counts them at the "
+        "most that they can cost: {}.\n",
+        counted(stats.lock->uncertain.requests, "request has", "requests have"), cost(stats.lock->uncertain.cost_micros));
   if (stats.lock && stats.lock->held) fmt::print("In use by {}.\n", stats.lock->holder);
 }
 

@@ -53,7 +53,8 @@ judge::Usage cost_of(const judge::Judge& judge, const judge::BuiltQuestion& ques
   return used;
 }
 
-judge::Usage cost_without_answer(const judge::Judge& judge, const judge::BuiltQuestion& question, const judge::JudgeReply& reply) {
+judge::Usage cost_without_answer(const judge::Judge& judge, const judge::BuiltQuestion& question,
+                                 const judge::JudgeReply& reply) {
   const bool refuses_all = refuses_answer_form(reply) || (judge::ends_all(reply.status) && reply.http_status > 0);
   judge::Usage used = cost_of(judge, question, reply);
   used.requests = std::max(0, reply.tries - reply.throttled_tries - (refuses_all ? 1 : 0));

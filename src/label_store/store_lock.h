@@ -18,7 +18,8 @@ struct LockNote {
   std::string holder;  ///< The writer: "pid 12 of user ann on host a1, since 2026-01-31 12:00:00 UTC (dmoerm label ...)"
   std::int64_t journal_rows = 0;  ///< Labels in the journal, as last written here
   judge::Usage in_flight;         ///< The most that requests can cost that have no answer yet, as last written here
-  judge::Usage uncertain;  ///< The same of all writers that were killed, and of requests whose questions were left without a label
+  judge::Usage
+      uncertain;  ///< The same of all writers that were killed, and of requests whose questions were left without a label
 };
 
 class StoreLock {

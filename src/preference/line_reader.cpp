@@ -12,7 +12,6 @@
 
 #include "base/dangling_link.h"
 #include "base/error.h"
-#include "base/text.h"
 #include "base/json_problem.h"
 #include "base/text.h"
 
