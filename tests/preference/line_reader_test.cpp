@@ -152,8 +152,7 @@ TEST_F(LineReaderFile, NamesBrotliByTheNameOfTheFile) {
   EXPECT_EQ(lines(write("plain.br", "{}\n")).size(), 1U);
   const std::string packed = "\x8B\x03\x80";
   try {
-    (void)nlohmann::json::parse(packed);
-    ADD_FAILURE() << "expected an error";
+    ADD_FAILURE() << nlohmann::json::parse(packed);
   } catch (const nlohmann::json::exception& e) {
     EXPECT_NE(json_complaint(packed, e).find("the byte 0x8b, with which no JSON begins"), std::string::npos)
         << json_complaint(packed, e);
