@@ -60,8 +60,8 @@ if [ -n "$runs" ]; then
   say "data of $runs draws, in $out/draws"
   "${dmoerm[@]}" evidence data "${common[@]}" --block-lines 10 --draws "$runs" "${sizes[@]}"
   done=()
-  mapfile -t draws < <(cd "$out/draws" && printf '%s\n' */ | sort -n | head -n "$runs")
-  for draw in "${draws[@]%/}"; do
+  mapfile -t draws < <("$DMOERM_PYTHON" -c 'import json, sys; print(*json.load(open(sys.argv[1]))["seeds"], sep="\n")' "$out/draws/draws.json")
+  for draw in "${draws[@]}"; do
     say "the run over draw $draw"
     DMOERM_DRAW=$(realpath "$out/draws/$draw") "${dmoerm[@]}" --np "$ranks" run --config "$run_config" --set "runs_dir=$out/runs" --set "name=$draw" --set "seed=$draw"
     done+=("$out/runs/$draw")

@@ -162,18 +162,10 @@ void divide_categories(const data::TokenStore& store, const config::RunConfig& c
 /// The file in which `data` says what `tables` needs to know of the draws.
 fs::path draws_path(const fs::path& out) { return out / "draws" / "draws.json"; }
 
-void write_draws(const Options& options) {
-  const auto world = world_of_long_waits();
-  if (world->size() > 1)
-    throw ConfigError("one-rank-only", fmt::format("evidence data runs on one rank, not on {}: leave --np out", world->size()));
-  const config::RunConfig config = config::read_run_config(options.config, options.overrides);
-  const fs::path out = options.out, texts = out / "draws" / "groups.jsonl";
-  const data::TokenStore store = store_of(config, out, *world);
-  const evidence::StoreScores scores(store_path(out));
-  fs::create_directories(texts.parent_path());
-  data::write_selected_groups(config, texts);
+/// Settings of the draws, checked before anything is read.
+evidence::DrawSettings draw_settings(const Options& options, std::uint64_t seed) {
   evidence::DrawSettings settings = options.draw;
-  settings.seed = config.seed;
+  settings.seed = seed;
   settings.regime = evidence::regime_from(options.primary);
   if (settings.regime.point_noise > 0 || settings.regime.taught != evidence::Regime::Taught::order)
     throw ConfigError(
@@ -181,27 +173,65 @@ void write_draws(const Options& options) {
         fmt::format("--regime {}: a draw decides about overall labels alone; leave out what stands behind the noise, "
                     "and set experts.train.ties or experts.train.soft_gaps of the runs instead",
                     options.primary));
+  return settings;
+}
+
+void print_draw(const fs::path& file, const std::vector<evidence::DrawnCategory>& drawn) {
+  for (const evidence::DrawnCategory& category : drawn) {
+    const auto count = [&](preference::Split split, bool labelled) {
+      std::int64_t groups = 0;
+      for (std::size_t g = 0; g < category.groups.size(); ++g)
+        groups += category.split[g] == split && (!labelled || !category.overall[g].empty()) ? 1 : 0;
+      return groups;
+    };
+    using enum preference::Split;
+    fmt::print("{}: {}: {} prompts to train and {} to validate, of which {} and {} have overall labels; {} to test\n",
+               file.string(), category.name, count(train, false), count(validation, false), count(train, true),
+               count(validation, true), count(test, false));
+  }
+}
+
+/// A file that is there as long as this object.
+struct PassingFile {
+  fs::path path;
+  ~PassingFile() {
+    std::error_code ignored;
+    fs::remove(path, ignored);
+  }
+};
+
+void write_draws(const Options& options) {
+  const auto world = world_of_long_waits();
+  if (world->size() > 1)
+    throw ConfigError("one-rank-only", fmt::format("evidence data runs on one rank, not on {}: leave --np out", world->size()));
+  const config::RunConfig config = config::read_run_config(options.config, options.overrides);
+  const evidence::DrawSettings settings = draw_settings(options, config.seed);
+  const fs::path out = options.out, draws = draws_path(out).parent_path();
+  const data::TokenStore store = store_of(config, out, *world);
+  const evidence::StoreScores scores(store_path(out));
+  fs::create_directories(draws);
+  const PassingFile texts{draws / "groups.jsonl"};
+  data::write_selected_groups(config, texts.path);
+  nlohmann::json about{{"regime", settings.regime.name()}, {"seeds", nlohmann::json::array()}};
   for (std::int64_t d = 0; d < options.draws; ++d) {
     const std::uint64_t seed = config.seed + static_cast<std::uint64_t>(d);
-    const fs::path folder = out / "draws" / std::to_string(seed);
-    fs::create_directories(folder);
+    const fs::path file = draws / std::to_string(seed) / "data.jsonl";
+    fs::create_directories(file.parent_path());
     const auto drawn = evidence::draw_labels(config, store, scores, settings, seed);
-    evidence::write_draw(drawn, store, texts, folder / "data.jsonl");
-    if (d == 0) write_json_atomically(draws_path(out), evidence::about_draws(drawn, store, settings.regime));
-    for (const evidence::DrawnCategory& category : drawn) {
-      const auto count = [&](preference::Split split, bool labelled) {
-        std::int64_t groups = 0;
-        for (std::size_t g = 0; g < category.groups.size(); ++g)
-          groups += category.split[g] == split && (!labelled || !category.overall[g].empty()) ? 1 : 0;
-        return groups;
-      };
-      using enum preference::Split;
-      fmt::print("{}: {}: {} prompts to train and {} to validate, of which {} and {} have overall labels; {} to test\n",
-                 (folder / "data.jsonl").string(), category.name, count(train, false), count(validation, false),
-                 count(train, true), count(validation, true), count(test, false));
-    }
+    evidence::write_draw(drawn, store, texts.path, file);
+    about["blocks"] = evidence::tested_blocks(drawn, store);
+    about["seeds"].push_back(seed);
+    about["data"].push_back(sha256_file(file));
+    print_draw(file, drawn);
   }
-  fs::remove(texts);
+  write_json_atomically(draws_path(out), about);
+}
+
+/// Whether the data that a run read are those of one of these draws. @param run  its directory
+bool read_a_draw(const run::RunDirectory& run, const nlohmann::json& draws) {
+  const std::string read = read_json(run.task(plan::TaskId::ingest()) / "manifest.json").at("settings").at("data").dump();
+  return std::ranges::any_of(draws.at("data"),
+                             [&](const nlohmann::json& sha) { return read.find(sha.get<std::string>()) != std::string::npos; });
 }
 
 /// Writes the cells of runs over draws, for the categories that all of them have, and makes them those of the request.
@@ -216,6 +246,13 @@ void collect_runs(const Options& options, evidence::TableRequest& request) {
     const fs::path report = directory.task(plan::TaskId::report()) / "report.json";
     if (!fs::exists(report))
       throw ConfigError("no-such-run", fmt::format("--runs {}: there is no finished run: {} is missing", run, report.string()));
+    if (std::ranges::count(options.runs, run) > 1)
+      throw ConfigError("run-given-twice", fmt::format("--runs {}: name each run once", run));
+    if (!read_a_draw(directory, about))
+      throw DataError("runs-of-other-prompts",
+                      fmt::format("--runs {}: its data are none of the {} draws that {} names; they may be of an earlier call of "
+                                  "`evidence data`, with another --regime",
+                                  run, about.at("data").size(), draws.string()));
     const nlohmann::json routes = read_json(report).at("routes");
     for (const auto& [category, blocks] : about.at("blocks").items()) {
       if (routes.contains(category))

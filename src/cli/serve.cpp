@@ -28,7 +28,7 @@ using serve::Clock;
 
 struct Options {
   std::vector<std::string> bundles, aliases;
-  std::string key_file, certificate, key, device = "cpu", weights = "float32";
+  std::string key_file, certificate, key, device = "cpu", weights = "float32", normalise = "none";
   serve::HttpOptions http;
   serve::EngineOptions engine;
   serve::ServiceOptions service;
@@ -96,6 +96,7 @@ void complete(Options& options) {
   options.engine.threads = options.threads > 0 ? options.threads : processors();
   options.engine.batch_wait_s = options.batch_wait_ms / 1e3;
   options.service.version = std::string(version());
+  options.service.limits.normalise = *wire::normalise_from(options.normalise);
 }
 
 std::string address_of(const Options& options, int port) {
@@ -291,14 +292,11 @@ void add_limits(CLI::App& verb, Options& options) {
       ->check(kNonNegative)
       ->capture_default_str();
   verb.add_option(
-          "--normalise", options.service.limits.usual,
+          "--normalise", options.normalise,
           "Form of the scores for requests that do not say: none, standard (less the mean of the training scores, over their "
           "deviation within a prompt), or sigmoid")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, wire::Normalise>{
-              {"none", wire::Normalise::none}, {"standard", wire::Normalise::standard}, {"sigmoid", wire::Normalise::sigmoid}},
-          CLI::ignore_case))
-      ->default_str("none");
+      ->check(CLI::IsMember({"none", "standard", "sigmoid"}))
+      ->capture_default_str();
   verb.add_option("--empty-reward", options.service.empty_reward,
                   "Score of an empty response in a text that a trainer has templated; default: the request is refused")
       ->check(CLI::Range(-1e6, 1e6));

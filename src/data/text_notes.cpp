@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "preference/row_checks.h"
 #include "tokenizer/unicode.h"
 
 namespace dmoerm::data {
@@ -84,7 +85,7 @@ bool begins_as_transcript(std::string_view text) {
                                                                                         {"prompter:", "assistant:"},
                                                                                         {"user:", "\nassistant:"},
                                                                                         {"human:", "\nassistant:"},
-                                                                                        {"system:", "\nuser:"},
+                                                                                        {"system:", "\nassistant:"},
                                                                                         {"System:", "\nUser:"},
                                                                                         {"<human>:", "<bot>:"},
                                                                                         {"Question:", "\nAnswer:"},
@@ -121,9 +122,10 @@ bool begins_as_turn(std::string_view response) {
 /// Whether a text has a placeholder of a picture, video, sound or file that may also be a word of the text.
 bool may_show_file(std::string_view text) {
   const std::string words = lower(text);
-  if (std::ranges::any_of(std::array{"[image]", "[video]", "[audio]", "{image}", "{video}", "{audio}"},
+  if (std::ranges::any_of(std::array{"[image]", "[video]", "[audio]", "{image}", "{video}", "{audio}", "<media>"},
                           [&](std::string_view mark) { return words.find(mark) != std::string::npos; }))
     return true;
+  if (preference::shows_picture(text)) return true;
   const std::size_t begin = words.find("<file>"), end = words.find("</file>", begin);
   return begin != std::string::npos && end != std::string::npos && words.find('\n', begin) > end;
 }
@@ -149,8 +151,10 @@ bool ends_as_template(std::string_view text) {
 
 /// Whether a response goes on with turns of its own, as models write that were trained on transcripts.
 bool runs_on(std::string_view response) {
-  return std::ranges::any_of(std::array{"\n\nHuman:", "\n\nAssistant:", "\n### Instruction:", "<|im_start|>user", "\nuser\n"},
-                             [&](std::string_view turn) { return response.find(turn) != std::string_view::npos; });
+  const std::size_t turn = response.find("\nuser\n");  // as a decoded template has it; a list of files may have the word alone
+  if (turn != std::string_view::npos && begins_as_decoded(response.substr(turn))) return true;
+  return std::ranges::any_of(std::array{"\n\nHuman:", "\n\nAssistant:", "\n### Instruction:", "<|im_start|>user"},
+                             [&](std::string_view mark) { return response.find(mark) != std::string_view::npos; });
 }
 
 /// Whether a text has marks of HTML in place of characters, and no HTML that they would belong to.
@@ -311,10 +315,10 @@ std::vector<std::string> text_notes(const Group& group) {
       decoded || std::ranges::any_of(group.responses, begins_as_turn, &Response::text),
       "rows with a text that has lines of nothing but user, assistant, system or model, as a chat template leaves them that was "
       "decoded without its special tokens: give messages, or the bare text");
-  note_if(
-      std::ranges::any_of(group.prompt, may_show_file, &preference::Message::content),
-      "rows whose prompt has [image], {image}, <file>...</file> or the like: leave them out, if a picture or file stood there, "
-      "because only text is read");
+  note_if(std::ranges::any_of(group.prompt, may_show_file, &preference::Message::content),
+          "rows whose prompt has [image], {image}, ![](a.png), <file>...</file> or the like: leave them out, if a picture or "
+          "file stood there, "
+          "because only text is read");
   note_if(std::ranges::any_of(group.responses, ends_as_template, &Response::text),
           "rows with a response that ends with a mark of a chat template (<|im_end|>, </s>, ...), so that it is written twice: "
           "give the bare text");

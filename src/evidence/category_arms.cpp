@@ -136,11 +136,19 @@ LabelledGroups labelled_overall(const data::TokenStore& store, const StoreScores
 }
 
 CategoryArms::CategoryArms(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category,
-                           std::int64_t fold, const at::Tensor& x_NF, const at::Tensor& bag_NB)
+                           std::int64_t fold, const at::Tensor& x_NF, const at::Tensor& prompt_GF, const at::Tensor& bag_NB)
     : store_(store), scores_(scores), category_(category), fold_(fold), x_NF_(x_NF), bag_NB_(bag_NB) {
+  std::vector<std::int64_t> seen;
   for (std::size_t g = 0; g < category_.groups.size(); ++g) {
-    if (category_.outer[g] != fold_) training_.push_back(category_.rows[g]);
+    if (category_.outer[g] == fold_) continue;
+    training_.push_back(category_.rows[g]);
+    seen.push_back(static_cast<std::int64_t>(g));
   }
+  whole_NF_ = x_NF_.clone();
+  const at::Tensor usual_F = prompt_GF.index_select(0, moe::longs(seen)).mean(0);
+  for (std::size_t g = 0; g < category_.rows.size(); ++g)
+    whole_NF_.narrow(0, category_.rows[g].first, category_.rows[g].count)
+        .add_(prompt_GF.select(0, static_cast<std::int64_t>(g)) - usual_F);
   find_topics();
 }
 
@@ -186,9 +194,9 @@ const CategoryArms::Points& CategoryArms::points_with(const Regime& regime, std:
   return points_[key] = std::move(points);
 }
 
-at::Tensor CategoryArms::out_of_fold(const Heads& heads) const {
-  const at::Tensor x_NF = x_NF_.to(at::kDouble), all_N = at::mv(x_NF, heads.all_F),
-                   others_NK = at::matmul(x_NF, heads.without_KF.t());
+at::Tensor CategoryArms::out_of_fold(const Heads& heads, const at::Tensor& x_NF) const {
+  const at::Tensor read_NF = x_NF.to(at::kDouble), all_N = at::mv(read_NF, heads.all_F),
+                   others_NK = at::matmul(read_NF, heads.without_KF.t());
   for (std::size_t g = 0; g < category_.groups.size(); ++g) {
     if (category_.outer[g] == fold_) continue;
     const moe::ExpertFeatures::Group& rows = category_.rows[g];
@@ -280,8 +288,11 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   table.add("pooled", pooled_N);
   const at::Tensor universal_raw_N = out_of_fold(points.universal), universal_N = standardised(universal_raw_N, training_);
   table.add("universal", universal_N);
-  std::vector<at::Tensor> columns;
-  for (const Heads& heads : points.heads) columns.push_back(standardised(out_of_fold(heads), training_));
+  std::vector<at::Tensor> columns, alone;
+  for (const Heads& heads : points.heads) {
+    columns.push_back(standardised(out_of_fold(heads), training_));
+    alone.push_back(standardised(out_of_fold(heads, whole_NF_), training_));
+  }
   const std::size_t k = columns.size();
   std::vector<double> target(k, 1.0 / static_cast<double>(k));
   table.add("mean", at::stack(columns, 1).mean(1));
@@ -294,7 +305,7 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   std::vector<std::string> features = points.names;
   features.emplace_back("(base)");
   table.weigh("stack", features, {stack.weight_K.const_data_ptr<double>(), stack.weight_K.const_data_ptr<double>() + k + 1});
-  variants(columns, target, labelled, table);
+  variants(columns, alone, target, labelled, table);
   columns.push_back(universal_N), std::ranges::fill(target, 0.0), target.push_back(1);
   table.add("stack_universal", fit_stack(columns, target, labelled).reward_N);
 
@@ -310,19 +321,22 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
            linear.loss, table);
 }
 
-void CategoryArms::variants(const std::vector<at::Tensor>& columns, const std::vector<double>& target,
-                            const LabelledGroups& labelled, ArmTable& table) const {
-  const std::size_t k = columns.size();
-  const at::Tensor expert_NK = at::stack(at::TensorList(columns).slice(0, k - 1), 1);
-  for (const moe::ExpertFeatures::Group& group : category_.rows) {  // experts differ by any offset from prompt to prompt
-    const at::Tensor own_NK = expert_NK.narrow(0, group.first, group.count);
-    own_NK.sub_(own_NK.mean(0));
-  }
-  std::vector<at::Tensor> wider = columns;
-  std::vector<double> wider_target = target;
-  if (k > 2) {
-    wider.push_back(standardised(expert_NK.std(1), training_)), wider_target.push_back(0);
-    table.add("stack_doubt", fit_stack(wider, wider_target, labelled).reward_N);
+void CategoryArms::variants(const std::vector<at::Tensor>& columns, const std::vector<at::Tensor>& alone,
+                            const std::vector<double>& target, const LabelledGroups& labelled, ArmTable& table) const {
+  const auto add_doubt = [&](const char* arm, const at::Tensor& expert_NK) {
+    std::vector<at::Tensor> wider = columns;
+    std::vector<double> towards = target;
+    wider.push_back(standardised(expert_NK.std(1), training_)), towards.push_back(0);
+    table.add(arm, fit_stack(wider, towards, labelled).reward_N);
+  };
+  if (alone.size() > 1) {
+    const at::Tensor expert_NK = at::stack(at::TensorList(columns).slice(0, alone.size()), 1);
+    for (const moe::ExpertFeatures::Group& group : category_.rows) {  // experts differ by any offset from prompt to prompt
+      const at::Tensor own_NK = expert_NK.narrow(0, group.first, group.count);
+      own_NK.sub_(own_NK.mean(0));
+    }
+    add_doubt("stack_doubt", expert_NK);
+    add_doubt("stack_doubt_alone", at::stack(alone, 1));
   }
   const auto add_varying = [&](const char* arm,
                                const std::vector<at::Tensor>& topics) {  // shared weights, and own ones of topics

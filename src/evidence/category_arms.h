@@ -25,6 +25,7 @@ struct CategoryData {
   std::vector<moe::ExpertFeatures::Group> rows;  ///< Rows within the category and prompt, without pairs
   std::vector<std::int64_t> outer, inner;        ///< Fold of each group
   std::int64_t first_row = 0, row_count = 0;     ///< Rows of the category among those of all
+  std::int64_t first_group = 0;                  ///< Its first group among those of all
   at::Tensor topic_GD;                           ///< Of each group the mean state of its responses
   PairLists overall;                             ///< What is tested
   PairLists equal_length;                        ///< Those of the tested pairs whose responses are equally long
@@ -50,7 +51,7 @@ LabelledGroups labelled_overall(const data::TokenStore& store, const StoreScores
 class CategoryArms {
  public:
   CategoryArms(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category, std::int64_t fold,
-               const at::Tensor& x_NF, const at::Tensor& bag_NB);
+               const at::Tensor& x_NF, const at::Tensor& prompt_GF, const at::Tensor& bag_NB);
   /// All arms of one category with one seed.
   void run(const Regime& regime, std::uint64_t seed, ArmTable& table);
   /// How the experts of clean points order the tested groups: point -> {groups, own, universal, length: shares of pairs of the
@@ -68,7 +69,8 @@ class CategoryArms {
   /// The heads of the points, and one of all their pairs as one heap. Those without noise are the same for all seeds.
   const Points& points_with(const Regime& regime, std::uint64_t seed);
   /// Rewards of all responses: those of training groups by heads that have not seen them.
-  [[nodiscard]] at::Tensor out_of_fold(const Heads& heads) const;
+  [[nodiscard]] at::Tensor out_of_fold(const Heads& heads) const { return out_of_fold(heads, x_NF_); }
+  [[nodiscard]] at::Tensor out_of_fold(const Heads& heads, const at::Tensor& x_NF) const;
   /// The factor with which rewards explain the labels best.
   static double scale_of(const at::Tensor& reward_N, const LabelledGroups& labelled);
   void ensemble(const LabelledGroups& labelled, const Heads& own, std::uint64_t seed, ArmTable& table) const;
@@ -79,10 +81,11 @@ class CategoryArms {
   /// prompts and 0 elsewhere; and its place along the directions in which prompts differ most.
   void find_topics();
   /// The weighted sum of experts and base with weights that differ from cluster to cluster of the prompts, with weights that are
-  /// linear in the prompt (a gate), and with the experts' disagreement as one more reward. @param columns  rewards of the
-  /// experts, then of the base
-  void variants(const std::vector<at::Tensor>& columns, const std::vector<double>& target, const LabelledGroups& labelled,
-                ArmTable& table) const;
+  /// linear in the prompt (a gate), and with the experts' disagreement as one more reward: less the means over a prompt's
+  /// responses, and with them, as a response alone has it. @param columns  rewards of the experts, then of the base
+  /// @param alone  rewards of the experts with the means over the prompts
+  void variants(const std::vector<at::Tensor>& columns, const std::vector<at::Tensor>& alone, const std::vector<double>& target,
+                const LabelledGroups& labelled, ArmTable& table) const;
   /// Members weighted by how likely the labels of prompts left out are under each; equally; and the best alone.
   void mixtures(const std::vector<std::pair<std::string, at::Tensor>>& members, const LabelledGroups& labelled,
                 double linear_loss, ArmTable& table) const;
@@ -92,6 +95,7 @@ class CategoryArms {
   const CategoryData& category_;
   std::int64_t fold_;
   at::Tensor x_NF_, bag_NB_;
+  at::Tensor whole_NF_;  ///< x_NF_ and the means over the prompts' responses, less the mean of training prompts
   std::vector<moe::ExpertFeatures::Group> training_;  ///< Groups outside the fold, without pairs
   std::vector<at::Tensor> clusters_, directions_;     ///< See find_topics()
   std::map<std::tuple<double, Regime::Taught, std::uint64_t>, Points> points_;

@@ -13,6 +13,7 @@
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
 #include "base/counted.h"
@@ -117,8 +118,8 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
     for (const Rows& rows : rows_of(category)) means.push_back(whole.front().narrow(0, rows.first, rows.count).mean(0));
     category.topic_GD = at::stack(means);
   }
-  centred_NB_ = within_groups(whole, all);
-  bag_NB_ = within_groups({token_bag(ids, kBagWidth)}, all) * std::sqrt(static_cast<double>(kBagWidth));
+  readings_ = by_group(whole, all);
+  bag_NB_ = by_group({token_bag(ids, kBagWidth)}, all).within_NB * std::sqrt(static_cast<double>(kBagWidth));
   basis_ = basis_of(cache.model());
 }
 
@@ -156,7 +157,10 @@ CategoryData Experiment::category_of(const config::CategoryConfig& config, const
                                      std::size_t apart) const {
   CategoryData data;
   data.name = config.name, data.config = &config, data.groups = groups;
-  if (!categories_.empty()) data.first_row = categories_.back().first_row + categories_.back().row_count;
+  if (!categories_.empty()) {
+    const CategoryData& before = categories_.back();
+    data.first_row = before.first_row + before.row_count, data.first_group = before.first_group + std::ssize(before.groups);
+  }
   const std::vector<std::int64_t> blocks = blocks_of(store_, groups, settings_.block_lines);
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const std::int64_t responses = std::ssize(store_.group(groups[g]).responses);
@@ -175,7 +179,7 @@ CategoryData Experiment::category_of(const config::CategoryConfig& config, const
   return data;
 }
 
-at::Tensor Experiment::features(std::int64_t fold) const {
+ReadingsByGroup Experiment::features(std::int64_t fold) const {
   std::vector<std::vector<Rows>> parts;
   for (const CategoryData& category : categories_) {
     parts.emplace_back();
@@ -184,7 +188,8 @@ at::Tensor Experiment::features(std::int64_t fold) const {
       if (category.outer[g] != fold) parts.back().push_back(rows[g]);
     }
   }
-  return at::matmul(centred_NB_, components(centred_NB_, parts, settings_.components));
+  const at::Tensor components_BF = components(readings_.within_NB, parts, settings_.components);
+  return {at::matmul(readings_.within_NB, components_BF), at::matmul(readings_.mean_GB, components_BF)};
 }
 
 void Experiment::run(const std::vector<Regime>& regimes, const fs::path& folder, const comm::Communicator& ranks) {
@@ -195,8 +200,11 @@ void Experiment::run(const std::vector<Regime>& regimes, const fs::path& folder,
   }
   std::int64_t number = 0;
   for (std::int64_t fold = 0; fold < folds_; ++fold) {
-    at::Tensor x_NF;  // made when a cell of this fold is to be done
-    const auto space = [&] { return x_NF.defined() ? x_NF : x_NF = features(fold); };
+    std::optional<ReadingsByGroup> projected;  // made when a cell of this fold is to be done
+    const auto space = [&] {
+      if (!projected) projected = features(fold);
+      return *projected;
+    };
     for (std::size_t c = 0; c <= categories_.size(); ++c) {
       if (number++ % ranks.size() != ranks.rank()) continue;
       const bool single = c == categories_.size();
@@ -208,12 +216,13 @@ void Experiment::run(const std::vector<Regime>& regimes, const fs::path& folder,
         if (stop_requested()) throw Stopped("stopped-on-request", "cells were being computed: run the same command to continue");
         fs::create_directories(path.parent_path());
         if (single) {
-          single_cell(regime, fold, space(), path);
+          single_cell(regime, fold, space().within_NB, path);
         } else {
           const CategoryData& category = categories_[c];
           if (!arms)
             arms = std::make_unique<CategoryArms>(store_, scores_, category, fold,
-                                                  space().narrow(0, category.first_row, category.row_count),
+                                                  space().within_NB.narrow(0, category.first_row, category.row_count),
+                                                  space().mean_GB.narrow(0, category.first_group, std::ssize(category.groups)),
                                                   bag_NB_.narrow(0, category.first_row, category.row_count));
           category_cell(regime, *arms, category, fold, path);
         }

@@ -46,7 +46,8 @@ class Experiment {
   [[nodiscard]] nlohmann::json basis_of(const std::string& model) const;
   [[nodiscard]] bool done(const std::filesystem::path& cell) const;
   void write(const std::filesystem::path& path, nlohmann::json cell) const;
-  [[nodiscard]] at::Tensor features(std::int64_t fold) const;
+  /// The readings of all responses and prompts in the principal components of those outside a fold.
+  [[nodiscard]] ReadingsByGroup features(std::int64_t fold) const;
   void single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const std::filesystem::path& path) const;
   void category_cell(const Regime& regime, CategoryArms& arms, const CategoryData& category, std::int64_t fold,
                      const std::filesystem::path& path) const;
@@ -58,7 +59,8 @@ class Experiment {
   std::vector<CategoryData> categories_;
   std::map<std::string, std::string> left_out_;        ///< Categories that cannot be tested, and why
   std::map<std::string, std::string> without_states_;  ///< Categories some of whose prompts have no states: "has states of ..."
-  at::Tensor centred_NB_, bag_NB_;
+  ReadingsByGroup readings_;
+  at::Tensor bag_NB_;
   nlohmann::json basis_;
 };
 

@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -13,18 +14,20 @@
 
 namespace dmoerm::evidence {
 
-at::Tensor within_groups(const std::vector<at::Tensor>& readings_ND, const std::vector<Rows>& groups) {
-  std::vector<at::Tensor> centred;
+ReadingsByGroup by_group(const std::vector<at::Tensor>& readings_ND, const std::vector<Rows>& groups) {
+  std::vector<at::Tensor> within, means;
   for (const at::Tensor& reading_ND : readings_ND) {
     at::Tensor own_ND = reading_ND.to(at::kFloat).clone();
+    std::vector<at::Tensor> own_means;
     for (const Rows& rows : groups) {
       const at::Tensor group_ND = own_ND.narrow(0, rows.first, rows.count);
-      group_ND.sub_(group_ND.mean(0, /*keepdim=*/true));
+      own_means.push_back(group_ND.mean(0));
+      group_ND.sub_(own_means.back());
     }
-    const double size = std::sqrt(own_ND.square().sum(1).mean().item<double>());
-    centred.push_back(own_ND / std::max(size, 1e-12));
+    const double size = std::max(std::sqrt(own_ND.square().sum(1).mean().item<double>()), 1e-12);
+    within.push_back(own_ND / size), means.push_back(at::stack(own_means) / size);
   }
-  return at::cat(centred, 1);
+  return {at::cat(within, 1), at::cat(means, 1)};
 }
 
 at::Tensor components(const at::Tensor& centred_NB, const std::vector<std::vector<Rows>>& parts, std::int64_t count) {

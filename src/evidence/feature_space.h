@@ -1,5 +1,5 @@
 // What linear heads read: principal components of the differences between responses of one prompt.
-// Shapes: N responses of all groups, B numbers of the readings taken together, F components.
+// Shapes: N responses of G groups, B numbers of the readings taken together, F components.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -13,9 +13,12 @@ struct Rows {
   std::int64_t first = 0, count = 0;
 };
 
-/// Readings of the same responses side by side: each without the mean of its group, and divided by the root mean square of what
-/// is left, so that no reading outweighs another. @return [N, B], float32
-at::Tensor within_groups(const std::vector<at::Tensor>& readings_ND, const std::vector<Rows>& groups);
+/// Readings of the same responses side by side, taken apart: the mean of each group, and what is left of its responses. Each
+/// reading is divided by the root mean square of what is left, so that none outweighs another.
+struct ReadingsByGroup {
+  at::Tensor within_NB, mean_GB;  ///< float32
+};
+ReadingsByGroup by_group(const std::vector<at::Tensor>& readings_ND, const std::vector<Rows>& groups);
 
 /// The largest principal components of some of the rows, as columns [B, F], scaled so that the rows' mean square length is F.
 /// Each part counts the same, however many rows it has. @param parts  rows of each category

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -64,7 +65,7 @@ at::Tensor rewards_of(const std::vector<json>& tested, const char* model) {
 
 }  // namespace
 
-json about_draws(const std::vector<DrawnCategory>& categories, const data::TokenStore& store, const Regime& regime) {
+json tested_blocks(const std::vector<DrawnCategory>& categories, const data::TokenStore& store) {
   json blocks = json::object();
   for (const DrawnCategory& category : categories) {
     for (std::size_t g = 0; g < category.groups.size(); ++g) {
@@ -72,7 +73,7 @@ json about_draws(const std::vector<DrawnCategory>& categories, const data::Token
         blocks[category.name][std::string(store.group(category.groups[g]).id)] = category.block[g];
     }
   }
-  return {{"regime", regime.name()}, {"blocks", blocks}};
+  return blocks;
 }
 
 void write_run_cells(const json& draws, const std::map<std::string, std::vector<RunOfCategory>>& runs, const fs::path& folder) {
@@ -109,7 +110,14 @@ void write_run_cells(const json& draws, const std::map<std::string, std::vector<
                         "draws",
                         run.scores.string(), tested.size(), category, of_runs.front().scores.string(), first.size()));
       for (const auto& [model, arm] : kModels) {
-        if (const at::Tensor rewards_N = rewards_of(tested, model); rewards_N.defined()) table->add(arm, rewards_N);
+        const at::Tensor rewards_N = rewards_of(tested, model);
+        if (rewards_N.defined() != rewards_of(first, model).defined())
+          throw DataError(
+              "runs-of-other-prompts",
+              fmt::format("{} and {}: one has scores of the model {}, the other has not: run both with the same settings "
+                          "(baselines, pooled_baseline)",
+                          of_runs.front().scores.string(), run.scores.string(), model));
+        if (rewards_N.defined()) table->add(arm, rewards_N);
       }
       if (const at::Tensor rewards_N = rewards_of(tested, "single"); rewards_N.defined()) single->add("single", rewards_N);
       table->count("aggregator", run.aggregator);

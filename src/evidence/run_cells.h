@@ -10,8 +10,8 @@
 
 namespace dmoerm::evidence {
 
-/// What tables need to know of the draws: {"regime", "blocks": {category: {id of a tested prompt: its block}}}.
-nlohmann::json about_draws(const std::vector<DrawnCategory>& categories, const data::TokenStore& store, const Regime& regime);
+/// Blocks of the prompts that all draws test: {category: {id: block}}.
+nlohmann::json tested_blocks(const std::vector<DrawnCategory>& categories, const data::TokenStore& store);
 
 /// What a run says about a category.
 struct RunOfCategory {
@@ -20,8 +20,9 @@ struct RunOfCategory {
 };
 /// Write the cells of some runs, which count as seeds: own is the run's model per category, stack its DMoERM as chosen and
 /// routed.
+/// @param draws  {"regime", "blocks": as tested_blocks() gives them, ...}
 /// @param runs  category -> one for each run
-/// @throws DataError if runs tested other prompts than the draws name; IoError
+/// @throws DataError if runs tested other prompts than the draws name, or have not the same models; IoError
 void write_run_cells(const nlohmann::json& draws, const std::map<std::string, std::vector<RunOfCategory>>& runs,
                      const std::filesystem::path& folder);
 

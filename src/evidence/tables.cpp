@@ -47,6 +47,7 @@ constexpr ArmText kArms[] = {
     {"stack_clusters", "the same with weights for each of four clusters of prompts"},
     {"stack_gate", "the same with weights linear in the prompt (gate)"},
     {"stack_doubt", "DMoERM with the experts' disagreement as one more reward"},
+    {"stack_doubt_alone", "the same, of rewards with their means over the prompt"},
     {"stack_universal", "experts, base and universal expert, ridge to the universal"},
     {"warm", "head that shrinks to the universal expert"},
     {"residual", "head that shrinks to the pooled model"},

@@ -68,7 +68,7 @@ std::optional<double> parse_words_s(std::string_view text) {
   const auto number = text.empty() ? std::nullopt : take_number(text);
   if (!number) return std::nullopt;
   const std::string unit = lower(trim(text));
-  constexpr std::array<std::pair<std::string_view, double>, 17> kUnits = {{{"s", 1},
+  constexpr std::array<std::pair<std::string_view, double>, 18> kUnits = {{{"s", 1},
                                                                            {"sec", 1},
                                                                            {"secs", 1},
                                                                            {"second", 1},
@@ -84,7 +84,8 @@ std::optional<double> parse_words_s(std::string_view text) {
                                                                            {"h", 3600},
                                                                            {"hour", 3600},
                                                                            {"hours", 3600},
-                                                                           {"day", 86400}}};
+                                                                           {"day", 86400},
+                                                                           {"days", 86400}}};
   const auto found = std::ranges::find(kUnits, unit, &std::pair<std::string_view, double>::first);
   if (found == kUnits.end() || *number * found->second > kDurationMax_s) return std::nullopt;
   return *number * found->second;

@@ -69,7 +69,7 @@ std::string describe_self() {
 }
 
 void write_at(int fd, const std::string& text, off_t at) {
-  // A failure is harmless: the text is for people, the lock does not depend on it.
+  // The lock does not depend on the text. If the disk is full, what may have been charged counts in this process alone.
   if (::pwrite(fd, text.data(), text.size(), at) < 0) return;
 }
 
@@ -93,12 +93,10 @@ StoreLock::StoreLock(const std::filesystem::path& directory) {
   }
   const auto before = read(directory);  // keeps the number of rows in the journal
   if (before) (uncertain_ = before->uncertain) += before->in_flight;
-  if (::ftruncate(fd_, 0) == 0) {
-    write_at(fd_,
-             rows_line(before ? before->journal_rows : 0) + usage_line(kInFlight, {}) + usage_line(kUncertain, uncertain_) +
-                 std::string(kHolder) + describe_self() + "\n",
-             0);
-  }
+  const std::string text = rows_line(before ? before->journal_rows : 0) + usage_line(kInFlight, {}) +
+                           usage_line(kUncertain, uncertain_) + std::string(kHolder) + describe_self() + "\n";
+  write_at(fd_, text, 0);  // before the rest is cut off, so that no kill in between loses what may have been charged
+  if (::ftruncate(fd_, static_cast<off_t>(text.size())) != 0) return;  // then the earlier holder's line may go on behind
 }
 
 void StoreLock::take(const std::filesystem::path& directory) const {

@@ -166,7 +166,8 @@ json messages_in_lines(std::string_view text, std::string& twice) {
   return is_conversation(messages) ? messages : json();
 }
 
-/// Whether a value is a list of OpenAI's parts of a message: texts and media, and beside a text whatever else has a type.
+/// Whether a value is a list of OpenAI's parts of a message: texts and media, and beside a text or reasoning whatever else has a
+/// type.
 bool is_parts(const json& value) {
   const auto type = [](const json& part) {
     return part.is_object() && part.contains("type") && part["type"].is_string() ? part["type"].get<std::string>() : "";
@@ -178,7 +179,8 @@ bool is_parts(const json& value) {
   const auto is_typed = [&](const json& part) { return !type(part).empty(); };
   if (!value.is_array() || value.empty()) return false;
   if (std::ranges::all_of(value, is_known)) return true;
-  return std::ranges::any_of(value, is_text) && std::ranges::all_of(value, is_typed) &&
+  const auto shows_kind = [&](const json& part) { return is_text(part) || is_reasoning_part(part); };
+  return std::ranges::any_of(value, shows_kind) && std::ranges::all_of(value, is_typed) &&
          std::ranges::none_of(value, [&](const json& part) { return is_one_of(type(part), kTextParts) && !is_text(part); });
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <string_view>
 
@@ -64,7 +65,7 @@ bool names_media(std::string_view key) {
   return std::ranges::find(kMedia, key) != kMedia.end();
 }
 
-/// Whether a key says that a row has media, and its value agrees: "has_image": true, "modality": "image".
+/// Whether a key says that a row has media, and its value agrees: "has_image": true, "modality": "image+text".
 bool tells_of_media(std::string_view key, const json& value) {
   constexpr std::array<std::string_view, 7> kYes = {"has_image", "has_images",    "has_video", "has_audio",
                                                     "has_media", "is_multimodal", "multimodal"};
@@ -72,9 +73,21 @@ bool tells_of_media(std::string_view key, const json& value) {
     return value.is_string() ? lower(trim(value.get_ref<const std::string&>())) == "true" : holds_something(value);
   if (key != "modality" && key != "modalities" && key != "input_modality" && key != "input_modalities") return false;
   if (value.is_array()) return std::ranges::any_of(value, [&](const json& one) { return tells_of_media(key, one); });
-  const std::string named = value.is_string() ? lower(value.get_ref<const std::string&>()) : "";
-  return std::ranges::any_of(std::array{"image", "vision", "video", "audio", "speech", "multimodal"},
-                             [&](const char* kind) { return named.find(kind) != std::string::npos; });
+  // Every word must be a kind of input: "speech therapy" and "CT image" are what a text is about.
+  constexpr std::array<std::string_view, 10> kKinds = {"text",  "and",    "image",  "images", "vision",
+                                                       "video", "videos", "speech", "audio",  "multimodal"};
+  constexpr std::ptrdiff_t kOfText = 2;  // the kinds that are no media
+  std::string words = value.is_string() ? lower(value.get_ref<const std::string&>()) : "";
+  std::ranges::replace_if(
+      words, [](char c) { return c < 'a' || c > 'z'; }, ' ');
+  bool media = false;
+  std::istringstream stream(words);
+  for (std::string word; stream >> word;) {
+    const auto kind = std::ranges::find(kKinds, word);
+    if (kind == kKinds.end()) return false;
+    media = media || kind - kKinds.begin() >= kOfText;
+  }
+  return media;
 }
 
 /// The beginning of an image, video or sound that a text holds itself, data:image/png;base64,...; else "".
@@ -85,12 +98,17 @@ std::string_view media_inside(std::string_view begin) {
   return {};
 }
 
-/// Whether a value is the path, address, type or content of an image, video, sound or document, or has one within it.
+/// Whether a value is the path, address, type or content of an image, video or sound, or has one within it. A document may be
+/// where a text is from.
 bool is_media(const json& value) {
-  if (value.is_object() && value.contains("type") && value["type"].is_string()) {
-    const std::string type = lower(value["type"].get_ref<const std::string&>());
-    if (std::ranges::any_of(std::array{"image", "image_url", "input_image", "photo", "video", "audio", "pdf"},
-                            [&](std::string_view kind) { return type == kind; }))
+  if (value.is_object() && !value.contains("text") && !value.contains("content")) {  // else what it holds is there to be read
+    const auto is = [&](const char* key, std::initializer_list<std::string_view> words) {
+      const auto found = value.find(key);
+      return found != value.end() && found->is_string() &&
+             std::ranges::find(words, lower(found->get_ref<const std::string&>())) != words.end();
+    };
+    if (is("type", {"image", "image_url", "input_image", "photo", "video", "audio", "pdf", "file"}) ||
+        is("mime_type", {"application/pdf"}))
       return true;
   }
   if (value.is_structured()) return std::ranges::any_of(value, is_media);
@@ -100,27 +118,23 @@ bool is_media(const json& value) {
   constexpr std::ptrdiff_t kBlanks = 4;   // in one, at most: a sentence may end with a file's name
   const std::string start = lower(trim(std::string_view(whole).substr(0, 64)));
   if (!media_inside(start).empty()) return true;
-  if (start == "application/pdf") return true;
   for (const std::string_view kind : {"image/", "audio/", "video/"}) {  // a type of MIME
     if (start.starts_with(kind) && start.find_first_of(" ./", kind.size()) == std::string::npos) return true;
   }
   std::string text = whole.size() <= kLongest ? lower(trim(whole)) : "";
   if (std::ranges::count_if(text, [](char c) { return c == ' ' || c == '\n'; }) > kBlanks) return false;
   text.resize(std::min({text.size(), text.find('?'), text.find('#')}));
-  return std::ranges::any_of(
-      std::array{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mp4",  ".webm", ".mov",
-                 ".avi", ".mkv", ".wav",  ".mp3", ".flac", ".ogg", ".m4a", ".pdf",  ".docx", ".pptx", ".xlsx"},
-      [&](std::string_view end) { return text.ends_with(end); });
+  return std::ranges::any_of(std::array{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mp4", ".webm",
+                                        ".mov", ".avi", ".mkv", ".wav", ".mp3", ".flac", ".ogg", ".m4a"},
+                             [&](std::string_view end) { return text.ends_with(end); });
 }
 
-/// Whether a key may name media, which its value then shows: a row's "media" may also be a newspaper, and documents with members
-/// have their texts among them.
-bool may_name_media(std::string_view key, const json& value) {
+/// Whether a key may name media, which its value then shows: a row's "media" may also be a newspaper.
+bool may_name_media(std::string_view key) {
   while (!key.empty() && ((key.back() >= '0' && key.back() <= '9') || key.back() == '_')) key.remove_suffix(1);
   cut_end(key, "s");
-  if (key == "document" || key == "doc") return std::ranges::none_of(value, &json::is_structured);
   return std::ranges::any_of(
-      std::array{"media", "attachment", "photo", "screenshot", "frame", "figure", "file", "clip", "sound", "speech", "pdf"},
+      std::array{"media", "attachment", "photo", "screenshot", "frame", "figure", "file", "clip", "sound", "speech"},
       [&](std::string_view name) { return key == name || key == std::string(name) + "_path"; });
 }
 
@@ -140,11 +154,23 @@ bool names_tools(std::string_view key) {
 }
 
 /// Further marks of single model families, in lower case.
-constexpr std::array<std::string_view, 18> kMarks = {
-    "<image_placeholder>", "<im_patch>",      "<speech>",         "<start_of_image>", "<image_soft_token>",
-    "<audio_soft_token>",  "<img_context>",   "<|vision_start|>", "<|audio_bos|>",    "<|audio_start|>",
-    "<|image_start|>",     "<|video_start|>", "<|media_pad|>",    "<|media_start|>",  "<imagehere>",
-    "<image_here>",        "[img]",           "[[image]]"};
+constexpr std::array<std::string_view, 17> kMarks = {"<image_placeholder>",
+                                                     "<im_patch>",
+                                                     "<speech>",
+                                                     "<start_of_image>",
+                                                     "<image_soft_token>",
+                                                     "<audio_soft_token>",
+                                                     "<img_context>",
+                                                     "<|vision_start|>",
+                                                     "<|audio_bos|>",
+                                                     "<|audio_start|>",
+                                                     "<|image_start|>",
+                                                     "<|video_start|>",
+                                                     "<|media_pad|>",
+                                                     "<|media_start|>",
+                                                     "<imagehere>",
+                                                     "<image_here>",
+                                                     "[img]"};
 
 bool may_begin_mark(char c) { return c == '<' || c == '[' || c == 'd' || c == 'D'; }
 
@@ -153,7 +179,7 @@ std::string_view mark_at(std::string_view text, std::size_t at) {
   constexpr std::size_t kLongest = 64, kElement = 4096;
   if (text[at] != '<') {  // most are letters of words
     const std::string five = lower(text.substr(at, 5));
-    if (five != "data:" && five != "[img]" && five != "[[ima") return {};
+    if (five != "data:" && five != "[img]") return {};
   }
   const std::string begin = lower(text.substr(at, kLongest));
   if (const std::size_t length = media_inside(begin).size(); length > 0) return text.substr(at, length);
@@ -170,7 +196,7 @@ std::string_view mark_at(std::string_view text, std::size_t at) {
   };
   if (begin.front() != '<') return {};
   if (!skip("|")) skip("｜");
-  if (!skip("image") && !skip("video") && !skip("audio") && !skip("media")) return {};
+  if (!skip("image") && !skip("video") && !skip("audio")) return {};
   if (!skip("_pad") && (skip("_") || skip(" ") || true)) {
     while (end < begin.size() && begin[end] >= '0' && begin[end] <= '9') ++end;
   }
@@ -185,13 +211,17 @@ bool is_file_beside(std::string_view path) {
   return !path.empty() && beside && is_media(json(path));
 }
 
-/// The mark of a picture before a prompt on a line of its own: [image], or <img src="images/1.png"> with a file beside the data;
-/// "" if the first line is another.
+/// The mark of a picture before a prompt on a line of its own: [image], or ![](images/1.png) or <img src="images/1.png"> with a
+/// file beside the data; "" if the first line is another.
 std::string_view picture_before(std::string_view prompt) {
   prompt = trim(prompt);
   const std::string_view line = trim(prompt.substr(0, prompt.find('\n')));
   if (line.size() == prompt.size()) return {};
   if (lower(line) == "[image]") return line;
+  if (line.starts_with("![") && line.ends_with(')') && line.find("](") != std::string_view::npos) {
+    const std::string_view target = line.substr(line.find("](") + 2);
+    return is_file_beside(target.substr(0, target.size() - 1)) ? line : std::string_view();
+  }
   const bool element = line.starts_with("<img src=\"") && line.ends_with('>');
   return element && is_file_beside(line.substr(10, line.substr(10).find('"'))) ? line : std::string_view();
 }
@@ -202,24 +232,6 @@ bool is_in_code(std::string_view text, std::size_t at) {
   bool inside = false;
   for (std::size_t fence = 0; (fence = text.find(kFence, fence)) < at; fence += kFence.size()) inside = !inside;
   return inside;
-}
-
-/// The first picture of a file beside the data that a prompt shows in Markdown, ![chart](images/1.png); "" if it shows none, or
-/// speaks of Markdown itself.
-std::string_view picture_inside(std::string_view prompt) {
-  for (std::size_t at = 0; (at = prompt.find("![", at)) != std::string_view::npos; at += 2) {
-    const std::string_view line = prompt.substr(at, prompt.substr(at).find('\n'));
-    const std::size_t path = line.find("]("), end = line.find(')', path);
-    if (path == std::string_view::npos || end == std::string_view::npos) continue;
-    const std::string_view target = line.substr(path + 2, end - path - 2);
-    if (!is_file_beside(target.substr(0, target.find(" \"")))) continue;  // a title may follow
-    const bool quoted = at > 0 && (prompt[at - 1] == '`' || prompt[at - 1] == '"' || prompt[at - 1] == '\'');
-    const std::string words = lower(prompt);
-    if (!quoted && !is_in_code(prompt, at) && words.find("markdown") == std::string::npos &&
-        words.find("readme") == std::string::npos)
-      return line.substr(0, end + 1);
-  }
-  return {};
 }
 
 /// Whether a mark is closed with nothing or "./" in between, as in <image>./</image>, which stands in place of an image.
@@ -345,6 +357,19 @@ void collect_reasoning(const json& value, std::vector<std::string>& keys) {
 
 }  // namespace
 
+bool shows_picture(std::string_view prompt) {
+  for (std::size_t at = 0; (at = prompt.find("![", at)) != std::string_view::npos; at += 2) {
+    const std::string_view line = prompt.substr(at, prompt.substr(at).find('\n'));
+    const std::size_t path = line.find("]("), end = line.find(')', path);
+    if (path == std::string_view::npos || end == std::string_view::npos) continue;
+    const std::string_view target = line.substr(path + 2, end - path - 2);
+    if (!is_file_beside(target.substr(0, target.find(" \"")))) continue;  // a title may follow
+    const char before = at > 0 ? prompt[at - 1] : ' ';
+    if ((before == ' ' || before == '\n') && !is_in_code(prompt, at)) return true;
+  }
+  return false;
+}
+
 bool is_reasoning_part(const json& part) {
   constexpr std::array<std::string_view, 4> kTypes = {"thinking", "redacted_thinking", "reasoning", "thought"};
   if (!part.is_object()) return false;
@@ -379,8 +404,7 @@ void expect_text_only(const json& object) {
   if (!object.is_object()) return;
   for (const auto& [key, value] : object.items()) {
     const std::string name = lower(key);
-    if ((names_media(name) && holds_something(value)) || (may_name_media(name, value) && is_media(value)) ||
-        tells_of_media(name, value))
+    if ((names_media(name) && holds_something(value)) || (may_name_media(name) && is_media(value)) || tells_of_media(name, value))
       throw RowError::unusable("row-with-images", fmt::format("\"{}\" beside the text: only text is read", key));
     if (const std::string media = media_in_metadata(name, value); !media.empty())
       throw RowError::unusable("row-with-images", fmt::format("\"{}\" in \"{}\": only text is read", media, key));
@@ -412,10 +436,8 @@ void check_texts(const Group& group) {
   for (const Message& m : group.prompt) {
     check(m.content);
     if (m.role != "user") continue;
-    std::string_view mark = picture_before(m.content);
-    if (mark.empty()) mark = picture_inside(m.content);
-    if (!mark.empty())
-      throw RowError::unusable("mark-of-image", fmt::format("a prompt with the picture {}: only text is read", mark));
+    if (const std::string_view mark = picture_before(m.content); !mark.empty())
+      throw RowError::unusable("mark-of-image", fmt::format("a prompt below the picture {}: only text is read", mark));
   }
   for (const Response& r : group.responses) check(r.text);
 }

@@ -12,6 +12,10 @@ namespace dmoerm::preference {
 /// like hold nothing. @throws RowError that does not count as bad
 void expect_text_only(const nlohmann::json& object);
 
+/// Whether a prompt shows a picture in Markdown whose file lies beside the data, ![chart](images/1.png), outside of code. It may
+/// be the question's, or a text that is to be edited.
+bool shows_picture(std::string_view prompt);
+
 /// What reasoning_keys() calls a part of a message that holds reasoning. unpack_messages() writes it into rows whose parts it
 /// joins.
 inline constexpr const char* kReasoningPart = "part of type thinking";

@@ -135,7 +135,7 @@ HttpAnswer Service::serve_get(const HttpRequest& request) {
                           {"max_client_batch_size", options_.limits.texts_max},
                           {"max_request_tokens", options_.request_tokens_max},
                           {"deadline_s", options_.deadline_s},
-                          {"normalise", wire::name_of(options_.limits.usual)},
+                          {"normalise", wire::name_of(options_.limits.normalise)},
                           {"draining", draining_.load()},
                           {"endpoints", address_names()},
                           {"models", bundles_.info()}});

@@ -83,11 +83,7 @@ void read_input(const JsonPart& body, TextCollector& texts) {
 Normalise normalise_of(const JsonPart& word) {
   if (word.value().is_boolean()) return word.boolean() ? Normalise::standard : Normalise::none;
   if (word.is_text()) {
-    const std::string& name = word.text();
-    if (name == "none") return Normalise::none;
-    if (name == "sigmoid") return Normalise::sigmoid;
-    if (name == "softmax") return Normalise::softmax;
-    if (name == "standard") return Normalise::standard;
+    if (const auto known = normalise_from(word.text())) return *known;
   }
   word.refuse("body-value-unknown", "none, sigmoid, softmax or standard");
 }
@@ -319,7 +315,7 @@ void read_rerank(const JsonPart& body, bool as_sglang, const Limits& limits, Req
 // --- TEI ---
 
 void read_tei(const JsonPart& body, Request& request) {
-  if (!body.boolean_or("raw_scores", true)) request.normalise = Normalise::sigmoid;
+  if (body.has("raw_scores")) request.normalise = body.at("raw_scores").boolean() ? Normalise::none : Normalise::sigmoid;
   request.refuse_overlong = !body.boolean_or("truncate", false);
   if (body.has("truncation_direction")) {
     const std::string direction = lower(body.at("truncation_direction").text());
@@ -411,7 +407,7 @@ void read(const Endpoint& endpoint, const JsonPart& body, std::string_view binar
 Request parse(const Endpoint& endpoint, std::string_view body, const Limits& limits, std::optional<std::size_t> json_length) {
   Request request;
   request.family = family_of(endpoint.path);
-  request.normalise = limits.usual;
+  request.normalise = limits.normalise;
   const std::size_t length = json_length.value_or(body.size());
   if (length > body.size())
     throw RequestError("tensor-data-too-short", 400, request.family,

@@ -15,6 +15,13 @@ const char* name_of(Normalise normalise) {
   }
 }
 
+std::optional<Normalise> normalise_from(std::string_view name) {
+  for (const Normalise known : {Normalise::none, Normalise::sigmoid, Normalise::softmax, Normalise::standard}) {
+    if (name == name_of(known)) return known;
+  }
+  return std::nullopt;
+}
+
 std::size_t Request::size() const {
   std::size_t count = 0;
   for (const Group& group : groups) count += group.items.size();

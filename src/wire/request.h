@@ -2,7 +2,9 @@
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "preference/group.h"
@@ -34,6 +36,7 @@ struct Group {
 
 enum class Normalise : std::uint8_t { none, sigmoid, softmax, standard };
 const char* name_of(Normalise normalise);
+std::optional<Normalise> normalise_from(std::string_view name);
 
 /// Which protocol's reply the client waits for.
 enum class Reply : std::uint8_t {
@@ -76,9 +79,10 @@ struct Request {
 struct Limits {
   std::size_t texts_max = 4096;  ///< texts of one request
   std::size_t text_bytes_max = 8 << 20;
-  int depth_max = 32;                 ///< nested lists and objects
-  bool sglang = false;                ///< /v1/rerank is answered as SGLang does, not as vLLM: their requests are the same
-  Normalise usual = Normalise::none;  ///< Scores of requests that ask for no other form; false switches of a protocol are no such
+  int depth_max = 32;   ///< nested lists and objects
+  bool sglang = false;  ///< /v1/rerank is answered as SGLang does, not as vLLM: their requests are the same
+  Normalise normalise =
+      Normalise::none;  ///< Scores of requests that ask for no other form; false switches of a protocol are no such
 };
 
 }  // namespace dmoerm::wire

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -144,7 +145,7 @@ TEST_F(DrawTest, ACategoryWithoutEnoughPromptsIsNamed) {
 /// Writes scores.json of a run whose models order the pairs of a tested prompt rightly if its number is below a model's limit.
 class RunCellsTest : public DrawTest {
  protected:
-  RunCellsTest() : drawn_(draw(17)), about_(about_draws({drawn_}, *store_, regime_from("12-rater"))) {}
+  RunCellsTest() : drawn_(draw(17)), about_({{"regime", "12-rater"}, {"blocks", tested_blocks({drawn_}, *store_)}}) {}
   RunOfCategory run(const std::string& name, std::map<std::string, int> limits, int leave_out = 0) {
     nlohmann::json groups = nlohmann::json::array();
     int number = 0;
@@ -191,6 +192,11 @@ TEST_F(RunCellsTest, RunsOfOtherPromptsAreRefused) {
     write_run_cells(about_, {{"chat", {first, second}}}, directory_ / "cells-runs");
   });
   EXPECT_NE(said.find("2.json: the run was tested on 13 prompts of chat"), std::string::npos) << said;
+  const RunOfCategory without_dmoerm = run("3.json", {{"single", 15}});
+  EXPECT_NE(test::message_of<DataError>([&] {
+              write_run_cells(about_, {{"chat", {first, without_dmoerm}}}, directory_ / "cells-runs");
+            }).find("one has scores of the model dmoerm, the other has not"),
+            std::string::npos);
   about_["blocks"]["chat"].erase(about_["blocks"]["chat"].begin());
   EXPECT_NE(test::message_of<DataError>([&] {
               write_run_cells(about_, {{"chat", {first}}}, directory_ / "cells-runs");

@@ -64,6 +64,11 @@ class Evidence(unittest.TestCase):
             self.configure("run.yaml", f"out/draws/{draw}/data.jsonl")
             self.program("run", "--config", "run.yaml", "--set", f"name={draw}", "--set", f"seed={draw}", "--set", "base.tuning=lora", "--set", "pooled_baseline=true")
         printed = self.evidence("tables", "--runs", "runs/17", "runs/18").stdout
+        refused = subprocess.run([PROGRAM, "evidence", "tables", "--config", "c.yaml", "--out", "out", "--runs", "runs/17", "runs/17"], cwd=self.folder, capture_output=True, text=True, check=False)
+        self.assertIn("run-given-twice", refused.stderr)
+        self.evidence("data", "--regime", "all-none", "--draws", "1", "--trained", "40", "--tested", "10")
+        refused = subprocess.run([PROGRAM, "evidence", "tables", "--config", "c.yaml", "--out", "out", "--runs", "runs/17"], cwd=self.folder, capture_output=True, text=True, check=False)
+        self.assertIn("its data are none of the 1 draws", refused.stderr)
         self.assertIn("chat (10)", printed)
         self.assertEqual(len(json.loads(printed.splitlines()[-1])["minus_pooled"]), 3)
 

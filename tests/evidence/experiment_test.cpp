@@ -174,7 +174,8 @@ TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreference) {
     const auto file = cell_file(directory_ / "cells", regime.name(), "chat", fold);
     const nlohmann::json cell = read_json(file);
     tested += cell.at("groups").size();
-    for (const char* arm : {"own", "pooled", "mean", "stack", "stack_clusters", "stack_gate", "stack_doubt", "vote"})
+    for (const char* arm :
+         {"own", "pooled", "mean", "stack", "stack_clusters", "stack_gate", "stack_doubt", "stack_doubt_alone", "vote"})
       EXPECT_GT(cell.at("arms").at(arm).at("seeds").at(0).get<double>(), 0.6) << arm;
     double sizes = 0;
     for (const auto& [feature, weights] : cell.at("weights").at("stack").items()) sizes += std::abs(weights.at(0).get<double>());

@@ -193,10 +193,12 @@ TEST(Sglang, ScoreAndRerank) {
 
 TEST(Normalised, AsTheServerIsToldUnlessARequestSaysOtherwise) {
   Limits limits;
-  limits.usual = Normalise::standard;  // twice the score in these tests
+  limits.normalise = Normalise::standard;  // twice the score in these tests
   EXPECT_EQ(answered("/get_reward", R"({"query": ["a", "b"]})", limits)["rewards"], json::parse("[3.0, -1.0]"));
   EXPECT_EQ(answered("/classify", R"({"input": ["a"], "use_activation": false})", limits)["data"][0]["probs"],
             json::parse("[3.0]"));
+  EXPECT_EQ(answered("/predict", R"({"inputs": "a"})", limits)[0]["score"], 3.0);
+  EXPECT_EQ(answered("/predict", R"({"inputs": "a", "raw_scores": true})", limits)[0]["score"], 1.5);
   EXPECT_EQ(answered("/v1/reward", R"({"texts": ["a"]})", limits)["normalise"], "standard");
   EXPECT_EQ(answered("/v1/reward", R"({"texts": ["a"], "normalise": "none"})", limits)["scores"], json::parse("[1.5]"));
   EXPECT_LT(answered("/classify", R"({"input": ["a"], "use_activation": true})", limits)["data"][0]["probs"][0], 1);
