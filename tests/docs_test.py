@@ -31,7 +31,7 @@ def problems_of(root, document):
     with open(full, encoding="utf-8") as file:
         text = file.read()
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    for target in LINK.findall(prose):
+    for target in LINK.findall(re.sub(r"`[^`\n]*`(?!\])", "", prose)):  # code that is no link's text
         if re.match(r"[a-z]+:", target):
             continue
         path, _, anchor = target.partition("#")
