@@ -354,7 +354,7 @@ void add_evidence(CLI::App& app) {
   cells->callback([options] { compute_cells(*options); });
 
   CLI::App* draws = verb->add_subcommand(
-      "data", "Write data for whole runs: few and noisy overall labels, drawn anew for each, and the same prompts to test");
+      "data", "Write data for whole runs: few and noisy overall labels, others in each, and the same prompts to test");
   draws->footer(example("evidence data --config configs/evidence/categories.yaml --out DIR --draws 3"));
   draws->add_option("--config", options->config, "YAML configuration of a run: backbone, data, categories")
       ->type_name(kFile)

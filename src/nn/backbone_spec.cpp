@@ -121,7 +121,7 @@ void read_windows(const ConfigKeys& keys, BackboneSpec& spec) {
   const bool windowed = qwen ? keys.get("use_sliding_window", false) : spec.family == Family::mistral;
   constexpr std::int64_t kFullLayers = 28;  // the default of max_window_layers
   const auto full_layers = keys.get("max_window_layers", kFullLayers);
-  keys.know({"sliding_window"});
+  keys.know({"sliding_window", "use_sliding_window"});
   constexpr std::int64_t kWindow = 4096;  // the default in transformers if the key is missing; null turns the window off
   if (windowed && (keys.has("sliding_window") || !keys.stated("sliding_window")))
     spec.sliding_window = keys.size("sliding_window", kWindow);
