@@ -35,6 +35,38 @@ json row_of(const preference::Group& group, preference::Split split, const std::
           {"prompt", prompt}, {"responses", responses},     {"preferences", pairs}};
 }
 
+/// The prompts of a category that a run is trained on and tested on, with the data's own overall pairs.
+/// @param groups  all of the category, in the order of a hash
+DrawnCategory chosen_prompts(const data::TokenStore& store, const std::vector<std::int64_t>& groups,
+                             const config::CategoryConfig& category, const DrawSettings& settings) {
+  const PairLists overall = pairs_of(store, groups, category, std::string(preference::kOverall));
+  const std::vector<std::int64_t> blocks = blocks_of(store, groups, settings.block_lines),
+                                  outer = deal(blocks, kOuterFolds, settings.seed),
+                                  inner = deal(blocks, kInnerFolds, settings.seed + 1);
+  DrawnCategory own{.name = category.name, .groups = {}, .split = {}, .block = {}, .overall = {}};
+  std::int64_t trained = 0, tested = 0;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const bool tests = outer[g] == 0;
+    if (tests && overall[g].empty()) continue;
+    const std::int64_t most = tests ? settings.tested : settings.trained;
+    std::int64_t& count = tests ? tested : trained;
+    if (most > 0 && count == most) continue;
+    ++count;
+    own.groups.push_back(groups[g]);
+    own.split.push_back(tests           ? preference::Split::test
+                        : inner[g] == 0 ? preference::Split::validation
+                                        : preference::Split::train);
+    own.block.push_back(blocks[g]);
+    own.overall.push_back(overall[g]);
+  }
+  if (trained == 0 || tested == 0)
+    throw DataError("no-category-can-be-tested",
+                    fmt::format("category {} has {} prompts to train on and {} with overall labels to test, of {} in the train "
+                                "and validation splits: leave it out of the configuration, or lower --block-lines ({})",
+                                category.name, trained, tested, groups.size(), settings.block_lines));
+  return own;
+}
+
 }  // namespace
 
 std::vector<DrawnCategory> draw_labels(const config::RunConfig& config, const data::TokenStore& store, const StoreScores& scores,
@@ -44,40 +76,15 @@ std::vector<DrawnCategory> draw_labels(const config::RunConfig& config, const da
   for (const config::CategoryConfig& category : config.categories) {
     const auto found = std::ranges::find(store.categories(), category.name);
     if (found == store.categories().end()) continue;
-    const std::vector<std::int64_t>& groups = all[static_cast<std::size_t>(found - store.categories().begin())];
-    const PairLists clean = pairs_of(store, groups, category, std::string(preference::kOverall));
-    const std::vector<std::int64_t> blocks = blocks_of(store, groups, settings.block_lines),
-                                    outer = deal(blocks, kOuterFolds, settings.seed),
-                                    inner = deal(blocks, kInnerFolds, settings.seed + 1);
-    DrawnCategory own{.name = category.name, .groups = {}, .split = {}, .block = {}, .overall = {}};
-    std::int64_t trained = 0, tested = 0;
-    std::vector<std::vector<preference::Preference>> clean_of_own;
-    for (std::size_t g = 0; g < groups.size(); ++g) {
-      const bool tests = outer[g] == 0;
-      if (tests && clean[g].empty()) continue;
-      const std::int64_t most = tests ? settings.tested : settings.trained;
-      std::int64_t& count = tests ? tested : trained;
-      if (most > 0 && count == most) continue;
-      ++count;
-      own.groups.push_back(groups[g]);
-      own.split.push_back(tests           ? preference::Split::test
-                          : inner[g] == 0 ? preference::Split::validation
-                                          : preference::Split::train);
-      own.block.push_back(blocks[g]);
-      clean_of_own.push_back(clean[g]);
-    }
-    if (trained == 0 || tested == 0)
-      throw DataError("no-category-can-be-tested",
-                      fmt::format("category {} has {} prompts to train on and {} with overall labels to test, of {} in the train "
-                                  "and validation splits: leave it out of the configuration, or lower --block-lines ({})",
-                                  category.name, trained, tested, groups.size(), settings.block_lines));
-    own.overall = noisy_overall(store, scores, own.groups, category, settings.regime, draw);
+    DrawnCategory own =
+        chosen_prompts(store, all[static_cast<std::size_t>(found - store.categories().begin())], category, settings);
+    PairLists taught = noisy_overall(store, scores, own.groups, category, settings.regime, draw);
     for (std::size_t g = 0; g < own.groups.size(); ++g) {
-      if (own.split[g] == preference::Split::test) own.overall[g].clear();
+      if (own.split[g] == preference::Split::test) taught[g].clear();
     }
-    keep_labelled(own.overall, own.groups, settings.regime.prompts, draw);
+    keep_labelled(taught, own.groups, settings.regime.prompts, draw);
     for (std::size_t g = 0; g < own.groups.size(); ++g) {
-      if (own.split[g] == preference::Split::test) own.overall[g] = clean_of_own[g];
+      if (own.split[g] != preference::Split::test) own.overall[g] = std::move(taught[g]);
     }
     drawn.push_back(std::move(own));
   }
