@@ -59,14 +59,14 @@ cells() { "${dmoerm[@]}" --np "$ranks" evidence cells "${common[@]}" "${groups[@
 if [ -n "$runs" ]; then
   say "data of $runs draws, in $out/draws"
   "${dmoerm[@]}" evidence data "${common[@]}" --block-lines 10 --draws "$runs" "${sizes[@]}"
-  done=()
+  finished=()
   mapfile -t draws < <("$DMOERM_PYTHON" -c 'import json, sys; print(*json.load(open(sys.argv[1]))["seeds"], sep="\n")' "$out/draws/draws.json")
   for draw in "${draws[@]}"; do
     say "the run over draw $draw"
     DMOERM_DRAW=$(realpath "$out/draws/$draw") "${dmoerm[@]}" --np "$ranks" run --config "$run_config" --set "runs_dir=$out/runs" --set "name=$draw" --set "seed=$draw"
-    done+=("$out/runs/$draw")
+    finished+=("$out/runs/$draw")
   done
-  exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --runs "${done[@]}"
+  exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --runs "${finished[@]}"
 fi
 say "states of the backbone, in $out"
 "${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}"

@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/passing_file.h"
 #include "base/stop.h"
 #include "cli/verbs.h"
 #include "comm/init_world.h"
@@ -191,15 +192,6 @@ void print_draw(const fs::path& file, const std::vector<evidence::DrawnCategory>
   }
 }
 
-/// A file that is there as long as this object.
-struct PassingFile {
-  fs::path path;
-  ~PassingFile() {
-    std::error_code ignored;
-    fs::remove(path, ignored);
-  }
-};
-
 void write_draws(const Options& options) {
   const auto world = world_of_long_waits();
   if (world->size() > 1)
@@ -210,15 +202,15 @@ void write_draws(const Options& options) {
   const data::TokenStore store = store_of(config, out, *world);
   const evidence::StoreScores scores(store_path(out));
   fs::create_directories(draws);
-  const PassingFile texts{draws / "groups.jsonl"};
-  data::write_selected_groups(config, texts.path);
+  const PassingFile texts(draws / "groups.jsonl");
+  data::write_selected_groups(config, texts.path());
   nlohmann::json about{{"regime", settings.regime.name()}, {"seeds", nlohmann::json::array()}};
   for (std::int64_t d = 0; d < options.draws; ++d) {
     const std::uint64_t seed = config.seed + static_cast<std::uint64_t>(d);
     const fs::path file = draws / std::to_string(seed) / "data.jsonl";
     fs::create_directories(file.parent_path());
     const auto drawn = evidence::draw_labels(config, store, scores, settings, seed);
-    evidence::write_draw(drawn, store, texts.path, file);
+    evidence::write_draw(drawn, store, texts.path(), file);
     about["blocks"] = evidence::tested_blocks(drawn, store);
     about["seeds"].push_back(seed);
     about["data"].push_back(sha256_file(file));

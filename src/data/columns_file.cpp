@@ -20,6 +20,7 @@
 #include "base/files.h"
 #include "base/hash_cache.h"
 #include "base/log.h"
+#include "base/passing_file.h"
 #include "data/token_store_hdf5.h"
 
 namespace dmoerm::data {
@@ -159,15 +160,6 @@ bool changed_recently(const fs::path& file) {
   return ::stat(file.c_str(), &status) != 0 || status.st_mtim.tv_sec + kRecentS >= std::time(nullptr);
 }
 
-/// Removes a file at the end of its scope, if it is still there.
-struct Temporary {
-  fs::path path;
-  ~Temporary() {
-    std::error_code ignored;
-    fs::remove(path, ignored);
-  }
-};
-
 }  // namespace
 
 std::optional<MappedStore> open_columns_file(const fs::path& store) {
@@ -188,9 +180,9 @@ std::optional<MappedStore> open_columns_file(const fs::path& store) {
 std::optional<MappedStore> make_columns_file(const fs::path& store) {
   const fs::path file = columns_file_of(store);
   remove_stale_temporaries_of(file);
-  const Temporary temporary{temporary_name(file)};
+  const PassingFile temporary(temporary_name(file));
   const std::string before = file_fingerprint(store);
-  Writer writer(temporary.path);
+  Writer writer(temporary.path());
   StoreAttributes attributes;
   const std::string digest = stream_store(
       store, attributes,
@@ -198,7 +190,7 @@ std::optional<MappedStore> make_columns_file(const fs::path& store) {
   if (attributes.schema == kStoreSchemaWithoutKeys) return std::nullopt;
   writer.flush();
   {
-    const Mapping columns(temporary.path);
+    const Mapping columns(temporary.path());
     StoreView view;
     look(columns, writer.places(), view);
     const StoreIndex index = index_of_file(store, view, attributes);
@@ -213,9 +205,9 @@ std::optional<MappedStore> make_columns_file(const fs::path& store) {
                  {"files", attributes.files},
                  {"head_tokens", attributes.head_tokens},
                  {"columns", json::object()}});
-  auto mapping = std::make_shared<const Mapping>(temporary.path);
+  auto mapping = std::make_shared<const Mapping>(temporary.path());
   const json about = about_of(mapping->bytes());
-  if (!changed_recently(store) && file_fingerprint(store) == before) publish_file(temporary.path, file);
+  if (!changed_recently(store) && file_fingerprint(store) == before) publish_file(temporary.path(), file);
   return mapped(std::move(mapping), about);
 }
 

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/passing_file.h"
 #include "base/stop.h"
 #include "config/reader.h"
 #include "judge/judge.h"
@@ -32,20 +33,6 @@ judge::TokenCounter counter_of(const std::string& directory) {
       std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(fs::path(directory) / "tokenizer.json"));
   return [tokenizer](std::string_view text) { return static_cast<std::int64_t>(tokenizer->encode(text, false).size()); };
 }
-
-/// A file that is removed afterwards.
-class TemporaryFile {
- public:
-  TemporaryFile() : path(temporary_name(fs::temp_directory_path() / "dmoerm-eval")) {}
-  ~TemporaryFile() {
-    std::error_code ignored;
-    fs::remove(path, ignored);
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-
-  const fs::path path;
-};
 
 /// The items as groups of one category, in the file that labelling reads.
 void write_groups(const Data& data, const fs::path& path) {
@@ -101,9 +88,9 @@ ModelScores judge_scores(const std::string& name, const std::string& config_file
   std::vector<judge::Judge> judges = judge::make_judges(config.labels, label::judge_folder(), counter_of);
   const label::Target target{kCategory, std::string(preference::kOverall)};
   static_cast<void>(judges.front().answer_forms.front().criteria().find(target.category, target.point));  // throws if unknown
-  const TemporaryFile file;
-  write_groups(data, file.path);
-  label::GroupFile groups(file.path);
+  const PassingFile file(temporary_name(fs::temp_directory_path() / "dmoerm-eval"));
+  write_groups(data, file.path());
+  label::GroupFile groups(file.path());
   const std::vector<label::GroupPairs> pairs = pairs_of(data);
   const fs::path store_path = config.labels.store.empty() ? fs::path(config.runs_dir) / "labels" : fs::path(config.labels.store);
   label_store::LabelStore store = label_store::LabelStore::open(store_path);

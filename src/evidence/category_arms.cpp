@@ -149,14 +149,10 @@ CategoryArms::CategoryArms(const data::TokenStore& store, const StoreScores& sco
   for (std::size_t g = 0; g < category_.rows.size(); ++g)
     whole_NF_.narrow(0, category_.rows[g].first, category_.rows[g].count)
         .add_(prompt_GF.select(0, static_cast<std::int64_t>(g)) - usual_F);
-  find_topics();
+  find_topics(seen);
 }
 
-void CategoryArms::find_topics() {
-  std::vector<std::int64_t> seen;
-  for (std::size_t g = 0; g < category_.groups.size(); ++g) {
-    if (category_.outer[g] != fold_) seen.push_back(static_cast<std::int64_t>(g));
-  }
+void CategoryArms::find_topics(const std::vector<std::int64_t>& seen) {
   const at::Tensor seen_GD = category_.topic_GD.index_select(0, moe::longs(seen));
   const at::Tensor centre_CD = moe::settled_centres(seen_GD, far_points(seen_GD, kClusters));
   const at::Tensor nearest_G = moe::nearest_centres(category_.topic_GD, centre_CD);

@@ -79,7 +79,7 @@ class CategoryArms {
   [[nodiscard]] at::Tensor lengths() const;
   /// What weights may depend on, of each response's prompt, as [N] each and learnt from the training groups: 1 in its cluster of
   /// prompts and 0 elsewhere; and its place along the directions in which prompts differ most.
-  void find_topics();
+  void find_topics(const std::vector<std::int64_t>& seen);
   /// The weighted sum of experts and base with weights that differ from cluster to cluster of the prompts, with weights that are
   /// linear in the prompt (a gate), and with the experts' disagreement as one more reward: less the means over a prompt's
   /// responses, and with them, as a response alone has it. @param columns  rewards of the experts, then of the base

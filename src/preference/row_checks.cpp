@@ -107,9 +107,13 @@ bool is_media(const json& value) {
       return found != value.end() && found->is_string() &&
              std::ranges::find(words, lower(found->get_ref<const std::string&>())) != words.end();
     };
-    if (is("type", {"image", "image_url", "input_image", "photo", "video", "audio", "pdf", "file"}) ||
+    if (is("type", {"image", "image_url", "input_image", "photo", "video", "audio", "pdf", "application/pdf"}) ||
         is("mime_type", {"application/pdf"}))
       return true;
+    const auto ends_as_pdf = [](const json& member) {
+      return member.is_string() && lower(member.get_ref<const std::string&>()).ends_with(".pdf");
+    };
+    if (is("type", {"file"}) && std::ranges::any_of(value, ends_as_pdf)) return true;  // else one of a listing of code
   }
   if (value.is_structured()) return std::ranges::any_of(value, is_media);
   if (!value.is_string()) return false;

@@ -15,6 +15,14 @@ preference::Group group_of(const std::vector<std::string>& responses) {
   return group;
 }
 
+/// The note on a prompt and two responses; "" if there is none, "several" if there are more.
+std::string note_on(const std::string& prompt, const std::string& response, const std::string& other = "b") {
+  preference::Group group = group_of({response, other});
+  group.prompt = {{"user", prompt}};
+  const std::vector<std::string> notes = text_notes(group);
+  return notes.size() == 1 ? notes[0] : notes.empty() ? "" : "several";
+}
+
 TEST(TextNotes, NameResponsesThatNobodyCanTellApart) {
   for (const auto& [a, b] : std::initializer_list<std::pair<std::string, std::string>>{{"It is four.", "It is four. "},
                                                                                        {"c  d", "c\nd"},
@@ -50,21 +58,17 @@ TEST(TextNotes, NameTranscriptsOfSpeakersThatAreNotReadAsTurns) {
 }
 
 TEST(TextNotes, NameChatTemplatesThatWereDecodedWithoutTheirSpecialTokens) {
-  const auto note = [](const std::string& prompt, const std::string& response) {
-    preference::Group group = group_of({response, "b"});
-    group.prompt = {{"user", prompt}};
-    const std::vector<std::string> notes = text_notes(group);
-    return notes.size() == 1 ? notes[0] : std::string(notes.empty() ? "" : "several");
-  };
   for (const char* text : {"system\nYou are helpful.\nuser\nName a fruit\nassistant\n", "user\nName a fruit\nmodel\n",
                            "system\n\nYou are helpful.user\n\nName a fruitassistant\n\n", "user\nhi\nassistant\nBanana"}) {
-    EXPECT_NE(note(text, "a").find("decoded without its special tokens"), std::string::npos) << text;
-    EXPECT_NE(note("q", text).find("decoded without its special tokens"), std::string::npos) << text;
+    EXPECT_NE(note_on(text, "a").find("decoded without its special tokens"), std::string::npos) << text;
+    EXPECT_NE(note_on("q", text).find("decoded without its special tokens"), std::string::npos) << text;
   }
-  EXPECT_NE(note("q", "assistant\n\nBanana").find("decoded without its special tokens"), std::string::npos);
-  EXPECT_NE(note("q", "Banana\nuser\nnext\nassistant\nok").find("goes on with turns of its own"), std::string::npos);
+  EXPECT_NE(note_on("q", "assistant\n\nBanana").find("decoded without its special tokens"), std::string::npos);
+  EXPECT_NE(note_on("q", "Banana\nuser\nnext\nassistant\nok").find("goes on with turns of its own"), std::string::npos);
   for (const char* text : {"user\nand more", "The user\nand the\nassistant\n", "system", "assistant", "user assistant"})
-    EXPECT_EQ(note(text, text), "") << text;
+    EXPECT_EQ(note_on(text, text), "") << text;
+  EXPECT_EQ(note_on("q", "bin\nhome\nuser\nvar"), "") << "a list of files";
+  EXPECT_EQ(note_on("system: linux\nuser: bob", "a"), "") << "YAML";
 }
 
 TEST(TextNotes, NamePlaceholdersOfFilesThatMayBeWords) {
@@ -73,11 +77,13 @@ TEST(TextNotes, NamePlaceholdersOfFilesThatMayBeWords) {
     group.prompt = {{"user", prompt}};
     return text_notes(group);
   };
-  for (const char* prompt : {"[image] What is it?", "What is it? [Image]", "{image}What is it?", "Read <file>a.pdf</file>"}) {
+  for (const char* prompt : {"[image] What is it?", "What is it? [Image]", "{image}What is it?", "Read <file>a.pdf</file>",
+                             "<media>What is it?", "![](a.png) What is it?", "What is the trend?\n![chart](images/chart.png)"}) {
     ASSERT_EQ(notes_of(prompt).size(), 1U) << prompt;
     EXPECT_NE(notes_of(prompt)[0].find("a picture or file stood there"), std::string::npos) << prompt;
   }
-  for (const char* prompt : {"What is an image?", "<file>\n<name>a</name>\n</file>", "{images}", "<file>"})
+  for (const char* prompt : {"What is an image?", "<file>\n<name>a</name>\n</file>", "{images}", "<file>",
+                             "![a](https://x.org/1.png)", "`![a](a.png)`", "```\n![a](a.png)\n```"})
     EXPECT_TRUE(notes_of(prompt).empty()) << prompt;
 }
 
@@ -110,19 +116,13 @@ TEST(TextNotes, NameTextsOfAnotherAlphabetThatWereReadAsLatin1) {
 }
 
 TEST(TextNotes, NameTextsThatAProgramWroteTwice) {
-  const auto notes_of = [](const std::string& prompt, const std::string& response) {
-    preference::Group group = group_of({response, "\"b\""});
-    group.prompt = {{"user", prompt}};
-    const std::vector<std::string> notes = text_notes(group);
-    return notes.size() == 1 ? notes[0] : std::string(notes.empty() ? "" : "several");
-  };
-  EXPECT_NE(notes_of("q", R"(First.\nSecond.)").find("line ends are written out"), std::string::npos);
-  EXPECT_NE(notes_of("q", R"(First\n\nSecond)").find("line ends are written out"), std::string::npos);
-  EXPECT_NE(notes_of("\"q\"", "\"a\"").find("quotation marks of their own"), std::string::npos);
-  EXPECT_NE(notes_of("q", "b'a cat'").find("bytes that Python printed"), std::string::npos);
+  EXPECT_NE(note_on("q", R"(First.\nSecond.)", "\"b\"").find("line ends are written out"), std::string::npos);
+  EXPECT_NE(note_on("q", R"(First\n\nSecond)", "\"b\"").find("line ends are written out"), std::string::npos);
+  EXPECT_NE(note_on("\"q\"", "\"a\"", "\"b\"").find("quotation marks of their own"), std::string::npos);
+  EXPECT_NE(note_on("q", "b'a cat'", "\"b\"").find("bytes that Python printed"), std::string::npos);
   for (const char* text :
        {R"(printf("Done.\n"))", "\\nu and \\nabla", "a `\\n\\n` b", "b's cat", R"("a" and "b")", "First.\nSecond.\\n."})
-    EXPECT_EQ(notes_of("\"q\"", text), "") << text;
+    EXPECT_EQ(note_on("\"q\"", text, "\"b\""), "") << text;
 }
 
 }  // namespace

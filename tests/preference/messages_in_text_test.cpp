@@ -323,8 +323,10 @@ TEST(Media, BesideTheTextDropsTheRow) {
 }
 
 TEST(Media, BesideTheTextOfAMessageDropsTheRow) {
-  for (const json& attachment :
-       {json{{"type", "pdf"}}, {{"type", "file"}, {"name", "a.pdf"}}, {{"mime_type", "application/pdf"}}})
+  for (const json& attachment : {json{{"type", "pdf"}},
+                                 {{"type", "file"}, {"name", "a.pdf"}},
+                                 {{"type", "application/pdf"}},
+                                 {{"mime_type", "application/pdf"}}})
     EXPECT_EQ(read({{"prompt", {{{"role", "user"}, {"content", "Q"}, {"attachments", {attachment}}}}},
                     {"chosen", "a"},
                     {"rejected", "b"}}),
@@ -361,6 +363,7 @@ TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
                                    {"video_id", json("dQw4w9WgXcQ")},
                                    {"document", json("annual-report.pdf")},
                                    {"file", json("lease_2020.pdf")},
+                                   {"files", json{{{"type", "file"}, {"path", "src/a.py"}}}},
                                    {"attachments", json{{{"name", "CV.pdf"}, {"text", "I am a nurse"}}}},
                                    {"modality", json("speech therapy")},
                                    {"modality", json("CT image")},
