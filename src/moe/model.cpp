@@ -44,31 +44,57 @@ std::size_t own_tokens(const TokenTexts& texts, std::size_t response) {
   return ids.size() > texts.prompt.size() ? ids.size() - texts.prompt.size() : 0;
 }
 
-/// What an aggregator may read of each of several prompts. The base is one more model of the same pass where its adapter begins
-/// at the experts' layer.
-std::vector<ExpertFeatures> features_of(const Category& category, std::span<const TokenTexts* const> texts,
-                                        std::span<const PackedTexts> packed, bool with_base, bool with_prompt,
-                                        const ScoringLimits& limits) {
-  std::vector<const nn::LoraAdapter*> adapters;
-  for (const nn::RewardModel& expert : category.experts) adapters.push_back(expert.adapter());
-  const auto k = std::ssize(adapters);
-  const bool fused = with_base && first_layer(category.base) == first_layer(category.experts.front());
-  if (fused) adapters.push_back(category.base.adapter());
-  const std::vector<at::Tensor> states = PackedTexts::states(packed, adapters);
-  const std::vector<at::Tensor> base = with_base && !fused ? PackedTexts::states(packed, {category.base.adapter()}) : states;
-  std::vector<ExpertFeatures> all;
+/// States of several texts under several adapters over one backbone, [N, M, H] each. Adapters that begin at the same layer share a
+/// pass, so that the layers below it are computed once for all of them.
+std::vector<at::Tensor> states_of(std::span<const PackedTexts> texts, const std::vector<const nn::RewardModel*>& models) {
+  std::map<std::int64_t, std::vector<std::size_t>> by_layer;
+  for (std::size_t m = 0; m < models.size(); ++m) by_layer[first_layer(*models[m])].push_back(m);
+  std::vector<at::Tensor> all(texts.size());
+  for (const auto& [layer, which] : by_layer) {
+    std::vector<const nn::LoraAdapter*> adapters;
+    for (const std::size_t m : which) adapters.push_back(models[m]->adapter());
+    std::vector<at::Tensor> states = PackedTexts::states(texts, adapters);
+    if (by_layer.size() == 1) return states;
+    for (std::size_t t = 0; t < texts.size(); ++t) {
+      if (!all[t].defined()) all[t] = at::empty({states[t].size(0), std::ssize(models), states[t].size(2)});
+      for (std::size_t i = 0; i < which.size(); ++i)
+        all[t].select(1, static_cast<std::int64_t>(which[i])).copy_(states[t].select(1, static_cast<std::int64_t>(i)));
+    }
+  }
+  return all;
+}
+
+/// Rewards [N, M] of states [N, M, H], each column by the head of its model.
+at::Tensor rewards_by_head(std::span<const nn::RewardModel* const> models, const at::Tensor& states_NMH) {
+  at::Tensor rewards_NM = at::empty({states_NMH.size(0), std::ssize(models)});
+  for (std::size_t m = 0; m < models.size(); ++m) {
+    const auto column = static_cast<std::int64_t>(m);
+    rewards_NM.select(1, column).copy_(rewards_by_row(models[m]->head(), states_NMH.select(1, column)));
+  }
+  return rewards_NM;
+}
+
+/// What an aggregator may read of each of several prompts, and the rewards of `others`, which share the experts' pass.
+std::vector<ExpertsAndOthers> features_of(const Category& category, std::span<const TokenTexts* const> texts,
+                                          std::span<const PackedTexts> packed, bool with_base, bool with_prompt,
+                                          const ScoringLimits& limits, std::span<const nn::RewardModel* const> others = {}) {
+  std::vector<const nn::RewardModel*> models;
+  for (const nn::RewardModel& expert : category.experts) models.push_back(&expert);
+  const auto k = std::ssize(models);
+  if (with_base) models.push_back(&category.base);
+  models.insert(models.end(), others.begin(), others.end());
+  const std::vector<at::Tensor> states = states_of(packed, models);
+  std::vector<ExpertsAndOthers> all;
   for (std::size_t t = 0; t < texts.size(); ++t) {
-    const at::Tensor& own = states[t];
-    ExpertFeatures features{own.narrow(1, 0, k), at::empty({own.size(0), k})};
-    for (std::int64_t e = 0; e < k; ++e)
-      features.rewards_NK.select(1, e).copy_(
-          rewards_by_row(category.experts[static_cast<std::size_t>(e)].head(), own.select(1, e)));
-    if (with_base) features.base_N = rewards_by_row(category.base.head(), base[t].select(1, fused ? k : 0));
-    features.length_N = at::empty({own.size(0)});
+    const at::Tensor rewards_NM = rewards_by_head(models, states[t]);
+    ExpertFeatures features{states[t].narrow(1, 0, k), rewards_NM.narrow(1, 0, k).contiguous()};
+    if (with_base) features.base_N = rewards_NM.select(1, k).contiguous();
+    features.length_N = at::empty({rewards_NM.size(0)});
     for (std::size_t i = 0; i < texts[t]->responses.size(); ++i)
       features.length_N.data_ptr<float>()[i] = log_length(own_tokens(*texts[t], i));
     if (with_prompt) features.prompts_GH = prompt_states(category.backbone(), {routed_prompt(texts[t]->prompt, limits)}, limits);
-    all.push_back(std::move(features));
+    const auto first_other = std::ssize(models) - std::ssize(others);
+    all.push_back({std::move(features), rewards_NM.narrow(1, first_other, std::ssize(others)).contiguous()});
   }
   return all;
 }
@@ -121,10 +147,11 @@ Route Model::route(const std::vector<std::int32_t>& prompt) const {
   return router.route(pool_prompts(*backbone, {routed_prompt(prompt, limits)}, router.reading(), limits.batch_tokens)[0]);
 }
 
-ExpertFeatures Model::experts(const Category& category, const TokenTexts& texts) const {
+ExpertsAndOthers Model::experts(const Category& category, const TokenTexts& texts,
+                                std::span<const nn::RewardModel* const> others) const {
   const PackedTexts packed(texts, category.backbone(), limits);
   const TokenTexts* const one = &texts;
-  return features_of(category, {&one, 1}, {&packed, 1}, category.has_base(), true, limits)[0];
+  return std::move(features_of(category, {&one, 1}, {&packed, 1}, category.has_base(), true, limits, others)[0]);
 }
 
 at::Tensor Model::aggregate(const Category& category, const ExpertFeatures& features) const {
@@ -200,9 +227,10 @@ std::vector<std::vector<Score>> Model::scores_in(const std::string& name, std::s
     return all;
   }
   const Aggregator& aggregator = chosen->aggregator;
-  const std::vector<ExpertFeatures> features =
+  const std::vector<ExpertsAndOthers> said =
       features_of(*chosen, texts, packed, aggregator.reads_base(), aggregator.reads_prompt(), limits);
-  for (std::size_t t = 0; t < all.size(); ++t) fill_scores(*chosen, features[t], aggregate(*chosen, features[t]), all[t]);
+  for (std::size_t t = 0; t < all.size(); ++t)
+    fill_scores(*chosen, said[t].experts, aggregate(*chosen, said[t].experts), all[t]);
   return all;
 }
 

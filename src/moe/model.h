@@ -73,6 +73,12 @@ struct ScoreCall {
   std::string category;  ///< Name of the category to use instead of the router's choice; "" = route
 };
 
+/// What the experts of a category say about responses, and the rewards that other models over the same backbone give to them.
+struct ExpertsAndOthers {
+  ExpertFeatures experts;
+  at::Tensor others_NM;
+};
+
 class Model {
  public:
   std::shared_ptr<nn::Backbone> backbone;  ///< Pretrained backbone, whose states the router reads
@@ -85,7 +91,10 @@ class Model {
   [[nodiscard]] Route route(const std::vector<std::int32_t>& prompt) const;
   /// All responses under all experts of a category, and what else any aggregator may read: the base's rewards where the category
   /// has them, lengths, and the prompt's state.
-  [[nodiscard]] ExpertFeatures experts(const Category& category, const TokenTexts& texts) const;
+  /// @param others  further models over the category's backbone. Those whose adapters begin at the experts' layer share their
+  ///                pass: the layers below are computed once for all of them
+  [[nodiscard]] ExpertsAndOthers experts(const Category& category, const TokenTexts& texts,
+                                         std::span<const nn::RewardModel* const> others = {}) const;
   /// One reward per response, [N].
   [[nodiscard]] at::Tensor aggregate(const Category& category, const ExpertFeatures& features) const;
   /// Route the prompt, run the experts, aggregate, and mix the rewards of two categories if the route names a second one: both at

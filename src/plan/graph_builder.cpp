@@ -251,11 +251,13 @@ void GraphBuilder::add_eval(const config::CategoryConfig& c) {
   for (const config::CategoryConfig& other : config_.categories)
     other_models += other.name == c.name ? 0 : static_cast<double>(other.points.size()) + base_rewards(config_);
   if (config_.categories.size() > 1) other_models /= static_cast<double>(config_.categories.size() - 1);
+  const int parts = static_cast<int>(c.points.size()) + base_rewards(config_);
+  const int alone = 2 + (config_.baselines ? 1 : 0) + (config_.pooled_baseline ? 1 : 0) - base_rewards(config_);
+  const bool one_pass =
+      config_.base.tuning == config::Tuning::lora && config_.base.lora_layers == config_.experts.train.lora_layers;
   add(TaskId::eval(c.name), std::move(reads), kBackbone, kRanksMax,
-      evaluation_load(config_.experts.train, sizes_.overall(c.name, Subset::test),
-                      static_cast<int>(c.points.size()) + base_rewards(config_), other_models,
-                      2 + (config_.baselines ? 1 : 0) + (config_.pooled_baseline ? 1 : 0) - base_rewards(config_),
-                      config_.router.mix_top));
+      evaluation_load(config_.experts.train, sizes_.overall(c.name, Subset::test), parts + (one_pass ? alone : 0), other_models,
+                      one_pass ? 0 : alone, config_.router.mix_top));
 }
 
 int label_rounds(const config::RunConfig& config) {

@@ -172,6 +172,10 @@ nn::RewardModel RunContext::load_model(const plan::TaskId& task) {
   return loaded_;
 }
 
+nn::RewardModel RunContext::load_beside(const plan::TaskId& task) {
+  return nn::RewardModel::load(directory_.task(task), {[this] { return pretrained(); }, {}});
+}
+
 moe::ModelFiles RunContext::model_files(const std::vector<std::string>& categories) const {
   moe::ModelFiles files;
   files.router = directory_.task(plan::TaskId::router());

@@ -36,6 +36,8 @@ class RunContext {
   nn::RewardModel start_model(const plan::TaskId& task);
   /// The model that a task of phase 1 trained. Keeps the last one it loaded.
   nn::RewardModel load_model(const plan::TaskId& task);
+  /// The same for a model with an adapter, over the pretrained backbone. What else is loaded stays.
+  nn::RewardModel load_beside(const plan::TaskId& task);
   /// The finished double-layer model of this run. Kept until another model is made or loaded.
   std::shared_ptr<const moe::Model> assemble_model();
   /// The same with some categories only and without the fallback, for memory that does not hold all backbones.

@@ -56,12 +56,11 @@ class Evaluation {
   json results() {
     const std::string& name = context_.category(category_).name;
     score_with_the_whole_model();
-    keep_all();
-    if (context_.config().baselines) score_with("category", plan::TaskId::category_baseline(name));
-    keep_all();
-    if (context_.config().pooled_baseline) score_with("pooled", plan::TaskId::pooled_baseline(name));
-    keep_all();
-    score_with("base", plan::TaskId::base(name));
+    for (const auto& [column, task] : models_alone()) {
+      keep_all();
+      score_with(column, task);
+      if (column == "single") use_where_unsure(column);
+    }
     gather();
     json ids = json::array(), right = json::object(), routes = json::array(), points = json::object();
     for (const train::LabelledGroup& g : overall_) {
@@ -132,7 +131,7 @@ class Evaluation {
   void score_with_the_whole_model() {
     std::vector<std::string> all;
     for (const config::CategoryConfig& c : context_.config().categories) all.push_back(c.name);
-    const bool apart = context_.config().base.tuning == config::Tuning::full;
+    const bool apart = backbones_apart();
     const std::string& own = context_.category(category_).name;
     const std::map<std::string, std::vector<std::int64_t>> routed =
         route(*context_.assemble_model(apart ? std::vector{own} : all));
@@ -160,13 +159,24 @@ class Evaluation {
     for (const auto& [index, route] : routes_) mix(rewards_[index], route, stats);
     models_.insert({"dmoerm", "oracle_route"});
     models_.insert(std::begin(kKinds), std::end(kKinds));
-    score_with("single", plan::TaskId::single());
-    if (const auto unsure = routed.find(""); unsure != routed.end()) {
-      for (const std::int64_t index : unsure->second) {
-        if (const auto single = rewards_[index].find("single"); single != rewards_[index].end())
-          rewards_[index]["dmoerm"] = single->second;
-      }
+  }
+
+  /// The rewards of the model that stands in for the double-layer model where the router is not sure.
+  void use_where_unsure(const std::string& model) {
+    for (const auto& [index, route] : routes_) {
+      std::map<std::string, std::vector<float>>& rewards = rewards_[index];
+      if (route.at("category") == "" && rewards.contains(model)) rewards["dmoerm"] = rewards.at(model);
     }
+  }
+
+  /// The models that stand alone, by their columns in the results.
+  [[nodiscard]] std::vector<std::pair<std::string, plan::TaskId>> models_alone() const {
+    const std::string& name = context_.category(category_).name;
+    std::vector<std::pair<std::string, plan::TaskId>> models{{"single", plan::TaskId::single()}};
+    if (context_.config().baselines) models.emplace_back("category", plan::TaskId::category_baseline(name));
+    if (context_.config().pooled_baseline) models.emplace_back("pooled", plan::TaskId::pooled_baseline(name));
+    models.emplace_back("base", plan::TaskId::base(name));
+    return models;
   }
 
   /// Make the reward of the double-layer model of what the categories of its route say.
@@ -183,6 +193,9 @@ class Evaluation {
     rewards.erase("in/" + second);
     rewards["dmoerm"] = std::move(mixed);
   }
+
+  /// Whether each model of phase 1 has a backbone of its own.
+  [[nodiscard]] bool backbones_apart() const { return context_.config().base.tuning == config::Tuning::full; }
 
   /// Groups of this rank by the category that the router picks, or by both that it mixes; "" if it is unsure.
   std::map<std::string, std::vector<std::int64_t>> route(const moe::Model& model) {
@@ -208,17 +221,31 @@ class Evaluation {
     return routed;
   }
 
-  /// Score with each expert of the category, and with each kind of aggregator over them.
+  /// Score with each expert of the category, and with each kind of aggregator over them. The models that stand alone share the
+  /// experts' pass where all are adapters over one backbone; else score_with() loads them one by one.
   void score_with_parts(const moe::Model& model, const moe::Category& own) {
     std::map<std::string, moe::Aggregator> aggregators;
     for (const char* kind : kKinds) {
       aggregators.emplace(kind, moe::Aggregator::load(context_.directory().task(plan::TaskId::aggregator(own.name)) /
                                                       (std::string(kind) + ".safetensors")));
     }
+    std::vector<std::string> columns;
+    std::vector<nn::RewardModel> alone;
+    if (!backbones_apart()) {
+      for (const auto& [column, task] : models_alone()) {
+        if (column == "base" && own.has_base()) continue;  // it is one of the parts
+        columns.push_back(column);
+        alone.push_back(context_.load_beside(task));
+      }
+    }
+    std::vector<const nn::RewardModel*> others;
+    for (const nn::RewardModel& m : alone) others.push_back(&m);
     for (const auto& [index, texts] : own_) {
       if (stop_requested()) return;
       if (rewards_[index].contains("oracle_route")) continue;
-      const moe::ExpertFeatures features = model.experts(own, texts);
+      const auto [features, others_NM] = model.experts(own, texts, others);
+      for (std::size_t m = 0; m < columns.size(); ++m)
+        rewards_[index][columns[m]] = floats_of(others_NM.select(1, static_cast<std::int64_t>(m)));
       rewards_[index]["oracle_route"] = floats_of(model.aggregate(own, features));
       for (const auto& [kind, aggregator] : aggregators) rewards_[index][kind] = floats_of(aggregator.rewards(features));
       if (features.base_N.defined()) rewards_[index]["base"] = floats_of(features.base_N);

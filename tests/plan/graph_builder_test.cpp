@@ -185,6 +185,14 @@ TEST_F(Building, AnEvaluationReadsWithTheRouterAllModelsAndSomeExpertsOfOtherCat
   EXPECT_DOUBLE_EQ(found.at("eval/code").load.read_groups * 2, groups * (2 + 0.1 * 4));
   EXPECT_DOUBLE_EQ(found.at("eval/code").load.trunk_groups, groups * 1.1);
   EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * (2 + 0.5)) << "single, baseline; half are prompts";
+  config_.base.tuning = config::Tuning::lora;
+  config_.base.lora_layers = config_.experts.train.lora_layers = 1;
+  found = nodes();
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.read_groups * 6, groups * (4 + 2 + 0.1 * 2)) << "all adapters share a pass";
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * 0.5);
+  config_.base.lora_layers = 2;
+  EXPECT_DOUBLE_EQ(nodes().at("eval/chat").load.whole_read_groups, groups * (2 + 0.5)) << "adapters that begin elsewhere do not";
+  config_.base.tuning = config::Tuning::full;
   config_.aggregator.base_reward = false;
   found = nodes();
   EXPECT_DOUBLE_EQ(found.at("eval/chat").load.read_groups * 3, groups * (3 + 0.1 * 1)) << "the base reads apart";
