@@ -182,7 +182,7 @@ std::vector<Item> contrast(const json& row, const std::string&) {
   for (Item& item : items) {
     prefer(item, 0, 1);
     item.part = &item == items.data() ? "query" : "retrieval";
-    item.twin = item.cluster = items[0].prompt_key + items[1].prompt_key;
+    item.cluster = items[0].prompt_key + items[1].prompt_key;
   }
   return items;
 }
@@ -297,6 +297,7 @@ Data read_benchmark(const Benchmark& benchmark, const std::vector<std::string>& 
         item.line = line;
         item.number = std::ssize(data.items);
         if (item.id.empty()) item.id = fmt::format("{}:{}", std::filesystem::path(file).filename().string(), line);
+        if (items.size() > 1) item.twin = place, item.id += ":" + item.part;
         data.items.push_back(std::move(item));
         ++about.items;
       }

@@ -59,16 +59,29 @@ std::string left_out_text(const json& result) {
       counted(other, "list"), counted(lists, "list"), counted(responses, "response"));
 }
 
+/// Why n does not go up to the size of the longest list; "" if it does, or if --n-max says where it ends.
+std::string end_text(const json& result) {
+  const auto end = result["n"].back().get<std::int64_t>(), shortest = result["shortest_list"].get<std::int64_t>(),
+             longest = result["longest_list"].get<std::int64_t>();
+  if (end != shortest || shortest == longest) return "";
+  return fmt::format(
+      "n ends at {}, the size of the shortest list; the longest has {}. --n-max N goes on to N and leaves out shorter "
+      "lists.\n\n",
+      end, longest);
+}
+
 class Curves {
  public:
   Curves(const Scored& scored, const std::string& gold, std::int64_t largest) : scored_(scored) {
     std::size_t smallest = scored.data.items.front().responses.size();
     for (const Item& item : scored.data.items) {
       smallest = std::min(smallest, item.responses.size());
+      longest_ = std::max(longest_, item.responses.size());
       gold_.push_back(item.scores.at(gold));
       std::vector<double>& lengths = lengths_.emplace_back();
       for (const std::string& text : item.responses) lengths.push_back(static_cast<double>(utf8_characters(text)));
     }
+    shortest_ = smallest;
     const auto most = static_cast<std::int64_t>(smallest);
     sizes_ = sizes_up_to(largest > 0 ? std::min(largest, most) : most);
     for (const ModelScores& model : scored.models) {
@@ -123,6 +136,8 @@ class Curves {
                    {"resamples", scored_.options.resamples},
                    {"lists", gold_.size()},
                    {"n", sizes_},
+                   {"shortest_list", shortest_},
+                   {"longest_list", longest_},
                    {"kl", json::array()},
                    {"gold_spread", gold_spread},
                    {"curves", json::object()},
@@ -181,6 +196,7 @@ class Curves {
   const Scored& scored_;
   std::vector<std::string> names_;
   std::vector<std::int64_t> sizes_;
+  std::size_t shortest_ = 0, longest_ = 0;  ///< Responses of the shortest and the longest list
   std::vector<double> spreads_;
   std::vector<std::vector<double>> gold_, lengths_;
   std::vector<std::vector<std::vector<double>>> proxies_;  ///< By model and list
@@ -234,10 +250,10 @@ std::string bon_text(const json& result) {
   std::string text = fmt::format(
       "# Best of n\n\n{}, gold score: {}. The best of n by a model's own score, averaged exactly over all subsets of n "
       "responses; gain: above the mean of the "
-      "list, in standard deviations within lists; {}. KL = log n - (n - 1) / n.\n\n{}{}\n{}",
+      "list, in standard deviations within lists; {}. KL = log n - (n - 1) / n.\n\n{}{}{}\n{}",
       counted(result["lists"].get<std::int64_t>(), "list"), result["gold"].get<std::string>(),
       result["curves"][kGoldModel]["gold"][0]["low"].is_null() ? "one prompt has no bands" : "95 % bootstrap bands over prompts",
-      left_out_text(result), markdown_table(rows), peaks);
+      left_out_text(result), end_text(result), markdown_table(rows), peaks);
   rows = {{"n", "difference of gold gains", "p"}};
   for (const json& d : result["differences"]) {
     const auto n = d["n"].get<std::int64_t>();

@@ -45,11 +45,12 @@ double log_loss(const std::vector<double>& gaps, double temperature) {
   return gaps.empty() ? 0 : sum / static_cast<double>(gaps.size());
 }
 
-double best_temperature(const std::vector<double>& gaps) {
+std::optional<double> best_temperature(const std::vector<double>& gaps) {
   if (std::ranges::all_of(gaps, [](double gap) { return gap == 0; })) return 1;
   // The loss is convex in 1 / T, so it has one valley in log T: golden sections.
   const double golden = (std::sqrt(5.0) - 1) / 2;
-  double low = std::log(1e-3), high = std::log(1e3);
+  const double least = std::log(1e-3), most = std::log(1e3), at_an_end = 1e-3;
+  double low = least, high = most;
   const auto loss = [&](double log_t) { return log_loss(gaps, std::exp(log_t)); };
   double a = high - golden * (high - low), b = low + golden * (high - low), at_a = loss(a), at_b = loss(b);
   for (int i = 0; i < 60; ++i) {
@@ -61,7 +62,9 @@ double best_temperature(const std::vector<double>& gaps) {
       b = low + golden * (high - low), at_b = loss(b);
     }
   }
-  return std::exp((low + high) / 2);
+  const double best = (low + high) / 2;
+  if (best - least < at_an_end || most - best < at_an_end) return std::nullopt;
+  return std::exp(best);
 }
 
 }  // namespace dmoerm::eval

@@ -1,5 +1,6 @@
 // How well the gap between two scores tells the probability that the better one is better.
 #pragma once
+#include <optional>
 #include <vector>
 
 namespace dmoerm::eval {
@@ -20,7 +21,8 @@ double calibration_error(const std::vector<ReliabilityBin>& bins);
 /// Mean of -log sigmoid(gap / temperature).
 double log_loss(const std::vector<double>& gaps, double temperature = 1);
 
-/// The temperature with the lowest log_loss(), between 1e-3 and 1e3. 1 if all gaps are 0.
-double best_temperature(const std::vector<double>& gaps);
+/// The temperature with the lowest log_loss(). 1 if all gaps are 0; none if there is no lowest: where all pairs are right every
+/// lower temperature is better, where the gaps say the opposite every higher one.
+std::optional<double> best_temperature(const std::vector<double>& gaps);
 
 }  // namespace dmoerm::eval

@@ -54,15 +54,21 @@ const ModelScores& member(const std::string& name, const std::string& what, cons
                     fmt::format("{}: the model {} is not among those named before it with --model", what, name));
 }
 
-/// The scores of a model, standardised over all responses.
+/// The scores of a model less the mean of their item, divided by the spread within items. Training fixes differences between the
+/// responses to one prompt alone, so members may differ by any offset from prompt to prompt.
 std::vector<std::vector<double>> standardised(const ModelScores& model) {
-  std::vector<double> all;
-  for (const ItemScores& item : model.items) all.insert(all.end(), item.scores.begin(), item.scores.end());
-  const double middle = mean(all), spread = std::sqrt(variance(all));
   std::vector<std::vector<double>> result;
+  double squares = 0, freedom = 0;
   for (const ItemScores& item : model.items) {
+    const double middle = mean(item.scores);
     std::vector<double>& own = result.emplace_back();
-    for (const double s : item.scores) own.push_back((s - middle) / (spread > 0 ? spread : 1));
+    for (const double s : item.scores) own.push_back(s - middle);
+    squares += variance(item.scores) * static_cast<double>(item.scores.size());
+    freedom += static_cast<double>(item.scores.size()) - 1;
+  }
+  const double spread = squares > 0 ? std::sqrt(squares / freedom) : 1;
+  for (std::vector<double>& own : result) {
+    for (double& s : own) s /= spread;
   }
   return result;
 }
@@ -80,7 +86,10 @@ ModelScores ensemble(const std::string& name, const std::string& what, const std
   std::vector<const ModelScores*> of;
   while (!names.empty()) {
     const std::size_t comma = std::min(names.find(','), names.size());
-    of.push_back(&member(std::string(trim(names.substr(0, comma))), what, models));
+    const ModelScores& next = member(std::string(trim(names.substr(0, comma))), what, models);
+    if (std::ranges::find(of, &next) != of.end())
+      throw ConfigError("ensemble-member-twice", fmt::format("{}: {} is named twice", what, next.name));
+    of.push_back(&next);
     members.push_back(standardised(*of.back()));
     names.erase(0, comma + 1);
   }

@@ -11,7 +11,9 @@ namespace dmoerm::eval {
 bool is_ensemble(const std::string& what);
 
 /// Of each response the mean of its members' scores, the lowest (wco), or the mean less half their variance (uwo; population
-/// variance). Each member's scores are first standardised over all responses of the data, which uses no label.
+/// variance). Each member's scores are first taken less the mean of their prompt and divided by their spread within the prompts,
+/// which uses no label.
+/// @throws ConfigError for a member that is named twice
 /// @param models  the models scored so far, among them the members
 /// @throws ConfigError for a member that is not among them or has no scores
 /// @see arXiv:2310.02743

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/counted.h"
 #include "base/text.h"
 #include "eval/benchmark_figures.h"
 #include "eval/correlation.h"
@@ -133,6 +134,25 @@ void add_differences(json& differences, const Scored& scored, const std::string&
   }
 }
 
+/// Ordered overall pairs of which a model said nothing, so that they are compared for none.
+std::int64_t pairs_not_compared(const Scored& scored) {
+  std::int64_t pairs = 0;
+  for (std::size_t i = 0; i < scored.data.items.size(); ++i)
+    pairs += std::ssize(overall_pairs(scored.data.items[i])) - std::ssize(scored.compared_pairs(i, kOverallLabel));
+  return pairs;
+}
+
+/// Why some items have no pair to compare models on; "" if they have.
+std::string without_pairs(const Scored& scored, const std::vector<std::size_t>& items) {
+  bool has_pairs = false;
+  for (const std::size_t i : items) {
+    if (!scored.compared_pairs(i, kOverallLabel).empty()) return "";
+    has_pairs = has_pairs || !overall_pairs(scored.data.items[i]).empty();
+  }
+  return has_pairs ? "a judge answered none of its ordered pairs"
+                   : fmt::format("the overall labels order no two responses, in {}", counted(std::ssize(items), "prompt"));
+}
+
 /// What one item contributes, so that every figure can be computed again without the texts.
 json group_json(const Scored& scored, std::size_t index) {
   const Item& item = scored.data.items[index];
@@ -183,6 +203,7 @@ json evaluate(const Scored& scored) {
                  {"files", json::array()},
                  {"models", json::array()},
                  {"accuracy", json::object()},
+                 {"without_pairs", json::object()},
                  {"differences", json::array()}};
   for (const Data::File& f : data.files)
     result["files"].push_back({{"path", f.path},
@@ -195,7 +216,9 @@ json evaluate(const Scored& scored) {
   std::map<std::string, Accuracies> overall;
   std::vector<Stratum> categories;
   std::vector<Cluster> of_categories;
+  result["pairs_not_compared"] = pairs_not_compared(scored);
   for (const auto& [row, items] : rows) {
+    if (const std::string why = without_pairs(scored, items); row != kAll && !why.empty()) result["without_pairs"][row] = why;
     std::set<std::string> labels;
     for (const std::size_t i : items) {
       for (const auto& [label, pairs] : data.items[i].pairs) labels.insert(label);
@@ -203,6 +226,7 @@ json evaluate(const Scored& scored) {
     for (const std::string& label : labels) {
       if (row == kAll && label != kOverallLabel && rows.size() > 1) continue;  // a point belongs to its category
       const std::vector<Cluster> clusters = clusters_of(scored, items, label);
+      if (clusters.empty()) continue;
       Accuracies accuracies =
           resample(clusters, scored.models.size(), scored.options.seed, "eval/" + row + "/" + label, scored.options.resamples);
       result["accuracy"][row][label] = accuracy_json(scored, clusters, accuracies);
@@ -232,12 +256,11 @@ json evaluate(const Scored& scored) {
     one["tokens_per_1000_pairs"] =
         pairs > 0 && tokens > 0 ? json(1000.0 * static_cast<double>(tokens) / static_cast<double>(pairs)) : json();
     if (model.cost) {
-      const double thousands = static_cast<double>(pairs) / 1000;
       one["cost"] = {{"requests", model.cost->requests},
                      {"tokens", model.cost->tokens},
                      {"money", model.cost->money},
                      {"currency", model.cost->currency}};
-      if (pairs > 0) one["cost"]["money_per_1000_pairs"] = model.cost->money / thousands;
+      if (model.cost->pairs > 0) one["cost"]["money_per_1000_pairs"] = model.cost->money / (model.cost->pairs / 1000);
     }
     result["models"].push_back(std::move(one));
   }

@@ -55,7 +55,7 @@ Lines read_lines(const std::string& file) {
   return lines;
 }
 
-/// The scores of an item's responses, of which the reader may have merged equal ones.
+/// The scores of an item's responses, of which the reader may have merged equal ones and left out some.
 std::vector<double> for_responses(const Item& item, const Line& line, const std::string& file) {
   if (line.scores.size() == item.responses.size()) return line.scores;
   if (line.scores.size() != item.places.size())
@@ -64,7 +64,9 @@ std::vector<double> for_responses(const Item& item, const Line& line, const std:
                                 item.places.empty() ? item.responses.size() : item.places.size(), item.id, item.file, item.line,
                                 line.scores.size()));
   std::vector<double> scores(item.responses.size());
-  for (std::size_t i = item.places.size(); i-- > 0;) scores[static_cast<std::size_t>(item.places[i])] = line.scores[i];
+  for (std::size_t i = item.places.size(); i-- > 0;) {
+    if (item.places[i] >= 0) scores[static_cast<std::size_t>(item.places[i])] = line.scores[i];
+  }
   return scores;
 }
 
@@ -73,7 +75,7 @@ void expect_ids_of_their_own(const Data& data, const std::string& file) {
   std::map<std::string_view, const Item*> first;
   for (const Item& item : data.items) {
     const Item* known = first.try_emplace(item.id, &item).first->second;
-    if (known->file != item.file || known->line != item.line)
+    if (known != &item)
       throw DataError(
           "two-rows-of-one-id",
           fmt::format("{}: its lines name rows by their ids, and {}:{} and {}:{} both have the id \"{}\": give each row an "

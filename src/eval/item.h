@@ -20,7 +20,8 @@ struct Item {
   std::string category;     ///< "" if none is known
   std::vector<preference::Message> prompt;
   std::vector<std::string> responses;
-  std::vector<int> places;  ///< Place in `responses` of each response as the file has it, if equal ones were merged; else empty
+  std::vector<int> places;  ///< Place in `responses` of each response as the file has it, if equal ones were merged or some left
+                            ///< out (-1); else empty
   std::map<std::string, std::vector<preference::Preference>> pairs;  ///< "overall" or a point -> ordered pairs
   std::vector<std::pair<int, int>> ties;                             ///< Pairs that are stated to be equal overall
   std::map<std::string, std::vector<double>> scores;                 ///< Gold scores by label; NaN where a response has none

@@ -121,9 +121,14 @@ ModelScores judge_scores(const std::string& name, const std::string& config_file
                        if (!ballots.skipped && ballots.complete)
                          model.items[slot.group].preferences[{slot.a, slot.b}] = preference_of(ballots);
                      });
-  const judge::Usage& spent = labeller.progress().run;
+  const label::LabelProgress& progress = labeller.progress();
+  const judge::Usage& spent = progress.run;
+  const label::PointProgress& own = progress.points.front();
+  double asked = 0;  // each pair is several questions
+  for (const label::GroupPairs& group : pairs) asked += static_cast<double>(group.pairs.size());
+  if (own.total > 0) asked *= static_cast<double>(own.answered) / static_cast<double>(own.total);
   model.cost = ModelScores::Cost{spent.requests, spent.prompt_tokens + spent.completion_tokens,
-                                 static_cast<double>(spent.cost_micros) * 1e-6, config.labels.currency};
+                                 static_cast<double>(spent.cost_micros) * 1e-6, config.labels.currency, asked};
   return model;
 }
 

@@ -30,10 +30,12 @@ struct ItemScores {
 
 struct ModelScores {
   /// What asking judges took in this evaluation; answers that were stored before cost nothing again.
+  /// What asking a judge took now. Answers that were kept from earlier cost nothing.
   struct Cost {
     std::int64_t requests = 0, tokens = 0;
     double money = 0;
     std::string currency;
+    double pairs = 0;  ///< Pairs, ordered and tied, that were asked for this
   };
 
   std::string name = {}, source = {};        ///< Name in tables; what the model was made from

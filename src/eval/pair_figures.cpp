@@ -44,14 +44,17 @@ json calibration_of(const Scored& scored, const ModelScores& model, const std::v
     bins.push_back(
         {{"low", bin.low}, {"high", bin.high}, {"pairs", bin.count}, {"confidence", bin.confidence}, {"right", bin.right}});
   std::vector<double> tempered;
+  bool has_temperatures = true;
   for (const std::size_t half : {0U, 1U}) {
-    const double temperature = halves[1 - half].empty() ? 1 : best_temperature(halves[1 - half]);
-    for (const double gap : halves[half]) tempered.push_back(gap / temperature);
+    const std::optional<double> temperature = halves[1 - half].empty() ? 1 : best_temperature(halves[1 - half]);
+    has_temperatures = has_temperatures && temperature;
+    for (const double gap : halves[half]) tempered.push_back(gap / temperature.value_or(1));
   }
+  const std::optional<double> temperature = best_temperature(gaps);
   return {{"error", calibration_error(own)},
           {"log_loss", log_loss(gaps)},
-          {"temperature", best_temperature(gaps)},
-          {"error_with_temperature", calibration_error(reliability(tempered))},
+          {"temperature", temperature ? json(*temperature) : json()},
+          {"error_with_temperature", has_temperatures ? json(calibration_error(reliability(tempered))) : json()},
           {"bins", bins}};
 }
 
@@ -181,6 +184,26 @@ json best_of(const Scored& scored, const std::string& name, const std::vector<st
   return row;
 }
 
+/// Shares of the stated ties and of the ordered pairs that a model which gives preferences calls equal, and the share of both on
+/// which it says what the data say.
+json ties_by_preference(const Scored& scored, const ModelScores& model, const std::vector<std::size_t>& items) {
+  double ties = 0, tied = 0, pairs = 0, equal = 0, right = 0;
+  for (const std::size_t i : items) {
+    for (const auto& [a, b] : scored.data.items[i].ties) {
+      const auto found = model.items[i].preferences.find({std::min(a, b), std::max(a, b)});
+      if (found == model.items[i].preferences.end()) continue;
+      ties += 1, tied += found->second == 0.5 ? 1 : 0;
+    }
+    for (const preference::Preference& p : scored.compared_pairs(i, kOverallLabel)) {
+      const double share = right_of(model.items[i], p).value_or(0);
+      pairs += 1, equal += share == 0.5 ? 1 : 0, right += share == 1 ? 1 : 0;
+    }
+  }
+  return {{"called_equal", finite(tied / ties)},
+          {"ordered_called_equal", finite(equal / pairs)},
+          {"three_answers", finite((tied + right) / (ties + pairs))}};
+}
+
 /// Probability that a pair which the data calls equal has a smaller gap than an ordered pair; equal gaps count half.
 json ties_of(const Scored& scored, const std::vector<std::size_t>& items) {
   json row = json::object();
@@ -189,6 +212,10 @@ json ties_of(const Scored& scored, const std::vector<std::size_t>& items) {
   if (ties == 0) return {{"note", "no pair is stated to be equal"}};
   row["pairs"] = ties;
   for (const ModelScores& model : scored.models) {
+    if (std::ranges::all_of(items, [&](std::size_t i) { return model.items[i].scores.empty(); })) {
+      row["models"][model.name] = ties_by_preference(scored, model, items);
+      continue;
+    }
     std::vector<double> gaps;
     double tied = 0, equal = 0;
     for (const std::size_t i : items) {

@@ -121,6 +121,16 @@ void keep_scored(Item& item, const std::string& gold) {
     }
     values.resize(to);
   };
+  std::vector<int> place_of(scores.size(), -1);  // among those that are kept
+  int kept = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (!std::isnan(scores[i])) place_of[i] = kept++;
+  }
+  if (item.places.empty()) {
+    if (kept < static_cast<int>(scores.size())) item.places = place_of;
+  } else {
+    for (int& place : item.places) place = place_of[static_cast<std::size_t>(place)];
+  }
   keep(item.responses);
   for (auto& [name, values] : item.scores) keep(values);
   item.pairs.clear();

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/counted.h"
 #include "base/text_table.h"
 #include "eval/paired_difference.h"
 #include "eval/scored.h"
@@ -55,6 +56,16 @@ std::string accuracy_section(const json& result) {
                      : (void)rows.insert(rows.end() - (rows.size() > 1 && rows.back()[0] == kAll ? 1 : 0), std::move(cells));
   }
   if (rows.size() == 1) return "No pair has an overall order.\n";
+  std::string notes;
+  for (const auto& [category, why] : result["without_pairs"].items()) {
+    std::vector<std::string> cells = {category, "0 / 0 / 0"};
+    cells.resize(rows[0].size(), "-");
+    rows.insert(rows.end() - (rows.back()[0] == kAll ? 1 : 0), std::move(cells));
+    notes += fmt::format("- {}: {}.\n", category, why.get<std::string>());
+  }
+  if (const std::int64_t pairs = result["pairs_not_compared"].get<std::int64_t>(); pairs > 0)
+    notes += fmt::format("- {}, which a judge did not answer, {} left out for all models.\n", counted(pairs, "ordered pair"),
+                         pairs == 1 ? "is" : "are");
   for (const auto& [title, key] : {std::pair{"all, prompts count the same", "by_prompt"}}) {
     const std::string last = result["accuracy"].contains(kAll) ? kAll : result["accuracy"].begin().key();
     if (!result["accuracy"][last].contains(overall)) continue;
@@ -67,7 +78,7 @@ std::string accuracy_section(const json& result) {
     add_models(cells, result, result["macro"], interval);
     rows.push_back(std::move(cells));
   }
-  return markdown_table(rows);
+  return markdown_table(rows) + (notes.empty() ? "" : "\n" + notes);
 }
 
 std::string points_section(const json& result) {
@@ -178,11 +189,21 @@ std::string lists_section(const json& result) {
   if (ties.contains("note")) return text;
   rows = table_with({"", "pairs"}, result);
   std::vector<std::string> cells = {"a tie has the smaller gap", number(ties["pairs"], "{:.0f}")};
-  add_models(cells, result, ties["models"], [](const json& m) { return number(m["smaller_gap"]); });
+  add_models(cells, result, ties["models"], [](const json& m) { return number(m.value("smaller_gap", json())); });
   rows.push_back(std::move(cells));
+  const bool has_preferences =
+      std::ranges::any_of(ties["models"], [](const json& model) { return model.contains("called_equal"); });
+  for (const auto& [title, key] : {std::pair{"of the ties called equal", "called_equal"},
+                                   std::pair{"of the ordered pairs called equal", "ordered_called_equal"},
+                                   std::pair{"of both answered as the data say", "three_answers"}}) {
+    if (!has_preferences) break;
+    rows.push_back({title, ""});
+    add_models(rows.back(), result, ties["models"], [&](const json& m) { return number(m.value(key, json())); });
+  }
   return text +
          "\n## Ties\n\nProbability that a pair stated to be equal has a smaller gap of scores than an ordered pair; 0.5 is "
-         "chance.\n\n" +
+         "chance." +
+         (has_preferences ? " Of a judge, which gives preferences and no scores, the shares that it calls equal." : "") + "\n\n" +
          markdown_table(rows);
 }
 
@@ -239,9 +260,9 @@ std::string figures_section(const json& result) {
 std::string paid_text(const json& model) {
   if (!model.contains("cost")) return "-";
   const json& cost = model["cost"];
-  return fmt::format("{} requests, {} tokens, {:.4f} {} ({} for 1,000 pairs)", cost["requests"].get<std::int64_t>(),
-                     cost["tokens"].get<std::int64_t>(), cost["money"].get<double>(), cost["currency"].get<std::string>(),
-                     number(cost.value("money_per_1000_pairs", json()), "{:.4f}"));
+  return fmt::format("{} requests, {} tokens, {:.4f} {} ({} for 1,000 of the pairs asked now)",
+                     cost["requests"].get<std::int64_t>(), cost["tokens"].get<std::int64_t>(), cost["money"].get<double>(),
+                     cost["currency"].get<std::string>(), number(cost.value("money_per_1000_pairs", json()), "{:.4f}"));
 }
 
 std::string cost_section(const json& result) {

@@ -48,6 +48,21 @@ std::vector<ModelSpec> with_weights(const ModelSpec& spec, const std::vector<nn:
   return specs;
 }
 
+/// Refuse models that a reader of the tables could not tell apart, and scores that have no order.
+void check(const std::vector<ModelScores>& models, const Data& data) {
+  std::set<std::string> names;
+  for (const ModelScores& model : models) {
+    if (!names.insert(model.name).second)
+      throw ConfigError("model-named-twice",
+                        fmt::format("two models have the name {}: give NAME=WHAT with another name", model.name));
+    for (std::size_t i = 0; i < model.items.size(); ++i) {
+      if (std::ranges::all_of(model.items[i].scores, [](double s) { return std::isfinite(s); })) continue;
+      throw NumericError("score-not-finite", fmt::format("{}:{}: {} gives a response a score that is not a number",
+                                                         data.items[i].file, data.items[i].line, model.name));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Data& data, const ScoringOptions& options,
@@ -76,6 +91,7 @@ std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Da
       }
     }
   }
+  check(models, data);  // again: a bundle may have been scored with parts, whose names are made here
   return models;
 }
 

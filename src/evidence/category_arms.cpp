@@ -19,19 +19,22 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "moe/aggregator_fit.h"
 #include "moe/clusters.h"
 #include "moe/fit_groups.h"
+#include "moe/held_out.h"
 #include "nn/pairwise_loss.h"
 
 namespace dmoerm::evidence {
 namespace {
 
-constexpr std::size_t kPairsMax = 12;    // of a group, in training: nine responses have 36
-constexpr int kEnsemble = 5;             // about as many members as a category has experts
-constexpr double kVarianceWeight = 0.5;  // of standardised members
-constexpr double kLoose = 0.1;           // penalty of a single factor
-constexpr std::int64_t kClusters = 4;    // of prompts
-constexpr std::int64_t kDirections = 4;  // in which prompts differ
+constexpr std::size_t kPairsMax = 12;       // of a group, in training: nine responses have 36
+constexpr int kEnsemble = 5;                // about as many members as a category has experts
+constexpr double kVarianceWeight = 0.5;     // of standardised members
+constexpr int kOverallWeights[] = {3, 10};  // of overall labels beside those of the points
+constexpr double kLoose = 0.1;              // penalty of a single factor
+constexpr std::int64_t kClusters = 4;       // of prompts
+constexpr std::int64_t kDirections = 4;     // in which prompts differ
 
 /// Points far apart: the one farthest from the mean of all, then each the farthest from those before it.
 at::Tensor far_points(const at::Tensor& x_ND, std::int64_t count) {
@@ -277,11 +280,17 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   shallow(labelled, table);
   if (points.names.empty()) return;
 
-  LabelledGroups heap = points.heap;
-  heap.append(labelled);
-  const Heads pooled = fit_heads(x_NF_, heap, {points.universal.strength});
+  const LabelledGroups heap = points.heap.with(labelled, 1);
+  // Overall labels choose the strength, as they choose that of the stack.
+  const Heads pooled = fit_heads(x_NF_, heap, head_strengths(), &labelled);
   const at::Tensor pooled_raw_N = out_of_fold(pooled), pooled_N = standardised(pooled_raw_N, training_);
   table.add("pooled", pooled_N);
+  Heads weighted = pooled;
+  for (const int times : kOverallWeights) {
+    Heads heads = fit_heads(x_NF_, points.heap.with(labelled, times), {3 * pooled.strength, pooled.strength}, &labelled);
+    if (heads.held_out_loss < weighted.held_out_loss) weighted = std::move(heads);
+  }
+  table.add("pooled_weighted", out_of_fold(weighted));
   const at::Tensor universal_raw_N = out_of_fold(points.universal), universal_N = standardised(universal_raw_N, training_);
   table.add("universal", universal_N);
   std::vector<at::Tensor> columns, alone;
@@ -301,20 +310,40 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   std::vector<std::string> features = points.names;
   features.emplace_back("(base)");
   table.weigh("stack", features, {stack.weight_K.const_data_ptr<double>(), stack.weight_K.const_data_ptr<double>() + k + 1});
+  as_chosen(columns, features, labelled, seed, table);
   variants(columns, alone, target, labelled, table);
   columns.push_back(universal_N), std::ranges::fill(target, 0.0), target.push_back(1);
   table.add("stack_universal", fit_stack(columns, target, labelled).reward_N);
 
   // Heads of their own that start from what the points taught.
-  const Heads warm = fit_heads(x_NF_, labelled, residual_strengths(), &points.universal, scale_of(universal_raw_N, labelled));
+  const Heads warm =
+      fit_heads(x_NF_, labelled, residual_strengths(), nullptr, &points.universal, scale_of(universal_raw_N, labelled));
   const at::Tensor warm_N = standardised(out_of_fold(warm), training_);
   table.add("warm", warm_N);
-  const Heads residual = fit_heads(x_NF_, labelled, residual_strengths(), &pooled, scale_of(pooled_raw_N, labelled));
+  const Heads residual = fit_heads(x_NF_, labelled, residual_strengths(), nullptr, &pooled, scale_of(pooled_raw_N, labelled));
   const at::Tensor residual_N = standardised(out_of_fold(residual), training_);
   table.add("residual", residual_N);
 
   mixtures({{"own", own_N}, {"pooled", pooled_N}, {"linear", linear_N}, {"warm", warm_N}, {"residual", residual_N}}, labelled,
            linear.loss, table);
+}
+
+void CategoryArms::as_chosen(const std::vector<at::Tensor>& columns, const std::vector<std::string>& features,
+                             const LabelledGroups& labelled, std::uint64_t seed, ArmTable& table) const {
+  moe::ExpertFeatures said;
+  said.rewards_NK = at::stack(at::TensorList(columns).slice(0, columns.size() - 1), 1).to(at::kFloat);
+  said.base_N = columns.back().to(at::kFloat);
+  said.groups = labelled.groups;
+  std::map<std::string, moe::HeldOut> held_out;
+  for (const char* kind : {"mean", "stack"}) held_out[kind] = moe::held_out(kind, said, {}, {}, seed);
+  const std::string kind = moe::best_kind(held_out);
+  const moe::Aggregator aggregator = moe::fit_aggregator(kind, said, {}, {}, seed);
+  table.add("dmoerm", aggregator.rewards(said).to(at::kDouble));
+  table.count("aggregator", kind);
+  std::vector<double> weights(features.size(), 0);  // the mean does not read the base
+  for (std::int64_t r = 0; r < aggregator.weight_K.size(0); ++r)
+    weights[static_cast<std::size_t>(r)] = aggregator.weight_K[r].item<double>();
+  table.weigh("dmoerm", features, weights);
 }
 
 void CategoryArms::variants(const std::vector<at::Tensor>& columns, const std::vector<at::Tensor>& alone,

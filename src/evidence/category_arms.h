@@ -77,6 +77,11 @@ class CategoryArms {
   /// Length and bag of tokens.
   void shallow(const LabelledGroups& labelled, ArmTable& table) const;
   [[nodiscard]] at::Tensor lengths() const;
+  /// What a run makes of the rewards of experts and base (run/stage_aggregator.h): the mean or the stack, by prompts held out. A
+  /// run also chooses between these and networks, which take too long here.
+  /// @param columns   rewards of the experts, then of the base  @param features  their names
+  void as_chosen(const std::vector<at::Tensor>& columns, const std::vector<std::string>& features, const LabelledGroups& labelled,
+                 std::uint64_t seed, ArmTable& table) const;
   /// What weights may depend on, of each response's prompt, as [N] each and learnt from the training groups: 1 in its cluster of
   /// prompts and 0 elsewhere; and its place along the directions in which prompts differ most.
   void find_topics(const std::vector<std::int64_t>& seen);

@@ -33,7 +33,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::int64_t kBagWidth = 128;
-constexpr int kCellSchema = 3;  // of the arms and folds: a change of what a cell's figures are must raise it
+constexpr int kCellSchema = 4;  // of the arms and folds: a change of what a cell's figures are must raise it
 constexpr std::array<std::size_t, 3> kSomeCategories = {1, 2, 4};  // over which further single models are trained
 
 std::vector<Rows> rows_of(const CategoryData& category) {
@@ -272,10 +272,7 @@ void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::
       tables[c].add(arm, at::mv(x64_NF.narrow(0, category.first_row, category.row_count), head_F));
     };
     const Heads single = fit_heads(x_NF, overall, head_strengths());
-    const auto head = [&](const LabelledGroups& labelled) {
-      return moe::fit_ridge(moe::pair_differences(x_NF, labelled.groups), {}, single.strength, single.all_F);
-    };
-    const at::Tensor with_points_F = head(heap);
+    const at::Tensor with_points_F = fit_heads(x_NF, heap, head_strengths(), &overall).all_F;
     for (std::size_t c = 0; c < tables.size(); ++c) {
       add("single", single.all_F, c);
       add("single_points", with_points_F, c);
@@ -283,7 +280,7 @@ void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::
         if (many >= categories_.size()) continue;
         LabelledGroups some;
         for (std::size_t i = 0; i < many; ++i) some.append(own[(c + i) % own.size()]);
-        add(fmt::format("single_of_{}", many), head(some), c);
+        add(fmt::format("single_of_{}", many), fit_heads(x_NF, some, head_strengths()).all_F, c);
       }
     }
   }

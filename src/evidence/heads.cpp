@@ -13,6 +13,12 @@ void LabelledGroups::append(const LabelledGroups& other) {
   fold.insert(fold.end(), other.fold.begin(), other.fold.end());
 }
 
+LabelledGroups LabelledGroups::with(const LabelledGroups& others, int times) const {
+  LabelledGroups both = *this;
+  for (int i = 0; i < times; ++i) both.append(others);
+  return both;
+}
+
 LabelledGroups LabelledGroups::without_fold(std::int64_t inner) const {
   LabelledGroups others;
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -34,16 +40,22 @@ const std::vector<double>& residual_strengths() {
 }
 
 Heads fit_heads(const at::Tensor& x_NF, const LabelledGroups& labelled, const std::vector<double>& strengths,
-                const Heads* towards, double scale) {
+                const LabelledGroups* judged, const Heads* towards, double scale) {
+  if (judged == nullptr) judged = &labelled;
+  const auto of_fold = [](const LabelledGroups& groups, std::int64_t fold, bool is_in) {
+    std::vector<std::size_t> some;
+    for (std::size_t g = 0; g < groups.fold.size(); ++g) {
+      if ((groups.fold[g] == fold) == is_in) some.push_back(g);
+    }
+    return some;
+  };
   const auto penalty = [&](const at::Tensor& target_F) {
     return towards == nullptr ? moe::RidgePenalty{} : moe::RidgePenalty{.towards_F = target_F * scale};
   };
   std::vector<moe::PairDifferences> seen, unseen;
   for (std::int64_t fold = 0; fold < kInnerFolds; ++fold) {
-    std::vector<std::size_t> in, out;
-    for (std::size_t g = 0; g < labelled.groups.size(); ++g) (labelled.fold[g] == fold ? in : out).push_back(g);
-    seen.push_back(moe::pair_differences(x_NF, labelled.groups, out));
-    unseen.push_back(moe::pair_differences(x_NF, labelled.groups, in));
+    seen.push_back(moe::pair_differences(x_NF, labelled.groups, of_fold(labelled, fold, false)));
+    unseen.push_back(moe::pair_differences(x_NF, judged->groups, of_fold(*judged, fold, true)));
   }
   Heads best;
   best.held_out_loss = std::numeric_limits<double>::infinity();
@@ -66,7 +78,7 @@ Heads fit_heads(const at::Tensor& x_NF, const LabelledGroups& labelled, const st
   }
   best.all_F = moe::fit_ridge(moe::pair_differences(x_NF, labelled.groups),
                               penalty(towards == nullptr ? at::Tensor() : towards->all_F), best.strength, best.without_KF[0]);
-  best.held_out_loss /= std::max<double>(1, static_cast<double>(labelled.groups.size()));
+  best.held_out_loss /= std::max<double>(1, static_cast<double>(judged->groups.size()));
   return best;
 }
 

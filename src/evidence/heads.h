@@ -16,6 +16,8 @@ struct LabelledGroups {
   std::vector<moe::ExpertFeatures::Group> groups;
   std::vector<std::int64_t> fold;  ///< Inner fold of each, by prompt
   void append(const LabelledGroups& other);
+  /// These groups with others that count several times as much.
+  [[nodiscard]] LabelledGroups with(const LabelledGroups& others, int times) const;
   [[nodiscard]] LabelledGroups without_fold(std::int64_t inner) const;
 };
 
@@ -23,7 +25,7 @@ struct LabelledGroups {
 struct Heads {
   at::Tensor all_F, without_KF;  ///< float64; without_KF has a row for each inner fold
   double strength = 0;
-  double held_out_loss = 0;  ///< Of a group in its fold
+  double held_out_loss = 0;  ///< Of a judged group in its fold
 };
 
 /// Strengths of the penalty that heads choose from.
@@ -31,9 +33,11 @@ const std::vector<double>& head_strengths();
 /// The same for heads that shrink to others.
 const std::vector<double>& residual_strengths();
 
-/// Chooses the strength by the loss on inner folds. @param towards  what the heads shrink to, each to that of its own fold; null:
-/// zeros. @param scale  factor of those
+/// Chooses the strength by the loss on inner folds.
+/// @param judged   groups whose loss that is; null: those that teach
+/// @param towards  what the heads shrink to, each to that of its own fold; null: zeros
+/// @param scale    factor of those
 Heads fit_heads(const at::Tensor& x_NF, const LabelledGroups& labelled, const std::vector<double>& strengths,
-                const Heads* towards = nullptr, double scale = 1);
+                const LabelledGroups* judged = nullptr, const Heads* towards = nullptr, double scale = 1);
 
 }  // namespace dmoerm::evidence

@@ -23,8 +23,11 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 /// Names of a run's models, and the arms that they are.
-constexpr std::pair<const char*, const char*> kModels[] = {
-    {"dmoerm", "stack"}, {"category", "own"}, {"pooled", "pooled"}, {"mean", "mean"}, {"base", "base"}};
+constexpr std::pair<const char*, const char*> kModels[] = {{"dmoerm", "dmoerm"}, {"oracle_route", "oracle_route"},
+                                                           {"category", "own"},  {"pooled", "pooled"},
+                                                           {"mean", "mean"},     {"base", "base"},
+                                                           {"stack", "stack"},   {"gate", "gate"},
+                                                           {"mlp", "mlp"},       {"paper_mlp", "paper_mlp"}};
 
 /// The tested prompts of a run, with overall pairs.
 std::vector<json> tested_groups(const json& scores) {

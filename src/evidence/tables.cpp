@@ -24,7 +24,7 @@ using nlohmann::json;
 
 constexpr double kEquivalence = 0.02;
 constexpr std::size_t kTestedMin = 10;  // prompts of a small category that is shown
-constexpr const char* kMethod = "stack";
+constexpr const char* kMethod = "dmoerm";
 
 /// Arms in the order of the tables, and what they are.
 struct ArmText {
@@ -35,19 +35,25 @@ constexpr ArmText kArms[] = {
     {"single", "single, overall labels"},
     {"single_of_4", "single over 4 categories"},
     {"single_of_2", "single over 2 categories"},
-    {"single_of_1", "single over 1 category, strength of all"},
+    {"single_of_1", "single over 1 category"},
     {"single_points", "single, overall and all points"},
     {"own", "one per category, overall labels (own)"},
     {"base", "base of the experts"},
     {"pooled", "one per category, overall and points pooled"},
+    {"pooled_weighted", "the same, overall pairs weighted 1, 3 or 10 times"},
     {"universal", "one per category, points pooled"},
     {"mean", "mean of experts"},
     {"linear", "experts, ridge to the mean"},
-    {"stack", "DMoERM: experts and base, ridge to the mean (of runs: as chosen, and routed)"},
-    {"stack_clusters", "the same with weights for each of four clusters of prompts"},
-    {"stack_gate", "the same with weights linear in the prompt (gate)"},
-    {"stack_doubt", "DMoERM with the experts' disagreement as one more reward"},
+    {"dmoerm", "DMoERM, as chosen by held-out prompts"},
+    {"oracle_route", "DMoERM, routed without errors"},
+    {"stack", "stack: experts and base, ridge to the mean"},
+    {"stack_clusters", "stack with weights for each of four clusters of prompts"},
+    {"stack_gate", "stack with weights linear in the prompt (gate)"},
+    {"stack_doubt", "stack with the experts' disagreement as one more reward"},
     {"stack_doubt_alone", "the same, of rewards with their means over the prompt"},
+    {"gate", "gate on the prompt's state"},
+    {"mlp", "stack and a network on the experts' states"},
+    {"paper_mlp", "the paper's network on the experts' states"},
     {"stack_universal", "experts, base and universal expert, ridge to the universal"},
     {"warm", "head that shrinks to the universal expert"},
     {"residual", "head that shrinks to the pooled model"},

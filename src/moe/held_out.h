@@ -1,6 +1,7 @@
 // How well kinds of aggregators order prompts that they have not seen, by which one of them is chosen.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,5 +21,8 @@ HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const Exp
                  const config::AggregatorConfig& config, std::uint64_t seed, at::Device device = at::kCPU);
 /// Whether one kind orders more pairs than another, by more than one standard error of the difference over prompts.
 bool clearly_better(const HeldOut& one, const HeldOut& other);
+/// What `aggregator.kind: best` takes: the stack unless the mean is clearly better, or one of the larger kinds that is clearly
+/// better than that. @param held_out  "mean", "stack" and perhaps "gate" and "mlp"
+std::string best_kind(const std::map<std::string, HeldOut>& held_out);
 
 }  // namespace dmoerm::moe

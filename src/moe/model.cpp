@@ -44,8 +44,8 @@ std::size_t own_tokens(const TokenTexts& texts, std::size_t response) {
   return ids.size() > texts.prompt.size() ? ids.size() - texts.prompt.size() : 0;
 }
 
-/// States of several texts under several adapters over one backbone, [N, M, H] each. Adapters that begin at the same layer share a
-/// pass, so that the layers below it are computed once for all of them.
+/// States of several texts under several adapters over one backbone, [N, M, H] each. Adapters that begin at the same layer share
+/// a pass, so that the layers below it are computed once for all of them.
 std::vector<at::Tensor> states_of(std::span<const PackedTexts> texts, const std::vector<const nn::RewardModel*>& models) {
   std::map<std::int64_t, std::vector<std::size_t>> by_layer;
   for (std::size_t m = 0; m < models.size(); ++m) by_layer[first_layer(*models[m])].push_back(m);
@@ -229,8 +229,7 @@ std::vector<std::vector<Score>> Model::scores_in(const std::string& name, std::s
   const Aggregator& aggregator = chosen->aggregator;
   const std::vector<ExpertsAndOthers> said =
       features_of(*chosen, texts, packed, aggregator.reads_base(), aggregator.reads_prompt(), limits);
-  for (std::size_t t = 0; t < all.size(); ++t)
-    fill_scores(*chosen, said[t].experts, aggregate(*chosen, said[t].experts), all[t]);
+  for (std::size_t t = 0; t < all.size(); ++t) fill_scores(*chosen, said[t].experts, aggregate(*chosen, said[t].experts), all[t]);
   return all;
 }
 

@@ -18,12 +18,11 @@ Load training_load(const config::TrainConfig& train, const config::ClusterConfig
                    const GroupSizes& validation, double steps, int models, config::HeadStart head = config::HeadStart::random);
 /// Forward passes of `models` models over all groups.
 Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, int models);
-/// Evaluation of a category on its test groups with `models` that share a pass: its experts, its base where its reward is read, and
-/// the models that stand alone where their adapters begin at the experts' layer. Counted for each group: the router's reading of the
-/// prompt, these models, and each model that needs a pass of its own. Nobody knows before the run
-/// which prompts the router sends to another category, so a tenth of the groups is also read by as many experts as the other
-/// categories have on average, and another tenth where rewards are mixed. What the fallback scores is the single model's, which
-/// is counted already.
+/// Evaluation of a category on its test groups with `models` that share a pass: its experts, its base where its reward is read,
+/// and the models that stand alone where their adapters begin at the experts' layer. Counted for each group: the router's reading
+/// of the prompt, these models, and each model that needs a pass of its own. Nobody knows before the run which prompts the router
+/// sends to another category, so a tenth of the groups is also read by as many experts as the other categories have on average,
+/// and another tenth where rewards are mixed. What the fallback scores is the single model's, which is counted already.
 /// @param other_models  those of another category on average; 0 if there is none
 /// @param alone         models with a pass of their own, of: single model, baselines, base
 /// @param mix_top       categories whose rewards the router may mix

@@ -65,7 +65,7 @@ CalibrationFigures calibration_of(const std::vector<ScoredGroup>& groups, const 
   for_pairs(groups, model, [&](const ScoredGroup& group, std::size_t better, std::size_t worse) {
     gaps.push_back(group.scores.at(model)[better] - group.scores.at(model)[worse]);
   });
-  CalibrationFigures figures{eval::reliability(gaps), static_cast<double>(gaps.size()), 0, 1};
+  CalibrationFigures figures{eval::reliability(gaps), static_cast<double>(gaps.size()), 0, {}};
   figures.error = eval::calibration_error(figures.bins);
   if (!gaps.empty()) figures.temperature = eval::best_temperature(gaps);
   return figures;

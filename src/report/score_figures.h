@@ -2,6 +2,7 @@
 #pragma once
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,7 +24,8 @@ std::vector<ScoredGroup> groups_of(const nlohmann::json& scores);
 
 struct CalibrationFigures {
   std::vector<eval::ReliabilityBin> bins;
-  double pairs = 0, error = 0, temperature = 1;
+  double pairs = 0, error = 0;
+  std::optional<double> temperature = {};  ///< None where no temperature is the best
 };
 /// Of a model on the overall pairs of all groups that it scored.
 CalibrationFigures calibration_of(const std::vector<ScoredGroup>& groups, const std::string& model);

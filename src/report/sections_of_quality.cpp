@@ -215,7 +215,7 @@ Section calibration_section(const Run& run) {
     }
     names.emplace_back(model.title);
     rows.rows.push_back({model.title, whole_number(figures.pairs), fmt::format("{:.3f}", figures.error),
-                         fmt::format("{:.2f}", figures.temperature)});
+                         figures.temperature ? fmt::format("{:.2f}", *figures.temperature) : "-"});
   }
   Chart chart("How sure a model may be", "On the dashed line: of the pairs in which it is 80 % sure, 80 % are right.",
               {"confidence: sigmoid of the gap of two scores", 0.5, 1}, {"share right", std::max(0.0, lowest - 0.05), 1}, 760,

@@ -42,6 +42,8 @@ class RunContext {
   std::shared_ptr<const moe::Model> assemble_model();
   /// The same with some categories only and without the fallback, for memory that does not hold all backbones.
   std::shared_ptr<const moe::Model> assemble_model(const std::vector<std::string>& categories);
+  /// Free every model but the pretrained backbone.
+  void release_models();
   /// A scorer for groups of the store, for phases 1 to 3.
   [[nodiscard]] train::GroupScorer scorer(comm::Communicator& ranks) {
     return {store_, config_.compute.micro_batch_tokens, trunks_, ranks};
@@ -71,8 +73,6 @@ class RunContext {
   /// Where the parts of some categories lie in the run directory.
   [[nodiscard]] moe::ModelFiles model_files(const std::vector<std::string>& categories) const;
   std::shared_ptr<const moe::Model> assemble(const std::vector<std::string>& parts, const moe::ModelFiles& files);
-  /// Free every model but the pretrained backbone.
-  void release_models();
 
   std::shared_ptr<nn::Backbone> pretrained_;
   train::TrunkCache trunks_;

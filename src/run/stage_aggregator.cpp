@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/log.h"
+#include "moe/held_out.h"
 #include "run/stage_features.h"
 #include "run/task_parts.h"
 #include "run/task_settings.h"
@@ -22,10 +23,9 @@ using nlohmann::json;
 constexpr const char* kChoiceRuleVersion = "prompts held out, by a standard error; stack or mean, gate, mlp";
 constexpr const char* kSpreadRuleVersion = "within groups";
 
-/// Kinds that are held out, so that they can be compared, and of these the ones that `best` chooses from, from the smallest up.
-/// The paper's MLP stops by the validation split and is large: it is fitted once.
+/// Kinds that are held out, so that they can be compared. The paper's MLP stops by the validation split and is large: it is
+/// fitted once.
 constexpr const char* kHeldOut[] = {"mean", "stack", "gate", "mlp", "wco", "uwo"};
-constexpr const char* kLargerThanStack[] = {"gate", "mlp"};
 
 /// Weights of the experts in the order of the points, and of the base as the last one where it is read.
 json weights_of(const moe::Aggregator& aggregator) {
@@ -35,16 +35,6 @@ json weights_of(const moe::Aggregator& aggregator) {
 }
 
 }  // namespace
-
-std::string best_kind(const std::map<std::string, moe::HeldOut>& held_out) {
-  // The stack shrinks to the mean as far as prompts left out advise. Few labels cannot tell whether it is better, but they can
-  // show that noise has turned its weights round.
-  std::string best = moe::clearly_better(held_out.at("mean"), held_out.at("stack")) ? "mean" : "stack";
-  for (const char* larger : kLargerThanStack) {
-    if (moe::clearly_better(held_out.at(larger), held_out.at(best))) best = larger;
-  }
-  return best;
-}
 
 nlohmann::json aggregator_settings(const config::RunConfig& config) {
   nlohmann::json fit = result_settings(config.aggregator);
@@ -92,7 +82,7 @@ void run_aggregator(RunContext& context, const plan::TaskId& task, const TaskIde
     if (aggregator.weight_K.defined()) figures["weights"] = weights_of(aggregator);
   }
   std::string chosen = config::word(config.kind);
-  if (config.kind == config::AggregatorKind::best) chosen = best_kind(held_out);
+  if (config.kind == config::AggregatorKind::best) chosen = moe::best_kind(held_out);
   metrics["chosen"] = chosen;
   metrics["groups"] = train.groups.size();
   if (held_out["mean"].pairs.empty())

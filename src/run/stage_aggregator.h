@@ -2,20 +2,16 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <map>
 #include <string>
 
 #include "comm/communicator.h"
-#include "moe/held_out.h"
+#include "moe/expert_features.h"
 #include "run/run_context.h"
 
 namespace dmoerm::run {
 
 /// Settings that affect the aggregators, besides those of every task.
 nlohmann::json aggregator_settings(const config::RunConfig& config);
-/// The kind that `best` takes: the stack, or the mean if it is clearly better, or a larger kind that is clearly better still.
-/// @param held_out  of mean, stack, gate and mlp
-std::string best_kind(const std::map<std::string, moe::HeldOut>& held_out);
 
 /// Fit every kind of aggregator on the cached features, and choose one. Collective over `ranks`; only the first of them
 /// works.

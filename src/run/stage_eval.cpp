@@ -21,12 +21,13 @@ namespace {
 using nlohmann::json;
 
 // Schema of results.json. 3: computed by the scorer that users call; 4: with prompts; 5: distances; 6: all kinds of aggregators;
-// 7: scores.json beside it.
-constexpr int kResultsSchema = 7;
+// 7: scores.json beside it; 8: with all aggregators but the ensembles.
+constexpr int kResultsSchema = 8;
 constexpr const char* kPart = "scores";
 constexpr const char* kKinds[] = {"mean", "stack", "gate", "mlp", "paper_mlp", "wco", "uwo"};
-constexpr const char* kKeptScores[] = {"dmoerm", "single", "category",
-                                       "pooled", "base",   "mean"};  // models whose scores scores.json has
+constexpr const char* kKeptScores[] = {"dmoerm",      "single", "category", "pooled", "base",       // models whose scores
+                                       "mean",        "stack",  "gate",     "mlp",    "paper_mlp",  // scores.json has
+                                       "oracle_route"};
 
 std::vector<float> floats_of(const at::Tensor& rewards_N) {
   const at::Tensor local = rewards_N.to(at::kFloat).contiguous();
@@ -157,6 +158,7 @@ class Evaluation {
     }
     if (stop_requested()) return;  // routes that an earlier start kept may have no rewards yet
     for (const auto& [index, route] : routes_) mix(rewards_[index], route, stats);
+    context_.release_models();
     models_.insert({"dmoerm", "oracle_route"});
     models_.insert(std::begin(kKinds), std::end(kKinds));
   }

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "eval/benchmark_figures.h"
+#include "eval/scorers.h"
 #include "support/scratch.h"
 
 namespace dmoerm::eval {
@@ -223,6 +224,29 @@ TEST_F(Benchmarks, ContrastChoosesResponsesAndInstructions) {
   EXPECT_NEAR(plain.at("C_ins: the instruction is chosen"), 1, 1e-12);
   EXPECT_NEAR(shifted.at("C_res: the response is chosen"), 1, 1e-12);
   EXPECT_NEAR(shifted.at("C_ins: the instruction is chosen"), 0.5, 1e-12);
+}
+
+TEST_F(Benchmarks, ContrastComparesTheItemsOfARow) {
+  const auto row = [](const char* first, const char* second) {
+    return json{{"id", first},
+                {"query", "add"},
+                {"retrieval", "subtract"},
+                {"query_response_k", first},
+                {"retrieval_response_k", second}};
+  };
+  const Data data = read("contrast", lines({row("5", "1"), row("nine", "eight")}));
+  ASSERT_EQ(data.items.size(), 4U);
+  EXPECT_EQ(data.items[0].cluster, data.items[2].cluster) << "the instructions are the same";
+  // The second row's scores are higher, which says nothing about the first.
+  EXPECT_NEAR(figures(data, {{5, 4}, {5, 4}, {9, 8}, {9, 8}}).at("C_ins: the instruction is chosen"), 1, 1e-12);
+  EXPECT_EQ(data.items[0].id, "5:query");
+  EXPECT_EQ(data.items[1].id, "5:retrieval");
+  const std::string given = write("s.jsonl", R"({"id":"5","scores":[5,4]})");
+  EXPECT_NE(test::message_of<DataError>([&] {
+              (void)score_all({parse_model("m=scores:" + given)}, data, {}, [](auto&&...) {});
+            }).find("no line has the id \"5:query\""),
+            std::string::npos)
+      << "one line of scores for a row cannot be that of both items";
 }
 
 TEST_F(Benchmarks, AnotherVersionIsNamedWithWhatWasExpectedAndFound) {

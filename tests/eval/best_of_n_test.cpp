@@ -155,6 +155,25 @@ TEST_F(Lists, LeaveOutResponsesWithoutGoldAndShortLists) {
   EXPECT_NE(refusal.find("no list has 3 or more responses"), std::string::npos) << refusal;
 }
 
+TEST_F(Lists, TakeScoresOfEveryResponseOfTheFileWhereSomeHaveNoGold) {
+  const Data data = read(R"({"answers":["a","b","c"],"gold_scores":[1,null,2]})", "gold_scores");
+  const std::string given = write("s.jsonl", R"({"scores":[5,6,7]})");
+  const auto models = score_all({parse_model("m=scores:" + given)}, data, {}, [](auto&&...) {});
+  EXPECT_EQ(models[0].items[0].scores, (std::vector<double>{5, 7}));
+}
+
+TEST_F(Lists, SayWhyNEndsBeforeTheLongestList) {
+  const Data data = read(R"({"answers":["a","b","c"],"gold_scores":[1,3,2]})"
+                         "\n"
+                         R"({"answers":["a","b"],"gold_scores":[1,2]})",
+                         "gold_scores");
+  const std::vector<ModelScores> models = {{.name = "M", .items = {{.scores = {1, 2, 3}}, {.scores = {1, 2}}}}};
+  EXPECT_NE(bon_text(bon_figures({data, models, {}}, "gold_scores"))
+                .find("n ends at 2, the size of the shortest list; the longest has 3"),
+            std::string::npos);
+  EXPECT_EQ(bon_text(bon_figures({data, models, {}}, "gold_scores", 1)).find("n ends at"), std::string::npos);
+}
+
 TEST_F(Lists, NameWhatARowHasInsteadOfGold) {
   const std::string refusal = test::message_of<DataError>([&] { (void)read(kAnswers, "overall"); });
   EXPECT_NE(refusal.find("lists.jsonl:1"), std::string::npos) << refusal;

@@ -189,6 +189,45 @@ TEST_F(Evaluation, GivenScoresKnowTheResponsesThatWereMerged) {
   EXPECT_EQ(result["groups"][0]["scores"]["m"], json({5.0, 7.0}));
 }
 
+TEST_F(Evaluation, EnsemblesDoNotSeeOffsetsBetweenPrompts) {
+  const Data data = read(group("a", "chat", {1, 2, 3}).dump() + "\n" + group("b", "chat", {3, 2, 1}).dump() + "\n");
+  // Each member orders one prompt with small gaps and the other with large ones; the second file adds an offset to each prompt.
+  const std::string one = write("one.jsonl", R"({"scores":[0,1,5]})"
+                                             "\n"
+                                             R"({"scores":[2,0,1]})"),
+                    other = write("other.jsonl", R"({"scores":[2,4,3]})"
+                                                 "\n"
+                                                 R"({"scores":[1,2,0]})"),
+                    moved = write("moved.jsonl", R"({"scores":[102,104,103]})"
+                                                 "\n"
+                                                 R"({"scores":[-99,-98,-100]})");
+  const auto combined = [&](const std::string& second) {
+    (void)figures(data, {"a=scores:" + one, "b=scores:" + second, "low=wco(a,b)", "u=uwo(a,b)"});
+    return std::pair(scores_[2].items, scores_[3].items);
+  };
+  const auto plain = combined(other), shifted = combined(moved);
+  for (std::size_t i = 0; i < 2; ++i) {
+    for (std::size_t r = 0; r < 3; ++r) {
+      EXPECT_NEAR(plain.first[i].scores[r], shifted.first[i].scores[r], 1e-9);
+      EXPECT_NEAR(plain.second[i].scores[r], shifted.second[i].scores[r], 1e-9);
+    }
+  }
+  EXPECT_NE(test::message_of<ConfigError>([&] {
+              (void)figures(data, {"length", "tone=field:tone", "m=mean(length, length)"});
+            }).find("length is named twice"),
+            std::string::npos);
+}
+
+TEST_F(Evaluation, ACategoryWithoutAPairSaysWhy) {
+  const Data data = read(group("a", "chat", {1, 2}).dump() + "\n" + group("b", "math", {2, 2}).dump() + "\n");
+  const json result = figures(data, {"length"});
+  EXPECT_FALSE(result["accuracy"].contains("math"));
+  EXPECT_EQ(result["without_pairs"]["math"], "the overall labels order no two responses, in 1 prompt");
+  const std::string text = report_text(result);
+  EXPECT_NE(text.find("| math "), std::string::npos) << text;
+  EXPECT_NE(text.find("- math: the overall labels order no two responses"), std::string::npos) << text;
+}
+
 TEST_F(Evaluation, EnsemblesCombineStandardisedScores) {
   const Data data = read(some_groups());
   const json result =

@@ -46,14 +46,15 @@ const std::vector<double> kGaps = {-2, -.5, .1, .3, .8, 1.5, 2.5, 0, 3, -.2, .6,
 TEST(Calibration, EqualsNumpyAndScipy) {
   EXPECT_NEAR(calibration_error(reliability(kGaps)), 0.2128390813864868, 1e-12);
   EXPECT_NEAR(log_loss(kGaps), 0.6058063170601258, 1e-12);
-  EXPECT_NEAR(best_temperature(kGaps), 1.3635869768150342, 1e-5);
+  EXPECT_NEAR(best_temperature(kGaps).value(), 1.3635869768150342, 1e-5);
 }
 
 TEST(Calibration, IsDefinedForScoresThatSayNothing) {
   EXPECT_EQ(best_temperature({0, 0}), 1);
   EXPECT_EQ(calibration_error(reliability({})), 0);
   EXPECT_NEAR(calibration_error(reliability({0, 0})), 0, 1e-12) << "half right, with confidence one half";
-  EXPECT_GE(best_temperature({-1, -2}), 999) << "wrong everywhere: as unsure as can be";
+  EXPECT_FALSE(best_temperature({-1, -2})) << "wrong everywhere: every higher temperature is better";
+  EXPECT_FALSE(best_temperature({1, 2})) << "right everywhere: every lower one is";
 }
 
 TEST(MarkdownMarks, CountsMarksAndNotText) {

@@ -67,10 +67,15 @@ TEST_F(JudgeScores, AskInBothOrdersAndPayOnce) {
   EXPECT_GT(right / pairs, 0.6) << "this judge replays the overall scores, with an order effect that leaves some pairs undecided";
   const ModelScores again = ask();
   EXPECT_EQ(again.cost->requests, 0) << "every answer is stored";
+  EXPECT_EQ(first.cost->pairs, 90);
+  EXPECT_EQ(again.cost->pairs, 0);
   for (std::size_t i = 0; i < data.items.size(); ++i) EXPECT_EQ(again.items[i].preferences, first.items[i].preferences);
   const json result = evaluate({data, {first}, {.resamples = 100}});
   EXPECT_NEAR(result["accuracy"]["chat"]["overall"]["models"]["j"]["pooled"]["value"].get<double>(), right / pairs, 1e-12);
   EXPECT_EQ(result["models"][0]["cost"]["requests"], 180);
+  EXPECT_NEAR(result["models"][0]["cost"]["money_per_1000_pairs"].get<double>(), first.cost->money / 0.09, 1e-9);
+  EXPECT_FALSE(evaluate({data, {again}, {.resamples = 100}})["models"][0]["cost"].contains("money_per_1000_pairs"))
+      << "what is known costs nothing, and does not say what a pair costs";
 }
 
 TEST_F(JudgeScores, StopAtTheBudgetAndContinue) {

@@ -176,14 +176,14 @@ TEST_F(RunCellsTest, RunsAreSeedsOfTheTables) {
                                      .regimes = {"12-rater"},
                                      .primary = "12-rater",
                                      .folds = 1});
-  EXPECT_NEAR(tables.figures["main"]["stack"][0].get<double>(), 0.9, 1e-9);
+  EXPECT_NEAR(tables.figures["main"]["dmoerm"][0].get<double>(), 0.9, 1e-9);
   EXPECT_NEAR(tables.figures["minus_single"][0].get<double>(), 0.9 - 0.3, 1e-9);
   EXPECT_NEAR(tables.figures["minus_pooled"][0].get<double>(), 0.9 - 0.4, 1e-9);
   EXPECT_NEAR(tables.figures["minus_own"][0].get<double>(), 0.9 - 0.6, 1e-9);
   EXPECT_EQ(tables.figures["chosen"]["chat"]["aggregator"]["stack"], 2);
   EXPECT_NE(tables.markdown.find("chat (15)"), std::string::npos) << tables.markdown;
   const auto results = read_cells(directory_ / "cells-runs", "12-rater", {"chat"}, 1);
-  EXPECT_NEAR(results.at("chat").arms.at("stack").at_equal_length.front(), 1, 1e-9) << "the pair of 100 and 95 tokens";
+  EXPECT_NEAR(results.at("chat").arms.at("dmoerm").at_equal_length.front(), 1, 1e-9) << "the pair of 100 and 95 tokens";
   EXPECT_LT(std::set(results.at("chat").clusters.begin(), results.at("chat").clusters.end()).size(), 15U) << "blocks of lines";
 }
 

@@ -174,15 +174,51 @@ TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreference) {
     const auto file = cell_file(directory_ / "cells", regime.name(), "chat", fold);
     const nlohmann::json cell = read_json(file);
     tested += cell.at("groups").size();
-    for (const char* arm :
-         {"own", "pooled", "mean", "stack", "stack_clusters", "stack_gate", "stack_doubt", "stack_doubt_alone", "vote"})
+    for (const char* arm : {"own", "pooled", "pooled_weighted", "mean", "dmoerm", "stack", "stack_clusters", "stack_gate",
+                            "stack_doubt", "stack_doubt_alone", "vote"})
       EXPECT_GT(cell.at("arms").at(arm).at("seeds").at(0).get<double>(), 0.6) << arm;
     double sizes = 0;
-    for (const auto& [feature, weights] : cell.at("weights").at("stack").items()) sizes += std::abs(weights.at(0).get<double>());
+    for (const auto& [feature, weights] : cell.at("weights").at("dmoerm").items()) sizes += std::abs(weights.at(0).get<double>());
     EXPECT_NEAR(sizes, 1, 1e-9) << "weights are shares";
-    EXPECT_EQ(cell.at("weights").at("stack").size(), 3U) << "two experts and the base";
+    EXPECT_EQ(cell.at("weights").at("dmoerm").size(), 3U) << "two experts and the base";
   }
   EXPECT_EQ(tested, groups.front().size());
+}
+
+TEST(FitHeads, TakeTheStrengthThatTheJudgedGroupsAskFor) {
+  Rng rng(3, "fit heads");
+  const at::Tensor x_NF = at::arange(1600).to(at::kFloat).view({400, 4});
+  for (std::int64_t i = 0; i < x_NF.numel(); ++i) x_NF.data_ptr<float>()[i] = static_cast<float>(2 * rng.uniform() - 1);
+  LabelledGroups clean, noise;  // 100 pairs by the first feature, and the same with labels turned at random
+  for (std::int64_t g = 0; g < 200; ++g) {
+    const bool first = x_NF[2 * g][0].item<float>() > x_NF[2 * g + 1][0].item<float>(), turned = rng.uniform() < 0.5;
+    LabelledGroups& own = g < 100 ? clean : noise;
+    const bool wins = g < 100 ? first : first != turned;
+    own.groups.push_back({2 * g, 2, {{wins ? 0 : 1, wins ? 1 : 0}}, g});
+    own.fold.push_back(g % kInnerFolds);
+  }
+  const Heads alone = fit_heads(x_NF, clean, head_strengths()), judged = fit_heads(x_NF, clean, head_strengths(), &noise);
+  EXPECT_LT(alone.strength, 1) << "clean labels ask for a weak penalty";
+  EXPECT_EQ(judged.strength, head_strengths().front()) << "labels that say nothing ask for a strong one";
+  EXPECT_EQ(clean.with(noise, 2).groups.size(), 300U);
+}
+
+TEST_F(ExperimentTest, DmoermIsWhatARunMakesOfItsExperts) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 2};
+  Experiment(config_, *store_, *scores_, cache(), groups, {}, settings)
+      .run({regime_from("20-none")}, directory_ / "cells", *ranks_);
+  const nlohmann::json cell = read_json(cell_file(directory_ / "cells", "20-none", "chat", 0));
+  std::int64_t chosen = 0;
+  for (const auto& [kind, count] : cell.at("counts").at("aggregator").items()) {
+    EXPECT_TRUE(kind == "mean" || kind == "stack") << kind;
+    chosen += count.get<std::int64_t>();
+  }
+  EXPECT_EQ(chosen, 2) << "one for each seed";
+  // Two stacks of one recipe, fitted apart: they order nearly all pairs alike.
+  EXPECT_NEAR(cell.at("arms").at("dmoerm").at("seeds").at(0).get<double>(),
+              cell.at("arms").at("stack").at("seeds").at(0).get<double>(), 0.05);
 }
 
 TEST_F(ExperimentTest, CellsAreDoneAgainIfTheirSettingsChange) {

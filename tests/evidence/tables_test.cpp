@@ -35,7 +35,7 @@ class TablesTest : public test::Scratch {
       };
       for (const auto& [name, share] : own) cell["arms"][name] = arm(share);
       cell["experts"]["polite"] = {{"groups", 4}, {"own", 0.9}, {"universal", 0.8}, {"length", 0.5}, {"overall", 0.6}};
-      cell["weights"]["stack"] = {{"polite", {0.7, 0.5}}, {"(base)", {-0.3, 0.5}}};
+      cell["weights"]["dmoerm"] = {{"polite", {0.7, 0.5}}, {"(base)", {-0.3, 0.5}}};
       all["categories"][category] = {{"arms", {{"single", arm(single)}}}, {"counts", nlohmann::json::object()}};
       write_json_atomically(cell_file(directory_, regime, category, fold), cell);
       write_json_atomically(single_file(directory_, regime, fold), all);
@@ -56,14 +56,14 @@ class TablesTest : public test::Scratch {
 
 TEST_F(TablesTest, ContrastsAreDifferencesOfTheArms) {
   const std::map<std::string, double> arms = {
-      {"stack", 0.75}, {"pooled", 0.7}, {"own", 0.65}, {"ensemble_mean", 0.625}, {"ensemble_wco", 0.66}};
+      {"dmoerm", 0.75}, {"pooled", 0.7}, {"own", 0.65}, {"ensemble_mean", 0.625}, {"ensemble_wco", 0.66}};
   write_cells("80-rater", "chat", arms, 0.5);
-  write_cells("20-rater", "chat", {{"stack", 0.7}, {"pooled", 0.6}}, 0.5);
+  write_cells("20-rater", "chat", {{"dmoerm", 0.7}, {"pooled", 0.6}}, 0.5);
   const Tables tables = make_tables(request());
   EXPECT_NEAR(tables.figures["minus_single"][0].get<double>(), 0.25, 1e-9);
   EXPECT_NEAR(tables.figures["minus_pooled"][0].get<double>(), 0.05, 1e-9);
   EXPECT_NEAR(tables.figures["minus_ensemble"][0].get<double>(), 0.09, 1e-9) << "less the strongest ensemble";
-  EXPECT_NEAR(tables.figures["labels"]["20-rater"]["stack"][0].get<double>(), 0.7, 1e-9);
+  EXPECT_NEAR(tables.figures["labels"]["20-rater"]["dmoerm"][0].get<double>(), 0.7, 1e-9);
   EXPECT_NE(tables.markdown.find("chat (20)"), std::string::npos) << tables.markdown;
   EXPECT_NE(tables.markdown.find("polite"), std::string::npos) << "the table of experts";
   EXPECT_NE(tables.markdown.find("| 0.750 | 0.650 "), std::string::npos) << "at equal length\n" << tables.markdown;
@@ -74,7 +74,7 @@ TEST_F(TablesTest, ContrastsAreDifferencesOfTheArms) {
 }
 
 TEST_F(TablesTest, CellsMayHaveNoFiguresAtEqualLengthAndNoWeights) {
-  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
   for (int fold = 0; fold < 5; ++fold) {
     change_cell("80-rater", fold, [](nlohmann::json& cell) {
       cell.erase("weights");
@@ -87,11 +87,11 @@ TEST_F(TablesTest, CellsMayHaveNoFiguresAtEqualLengthAndNoWeights) {
 }
 
 TEST_F(TablesTest, AWeightIsTheMeanOverTheFoldsThatHaveIt) {
-  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
   for (int fold = 0; fold < 4; ++fold) {
     change_cell("80-rater", fold, [fold](nlohmann::json& cell) {
-      if (fold == 3) return cell["weights"]["stack"].erase("polite"), void();  // its point had too few pairs
-      cell["weights"]["stack"]["polite"] = {fold + 0.1, fold + 0.1};
+      if (fold == 3) return cell["weights"]["dmoerm"].erase("polite"), void();  // its point had too few pairs
+      cell["weights"]["dmoerm"]["polite"] = {fold + 0.1, fold + 0.1};
       if (fold < 2) cell.erase("weights");  // of an earlier version
     });
   }
@@ -103,35 +103,35 @@ TEST_F(TablesTest, AWeightIsTheMeanOverTheFoldsThatHaveIt) {
 }
 
 TEST_F(TablesTest, TheSpreadOfAWeightIsThatOverFoldsToo) {
-  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
   for (int fold = 0; fold < 5; ++fold) {
     change_cell("80-rater", fold,
-                [fold](nlohmann::json& cell) { cell["weights"]["stack"]["polite"] = nlohmann::json::array({0.1 * fold}); });
+                [fold](nlohmann::json& cell) { cell["weights"]["dmoerm"]["polite"] = nlohmann::json::array({0.1 * fold}); });
   }
   EXPECT_NE(make_tables(request()).markdown.find("+0.20 (0.16)  "), std::string::npos) << "one seed";
 }
 
 TEST_F(TablesTest, OnlySeedsThatEveryFoldHasCount) {
-  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
-  change_cell("80-rater", 1, [](nlohmann::json& cell) { cell["arms"]["stack"]["seeds"] = nlohmann::json::array({0.75}); });
-  change_cell("80-rater", 4, [](nlohmann::json& cell) { cell["arms"]["stack"]["seeds"] = {0.75, 0.7, 0.7}; });
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
+  change_cell("80-rater", 1, [](nlohmann::json& cell) { cell["arms"]["dmoerm"]["seeds"] = nlohmann::json::array({0.75}); });
+  change_cell("80-rater", 4, [](nlohmann::json& cell) { cell["arms"]["dmoerm"]["seeds"] = {0.75, 0.7, 0.7}; });
   const auto results = read_cells(directory_, "80-rater", {"chat"}, 5);
-  const std::vector<double>& seeds = results.at("chat").arms.at("stack").seeds;
+  const std::vector<double>& seeds = results.at("chat").arms.at("dmoerm").seeds;
   ASSERT_EQ(seeds.size(), 1U);
   EXPECT_NEAR(seeds[0], 0.75, 1e-9);
 }
 
 TEST_F(TablesTest, CellsThatAreMissingAreNamed) {
-  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
   std::filesystem::remove(cell_file(directory_, "80-rater", "chat", 3));
   EXPECT_NE(test::message_of<DataError>([&] { make_tables(request()); }).find("chat under 80-rater"), std::string::npos);
-  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
   std::filesystem::remove(single_file(directory_, "80-rater", 2));
   EXPECT_NE(test::message_of<DataError>([&] { make_tables(request()); }).find("chat under 80-rater"), std::string::npos);
 }
 
 TEST_F(TablesTest, CellsOfOtherSettingsDoNotCount) {
-  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
   nlohmann::json other = basis_;
   other["categories"]["chat"]["prompts"] = 40;
   other.erase("components");
@@ -145,7 +145,7 @@ TEST_F(TablesTest, CellsOfOtherSettingsDoNotCount) {
 }
 
 TEST_F(TablesTest, SmallCategoriesAreTheAverageIfThereIsNoOther) {
-  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
   TableRequest small = request();
   small.small = std::exchange(small.main, {});
   small.small.emplace_back("without_cells");
@@ -159,7 +159,7 @@ TEST_F(TablesTest, SmallCategoriesAreTheAverageIfThereIsNoOther) {
 }
 
 TEST_F(TablesTest, AContrastWithoutAnArmHasNoFigure) {
-  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
   const Tables tables = make_tables(request());
   EXPECT_TRUE(tables.figures["minus_pooled"].is_null()) << tables.figures;
   EXPECT_TRUE(tables.figures["minus_ensemble"].is_null());
@@ -169,10 +169,10 @@ TEST_F(TablesTest, AContrastWithoutAnArmHasNoFigure) {
 
 TEST_F(TablesTest, SaysWhatWasNotMeasured) {
   basis_["left_out"] = {{"code", "has no pair"}};
-  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
   for (int fold = 0; fold < 5; ++fold) {
     change_cell("80-rater", fold, [fold](nlohmann::json& cell) {
-      if (fold == 2) cell["arms"].erase("stack");
+      if (fold == 2) cell["arms"].erase("dmoerm");
       if (fold > 2) cell["experts"]["calm"] = {{"groups", 0}, {"labelled", fold}};
     });
   }
@@ -187,7 +187,7 @@ TEST_F(TablesTest, SaysWhatWasNotMeasured) {
 }
 
 TEST_F(TablesTest, BoundsAreMarked) {
-  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.75}}, 0.5);
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.75}}, 0.5);
   const Tables tables = make_tables(request());
   EXPECT_NE(tables.markdown.find("(bounds)"), std::string::npos) << tables.markdown;
   EXPECT_NE(tables.markdown.find("Bounds: "), std::string::npos);

@@ -247,5 +247,15 @@ TEST(AggregatorKinds, RefusesWhatIsNotFinite) {
   EXPECT_THROW(fit("linear", broken.features), ConfigError);
 }
 
+TEST(BestKind, IsTheMeanWhereNoiseHasTurnedTheStackRound) {
+  const auto held_out = [](std::vector<double> right) { return HeldOut{std::move(right), std::vector<double>(6, 3)}; };
+  const HeldOut good = held_out({3, 2, 3, 3, 2, 3}), bad = held_out({0, 1, 0, 1, 0, 0}), fair = held_out({1, 2, 1, 2, 1, 1}),
+                level = held_out({2, 3, 3, 3, 2, 3});
+  EXPECT_EQ(best_kind({{"mean", good}, {"stack", bad}, {"gate", fair}, {"mlp", bad}}), "mean")
+      << "fair is better than the stack alone";
+  EXPECT_EQ(best_kind({{"mean", level}, {"stack", good}, {"gate", good}, {"mlp", bad}}), "stack") << "level with the mean";
+  EXPECT_EQ(best_kind({{"mean", bad}, {"stack", fair}, {"gate", bad}, {"mlp", good}}), "mlp");
+}
+
 }  // namespace
 }  // namespace dmoerm::moe

@@ -360,13 +360,15 @@ TEST_F(BundleFolder, ScoresFurtherModelsBesideTheExpertsAsAlone) {
   const TokenTexts texts = tokenize(bundle_, {{"user", "tell me"}}, {"one thing", "another", "x"});
   const nn::RewardModel same = random_expert(), above = random_expert(1), second = random_expert();
   const std::vector<const nn::RewardModel*> others = {&same, &above, &second};
-  const ExpertsAndOthers together = bundle_.model.experts(category, texts, others), experts = bundle_.model.experts(category, texts);
+  const ExpertsAndOthers together = bundle_.model.experts(category, texts, others),
+                         experts = bundle_.model.experts(category, texts);
   EXPECT_TRUE(together.experts.rewards_NK.equal(experts.experts.rewards_NK));
   EXPECT_TRUE(together.experts.states_NKH.equal(experts.experts.states_NKH));
   EXPECT_EQ(experts.others_NM.size(1), 0);
   ASSERT_EQ(together.others_NM.size(1), 3);
   for (std::size_t m = 0; m < others.size(); ++m)
-    EXPECT_TRUE(together.others_NM.select(1, static_cast<std::int64_t>(m)).equal(rewards_of(*others[m], texts, bundle_.model.limits)))
+    EXPECT_TRUE(
+        together.others_NM.select(1, static_cast<std::int64_t>(m)).equal(rewards_of(*others[m], texts, bundle_.model.limits)))
         << m;
 }
 

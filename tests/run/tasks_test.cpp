@@ -895,16 +895,6 @@ TEST_P(Tasks, AddsUpTheCountsInTheReport) {
   }
 }
 
-TEST(BestKind, IsTheMeanWhereNoiseHasTurnedTheStackRound) {
-  const auto held_out = [](std::vector<double> right) { return moe::HeldOut{std::move(right), std::vector<double>(6, 3)}; };
-  const moe::HeldOut good = held_out({3, 2, 3, 3, 2, 3}), bad = held_out({0, 1, 0, 1, 0, 0}), fair = held_out({1, 2, 1, 2, 1, 1}),
-                     level = held_out({2, 3, 3, 3, 2, 3});
-  EXPECT_EQ(best_kind({{"mean", good}, {"stack", bad}, {"gate", fair}, {"mlp", bad}}), "mean")
-      << "fair is better than the stack alone";
-  EXPECT_EQ(best_kind({{"mean", level}, {"stack", good}, {"gate", good}, {"mlp", bad}}), "stack") << "level with the mean";
-  EXPECT_EQ(best_kind({{"mean", bad}, {"stack", fair}, {"gate", bad}, {"mlp", good}}), "mlp");
-}
-
 INSTANTIATE_TEST_SUITE_P(Of, Tasks, testing::Values("lora", "full"), [](const auto& of) { return std::string(of.param); });
 
 }  // namespace
