@@ -17,6 +17,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "nn/device.h"
 #include "nn/transfer.h"
 #include "train/checkpoint.h"
 #include "train/portion_push.h"
@@ -78,11 +79,12 @@ class Training {
     return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count();
   }
 
-  /// Largest resident memory of a rank so far.
+  /// Largest memory of a rank so far: what it holds of its GPU, or else what is resident in the host's.
   [[nodiscard]] double peak_mib() const {
     struct rusage usage {};
     getrusage(RUSAGE_SELF, &usage);
-    const double own = static_cast<double>(usage.ru_maxrss) / 1024;
+    const at::Device device = trainees_.front()->model().backbone().device();
+    const double own = device.is_cuda() ? nn::peak_gpu_memory_mib(device) : static_cast<double>(usage.ru_maxrss) / 1024;
     double largest = 0;
     for (const auto& bytes : context_.ranks.all_gather(std::as_bytes(std::span(&own, 1)))) {
       double other = 0;

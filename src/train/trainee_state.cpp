@@ -141,18 +141,16 @@ double TraineeState::norm_of(std::span<const double> squares, double& loss) cons
 
 at::Tensor TraineeState::measure() {
   sums_.finish();
-  std::vector<at::Tensor> squares;
   at::Tensor loss;
   for (std::size_t slice = 0; slice < whole_.size(); ++slice) {
     const at::Tensor sum = sums_.take(slice);
     const std::int64_t own = parameters_[slice].numel();
     if (slice + 1 == whole_.size() && sum.numel() > own) loss = sum.narrow(0, own, 1);
     measured_.push_back(sum.narrow(0, 0, own).to(parameters_[slice].device()));
-    squares.push_back(block_squares(measured_.back()));
   }
-  if (!loss.defined()) loss = at::zeros({1}, squares.back().options());
-  squares.push_back(loss.to(squares.back().device(), at::kDouble));
-  return at::cat(squares);
+  const at::Tensor squares = block_squares(measured_);
+  if (!loss.defined()) loss = at::zeros({1}, squares.options());
+  return at::cat({squares, loss.to(squares.device(), at::kDouble)});
 }
 
 double TraineeState::update(const TrainerContext& context, std::int64_t step, std::span<const double> measured) {
