@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <cstdlib>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
@@ -16,7 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-constexpr std::time_t kRecentS = 3;  // a file system's clock may differ a little, and its times may be coarse
+constexpr std::size_t kSharedMax = 1000;  // far more models than anybody has; the rest are scratch folders that are gone
+constexpr std::time_t kRecentS = 3;       // a file system's clock may differ a little, and its times may be coarse
 
 std::string fingerprint_of(const std::vector<fs::path>& files) {
   std::string all;
@@ -74,6 +76,12 @@ void HashCache::store(const std::string& name, const std::vector<fs::path>& file
   changed_ = true;
 }
 
+void HashCache::limit(std::size_t values_max) {
+  if (entries_.size() <= values_max) return;
+  entries_.clear();
+  changed_ = true;
+}
+
 void HashCache::save() {
   if (!changed_) return;
   json all = json::object();
@@ -84,6 +92,39 @@ void HashCache::save() {
   } catch (const Error& e) {
     spdlog::debug("[hash] {}", e.what());
   }
+}
+
+fs::path shared_hashes_file() {
+  const auto value_of = [](const char* name) -> fs::path {
+    const char* value = std::getenv(name);
+    return value == nullptr ? "" : value;
+  };
+  fs::path folder = value_of("DMOERM_HOME");
+  if (folder.empty()) {
+    fs::path caches = value_of("XDG_CACHE_HOME");
+    if (caches.empty() && !value_of("HOME").empty()) caches = value_of("HOME") / ".cache";
+    if (caches.empty()) return "";
+    folder = caches / "dmoerm";
+  }
+  std::error_code absent;
+  return fs::is_directory(folder, absent) ? folder / "hashes.json" : "";
+}
+
+std::string find_or_compute(HashCache& own, const fs::path& shared, const std::string& name, const std::vector<fs::path>& files,
+                            const std::function<std::string()>& compute) {
+  std::string value = own.find(name, files);
+  if (!value.empty()) return value;
+  if (!shared.empty()) value = HashCache(shared).find(name, files);
+  const bool computed = value.empty();
+  if (computed) value = compute();
+  own.store(name, files, value);
+  if (computed && !shared.empty()) {
+    HashCache now(shared);  // read again: computing takes long, and others write meanwhile
+    now.limit(kSharedMax);
+    now.store(name, files, value);
+    now.save();
+  }
+  return value;
 }
 
 }  // namespace dmoerm

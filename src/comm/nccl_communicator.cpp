@@ -47,19 +47,45 @@ class Event {
   cudaEvent_t event_ = nullptr;
 };
 
+/// A group of NCCL calls. It ends even if a call throws: NCCL forbids to abort a communicator inside an open group.
+class CallGroup {
+ public:
+  CallGroup() { DMOERM_NCCL_CALL(ncclGroupStart()); }
+  ~CallGroup() {
+    if (open_) ncclGroupEnd();
+  }
+  CallGroup(const CallGroup&) = delete;
+  CallGroup& operator=(const CallGroup&) = delete;
+  void end() {
+    open_ = false;
+    DMOERM_NCCL_CALL(ncclGroupEnd());
+  }
+
+ private:
+  bool open_ = true;
+};
+
+/// What the first rank tells the others to begin with.
+struct Invitation {
+  ncclUniqueId id;
+  ncclResult_t made;  ///< whether the first rank could make the id
+};
+
 class NcclCommunicator final : public Communicator {
  public:
-  NcclCommunicator(Communicator& host, int device) : host_(host), device_(device), rank_(host.rank()), size_(host.size()) {
+  NcclCommunicator(Communicator& host, int device, std::function<void*()> stream_of_caller)
+      : host_(host), stream_of_caller_(std::move(stream_of_caller)), device_(device), rank_(host.rank()), size_(host.size()) {
     DMOERM_CHECK(std::has_single_bit(static_cast<unsigned>(size_)), "a group has a power of two of ranks");
     DMOERM_CUDA_CALL(cudaSetDevice(device_));
     DMOERM_CUDA_CALL(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-    ncclUniqueId id{};
-    if (rank_ == 0) DMOERM_NCCL_CALL(ncclGetUniqueId(&id));
-    host_.broadcast(std::as_writable_bytes(std::span(&id, 1)), 0);
-    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
-    config.blocking = 0;
     try {
-      DMOERM_NCCL_CALL(ncclCommInitRankConfig(&all_, size_, id, rank_, &config));
+      Invitation invitation{};
+      if (rank_ == 0) invitation.made = ncclGetUniqueId(&invitation.id);
+      host_.broadcast(std::as_writable_bytes(std::span(&invitation, 1)), 0);
+      check_nccl(invitation.made, "ncclGetUniqueId on the first rank of the group", __FILE__, __LINE__);
+      ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+      config.blocking = 0;
+      DMOERM_NCCL_CALL(ncclCommInitRankConfig(&all_, size_, invitation.id, rank_, &config));
       settle(all_, "ncclCommInitRank");
       for (int bit = 1; bit < size_; bit *= 2) {
         ncclComm_t& pair = pairs_.emplace_back(nullptr);
@@ -189,7 +215,7 @@ class NcclCommunicator final : public Communicator {
 
   Pending post(const std::string& what, std::function<void()> issue) {
     const auto ready = std::make_shared<Event>();
-    DMOERM_CUDA_CALL(cudaEventRecord(ready->get(), cudaStreamLegacy));
+    DMOERM_CUDA_CALL(cudaEventRecord(ready->get(), stream_of_caller()));
     return {queue_->post([this, what, ready, issue = std::move(issue)] {
               if (broken_)
                 throw CommError("earlier-collective-failed",
@@ -206,6 +232,11 @@ class NcclCommunicator final : public Communicator {
               }
             }),
             &waited_};
+  }
+
+  [[nodiscard]] cudaStream_t stream_of_caller() const {
+    void* const stream = stream_of_caller_ ? stream_of_caller_() : nullptr;
+    return stream != nullptr ? static_cast<cudaStream_t>(stream) : cudaStreamLegacy;
   }
 
   float* scratch(std::size_t count) {
@@ -240,7 +271,7 @@ class NcclCommunicator final : public Communicator {
           if ((c & (bit - 1)) == (rank_ & (bit - 1)) && count > 0) work((c & bit) != 0 ? 1 : 0, first, count);
         }
       };
-      DMOERM_NCCL_CALL(ncclGroupStart());
+      CallGroup calls;
       each([&](int root, std::size_t first, std::size_t count) {
         if (mine && theirs) {
           DMOERM_NCCL_CALL(ncclReduce(from + first, to + first, count, ncclFloat, ncclSum, root, pairs_[level], stream_));
@@ -251,7 +282,7 @@ class NcclCommunicator final : public Communicator {
         }
         if (mine && root != me) bytes_ += count * sizeof(float);
       });
-      DMOERM_NCCL_CALL(ncclGroupEnd());
+      calls.end();
       settle(pairs_[level], "reduce_scatter");
       if (mine && !theirs) {
         each([&](int root, std::size_t first, std::size_t count) {
@@ -264,18 +295,19 @@ class NcclCommunicator final : public Communicator {
   }
 
   void gather(std::span<float> values, const Bounds& bounds) {
-    DMOERM_NCCL_CALL(ncclGroupStart());
+    CallGroup calls;
     for (int r = 0; r < size_; ++r) {
       float* const chunk = values.data() + bounds[static_cast<std::size_t>(r)];
       const std::size_t count = bounds[static_cast<std::size_t>(r) + 1] - bounds[static_cast<std::size_t>(r)];
       if (count > 0) DMOERM_NCCL_CALL(ncclBroadcast(chunk, chunk, count, ncclFloat, r, all_, stream_));
       if (r == rank_) bytes_ += count * sizeof(float) * static_cast<std::size_t>(size_ - 1);
     }
-    DMOERM_NCCL_CALL(ncclGroupEnd());
+    calls.end();
     settle(all_, "all_gather");
   }
 
   Communicator& host_;
+  std::function<void*()> stream_of_caller_;
   int device_, rank_, size_;
   cudaStream_t stream_ = nullptr;
   ncclComm_t all_ = nullptr;
@@ -297,13 +329,15 @@ std::string gpu_name(int device) {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int device) {
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int device, const std::function<void*()>& stream) {
   const std::string own = gpu_name(device);
   std::set<std::string> gpus;
   for (std::string& name : host.gather_text(own)) gpus.insert(std::move(name));
   if (gpus.contains("") || static_cast<int>(gpus.size()) < host.size()) return nullptr;
-  return std::make_unique<NcclCommunicator>(host, device);
+  return std::make_unique<NcclCommunicator>(host, device, stream);
 }
+
+bool nccl_built_in() { return true; }
 
 }  // namespace dmoerm::comm
 
@@ -311,7 +345,12 @@ std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int dev
 
 namespace dmoerm::comm {
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& /*host*/, int /*device*/) { return nullptr; }
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& /*host*/, int /*device*/,
+                                                     const std::function<void*()>& /*stream*/) {
+  return nullptr;
+}
+
+bool nccl_built_in() { return false; }
 
 }  // namespace dmoerm::comm
 

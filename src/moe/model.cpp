@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "nn/transfer.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -23,12 +25,20 @@ std::vector<Score> without_rewards(const PackedTexts& packed) {
   return scores;
 }
 
+/// The heads of models on the host, [M, H]: they leave a GPU in one copy.
+at::Tensor heads_on_host(std::span<const nn::RewardModel* const> models) {
+  std::vector<at::Tensor> heads;
+  for (const nn::RewardModel* model : models) heads.push_back(model->head().w_D);
+  return nn::download(at::stack(heads));
+}
+
 /// Rewards [N] of states [N, H] on the CPU, each summed by itself: a library's product may sum in an order that depends on N.
-at::Tensor rewards_by_row(const nn::ValueHead& head, const at::Tensor& states_NH) {
-  const at::Tensor w_D = head.w_D.cpu(), rows_NH = states_NH.contiguous();
+/// @param w_H  a head on the host
+at::Tensor rewards_by_row(const at::Tensor& w_H, const at::Tensor& states_NH) {
+  const at::Tensor rows_NH = states_NH.contiguous();
   at::Tensor rewards_N = at::empty({rows_NH.size(0)});
   const auto width = static_cast<std::size_t>(rows_NH.size(1));
-  const float *w = w_D.const_data_ptr<float>(), *row = rows_NH.const_data_ptr<float>();
+  const float *w = w_H.const_data_ptr<float>(), *row = rows_NH.const_data_ptr<float>();
   for (std::int64_t i = 0; i < rewards_N.size(0); ++i, row += width)
     rewards_N.data_ptr<float>()[i] = static_cast<float>(std::inner_product(row, row + width, w, 0.0));
   return rewards_N;
@@ -64,13 +74,11 @@ std::vector<at::Tensor> states_of(std::span<const PackedTexts> texts, const std:
   return all;
 }
 
-/// Rewards [N, M] of states [N, M, H], each column by the head of its model.
-at::Tensor rewards_by_head(std::span<const nn::RewardModel* const> models, const at::Tensor& states_NMH) {
-  at::Tensor rewards_NM = at::empty({states_NMH.size(0), std::ssize(models)});
-  for (std::size_t m = 0; m < models.size(); ++m) {
-    const auto column = static_cast<std::int64_t>(m);
-    rewards_NM.select(1, column).copy_(rewards_by_row(models[m]->head(), states_NMH.select(1, column)));
-  }
+/// Rewards [N, M] of states [N, M, H], each column by its own head.
+at::Tensor rewards_by_head(const at::Tensor& heads_MH, const at::Tensor& states_NMH) {
+  at::Tensor rewards_NM = at::empty({states_NMH.size(0), heads_MH.size(0)});
+  for (std::int64_t m = 0; m < heads_MH.size(0); ++m)
+    rewards_NM.select(1, m).copy_(rewards_by_row(heads_MH.select(0, m), states_NMH.select(1, m)));
   return rewards_NM;
 }
 
@@ -84,9 +92,10 @@ std::vector<ExpertsAndOthers> features_of(const Category& category, std::span<co
   if (with_base) models.push_back(&category.base);
   models.insert(models.end(), others.begin(), others.end());
   const std::vector<at::Tensor> states = states_of(packed, models);
+  const at::Tensor heads_MH = heads_on_host(models);
   std::vector<ExpertsAndOthers> all;
   for (std::size_t t = 0; t < texts.size(); ++t) {
-    const at::Tensor rewards_NM = rewards_by_head(models, states[t]);
+    const at::Tensor rewards_NM = rewards_by_head(heads_MH, states[t]);
     ExpertFeatures features{states[t].narrow(1, 0, k), rewards_NM.narrow(1, 0, k).contiguous()};
     if (with_base) features.base_N = rewards_NM.select(1, k).contiguous();
     features.length_N = at::empty({rewards_NM.size(0)});
@@ -140,7 +149,8 @@ double at_scale_of(const ScoreStats& other, double reward, const ScoreStats& own
 }
 
 at::Tensor rewards_of(const nn::RewardModel& model, const TokenTexts& texts, const ScoringLimits& limits) {
-  return rewards_by_row(model.head(), PackedTexts(texts, model.backbone(), limits).states({model.adapter()}).select(1, 0));
+  const at::Tensor states_NH = PackedTexts(texts, model.backbone(), limits).states({model.adapter()}).select(1, 0);
+  return rewards_by_row(nn::download(model.head().w_D), states_NH);
 }
 
 Route Model::route(const std::vector<std::int32_t>& prompt) const {
@@ -220,8 +230,9 @@ std::vector<std::vector<Score>> Model::scores_in(const std::string& name, std::s
   for (const PackedTexts& own : packed) all.push_back(without_rewards(own));
   if (chosen == nullptr) {
     const std::vector<at::Tensor> states = PackedTexts::states(packed, {fallback.adapter()});
+    const at::Tensor w_H = nn::download(fallback.head().w_D);
     for (std::size_t t = 0; t < all.size(); ++t) {
-      const at::Tensor rewards_N = rewards_by_row(fallback.head(), states[t].select(1, 0));
+      const at::Tensor rewards_N = rewards_by_row(w_H, states[t].select(1, 0));
       for (std::size_t i = 0; i < all[t].size(); ++i) all[t][i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
     }
     return all;

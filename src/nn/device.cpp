@@ -1,6 +1,7 @@
 #include "nn/device.h"
 
 #include <ATen/Context.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
@@ -20,6 +21,22 @@ int local_rank() {
     if (const char* text = std::getenv(name); text != nullptr) return std::atoi(text);
   }
   return 0;
+}
+
+constexpr double kMib = 1024.0 * 1024.0;
+
+/// Bytes of a GPU's memory that libtorch holds.
+struct Held {
+  std::int64_t unused = 0, peak = 0;
+};
+
+Held held_by_libtorch(c10::Device device) {
+  c10::DeviceAllocator* const allocator = c10::getDeviceAllocator(device.type());
+  if (!allocator->initialized()) return {};
+  constexpr auto kAll = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+  const c10::CachingDeviceAllocator::DeviceStats stats = allocator->getDeviceStats(device.index());
+  const c10::CachingAllocator::Stat& held = stats.reserved_bytes[kAll];
+  return {held.current - stats.allocated_bytes[kAll].current, held.peak};
 }
 
 }  // namespace
@@ -89,7 +106,17 @@ double free_gpu_memory_mib(c10::Device device) {
   const auto memory_of = reinterpret_cast<int (*)(std::size_t*, std::size_t*)>(::dlsym(RTLD_DEFAULT, "cudaMemGetInfo"));
   std::size_t free = 0, total = 0;
   if (choose == nullptr || memory_of == nullptr || choose(device.index()) != 0 || memory_of(&free, &total) != 0) return 0;
-  return static_cast<double>(free) / (1024.0 * 1024.0);
+  return (static_cast<double>(free) + static_cast<double>(held_by_libtorch(device).unused)) / kMib;
+}
+
+double peak_gpu_memory_mib(c10::Device device) {
+  return device.is_cuda() ? static_cast<double>(held_by_libtorch(device).peak) / kMib : 0;
+}
+
+void* current_stream(c10::Device device) {
+  if (!device.is_cuda()) return nullptr;
+  const c10::impl::VirtualGuardImpl devices(device.type());
+  return devices.getStreamNativeHandle(devices.getStream(device));
 }
 
 }  // namespace dmoerm::nn

@@ -26,7 +26,12 @@ std::string gpu_address(c10::Device device);
 /// Whether a GPU multiplies matrices of bfloat16 itself (compute capability 8.0 or later: A100, H100), which flash attention and
 /// the kernels of kernels/ are made for. False for a CPU.
 bool computes_in_bfloat16(c10::Device device);
-/// Memory of a GPU in MiB that is free now; 0 for a CPU, or if it is not known.
+/// Memory of a GPU in MiB that libtorch can give out now: what is free, and what libtorch holds unused. 0 for a CPU, or if it is
+/// not known.
 double free_gpu_memory_mib(c10::Device device);
+/// The most memory of a GPU in MiB that libtorch has held in this process so far; 0 for a CPU.
+double peak_gpu_memory_mib(c10::Device device);
+/// The stream (cudaStream_t) in which the calling thread's work on a GPU runs; null is the legacy default stream, and for a CPU.
+void* current_stream(c10::Device device);
 
 }  // namespace dmoerm::nn

@@ -5,7 +5,6 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <c10/core/DeviceGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <numeric>
@@ -24,8 +23,7 @@ class StreamOf {
   explicit StreamOf(const at::Tensor& x) {
     if (!x.is_cuda()) return;  // in tests, where the kernels are emulated
     guard_.reset_device(x.device());
-    const c10::impl::VirtualGuardImpl device(x.device().type());
-    stream_ = static_cast<kernels::Stream>(device.getStreamNativeHandle(device.getStream(x.device())));
+    stream_ = static_cast<kernels::Stream>(current_stream(x.device()));
   }
   operator kernels::Stream() const { return stream_; }  // NOLINT(google-explicit-constructor): stands for the stream in a call
 

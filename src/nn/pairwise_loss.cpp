@@ -2,10 +2,13 @@
 
 #include <cmath>
 
+#include "base/error.h"
+
 namespace dmoerm::nn {
 
 double pairwise_loss(std::span<const float> rewards, std::span<const preference::Preference> pairs, double gradient_scale,
                      std::span<float> gradient) {
+  DMOERM_CHECK(!pairs.empty(), "a group has pairs");
   const double share = 1.0 / static_cast<double>(pairs.size());
   double loss = 0;
   for (const preference::Preference& pair : pairs) {

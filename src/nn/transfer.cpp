@@ -2,6 +2,8 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 namespace dmoerm::nn {
@@ -22,6 +24,24 @@ at::Tensor download(const at::Tensor& values) {
   if (values.is_cpu()) return values.contiguous();
   return at::empty(values.sizes(), values.options().device(at::kCPU).pinned_memory(true)).copy_(values);
 }
+
+at::Tensor download_large(const at::Tensor& values) {
+  if (values.is_cpu()) return values.detach().clone();
+  constexpr std::int64_t kBlockBytes = std::int64_t{64} << 20;
+  const at::Tensor from = values.detach().contiguous().view({-1});
+  const at::TensorOptions on_host = from.options().device(at::kCPU);
+  const std::int64_t size = from.numel(), most = std::min(size, kBlockBytes / from.element_size());
+  const at::Tensor block = at::empty({most}, on_host.pinned_memory(true)), to = at::empty({size}, on_host);
+  for (std::int64_t begin = 0; begin < size; begin += most) {
+    const std::int64_t count = std::min(most, size - begin);
+    const at::Tensor part = block.narrow(0, 0, count);
+    part.copy_(from.narrow(0, begin, count));
+    to.narrow(0, begin, count).copy_(part);
+  }
+  return to.view(values.sizes());
+}
+
+std::size_t pinned_bytes(std::size_t bytes) { return bytes == 0 ? 0 : std::bit_ceil(bytes); }
 
 std::size_t IntegerUpload::add(std::span<const std::int32_t> values) {
   values_.insert(values_.end(), values.begin(), values.end());

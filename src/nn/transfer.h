@@ -15,6 +15,12 @@ at::Tensor upload(std::span<const float> values, at::Device device);
 /// The values on the host, contiguous; the tensor itself if it is there already.
 at::Tensor download(const at::Tensor& values);
 
+/// The values in memory of the host that is not pinned, a copy of their own. From a GPU they come through one pinned block:
+/// pinned memory stays taken for the rest of the process, too much to hold a whole model.
+at::Tensor download_large(const at::Tensor& values);
+/// What `bytes` of pinned memory take: libtorch rounds them up to a power of two.
+std::size_t pinned_bytes(std::size_t bytes);
+
 /// Lists of integers that go to a device in one copy.
 class IntegerUpload {
  public:

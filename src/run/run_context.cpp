@@ -12,8 +12,10 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "comm/nccl_communicator.h"
 #include "nn/device.h"
 #include "plan/graph_builder.h"
+#include "run/device_checks.h"
 #include "tokenizer/tokenizer.h"
 
 namespace dmoerm::run {
@@ -59,11 +61,7 @@ std::string kept_digest(const config::RunConfig& config, const nn::Backbone& bac
   std::ranges::sort(files);
   const std::string name = fmt::format("backbone {} layers {} {}", std::filesystem::absolute(config.backbone.dir).string(),
                                        config.backbone.layers, config::word(config.compute.dtype));
-  std::string digest = hashes.find(name, files);
-  if (!digest.empty()) return digest;
-  digest = digest_of(backbone, config.backbone.dir);
-  hashes.store(name, files, digest);
-  return digest;
+  return find_or_compute(hashes, shared_hashes_file(), name, files, [&] { return digest_of(backbone, config.backbone.dir); });
 }
 
 std::shared_ptr<nn::Backbone> load_backbone(const config::RunConfig& config, at::Device device) {
@@ -74,9 +72,11 @@ std::shared_ptr<nn::Backbone> load_backbone(const config::RunConfig& config, at:
 
 }  // namespace
 
-ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes) {
+ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes, int ranks) {
   const at::Device device = nn::pick_device(config::word(config.compute.device), "compute.device");
-  const auto backbone = load_backbone(config, device);
+  check_gradient_dtype(config.cluster, device.is_cuda() && ranks > 1 && !config.cluster.share_gpu && comm::nccl_built_in());
+  warn_if_slow(config.compute, device);
+  const auto backbone = load_backbone(config, at::kCPU);  // a GPU's memory is for the tasks
   const nn::BackboneSpec& spec = backbone->spec();
   check_tokenizer(config.backbone.dir, spec);
   if (spec.encoder() && config.data.max_length > spec.max_positions) {

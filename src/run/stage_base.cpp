@@ -67,7 +67,7 @@ void run_base(RunContext& context, const plan::TaskId& task, train::Subset subse
   start_heads(context, trainees, ranks);
   const auto gpus = gpu_ranks(context, ranks);
   comm::Communicator& training_ranks = gpus ? *gpus : ranks;
-  ranks.use_wire(wire_of(context.config()));
+  training_ranks.use_wire(wire_of(context.config()));
   const train::TrainerContext trainer = trainer_context(context, train, task, identity, training_ranks);
   const train::TrainOutcome outcome = train::train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError("training-failed", outcome.failure);

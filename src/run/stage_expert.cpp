@@ -70,7 +70,7 @@ void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdenti
   start_heads(context, trainees, ranks);
   const auto gpus = gpu_ranks(context, ranks);
   comm::Communicator& training_ranks = gpus ? *gpus : ranks;
-  ranks.use_wire(wire_of(context.config()));
+  training_ranks.use_wire(wire_of(context.config()));
   const train::TrainerContext trainer = trainer_context(context, train, task, identity, training_ranks);
   const std::vector<train::TrainOutcome> outcomes = train::train_rewards(trainer, trainees);
   std::string failures;

@@ -1,6 +1,7 @@
 #include "run/training_task.h"
 
 #include "comm/nccl_communicator.h"
+#include "nn/device.h"
 #include "train/checkpoint.h"
 
 namespace dmoerm::run {
@@ -44,7 +45,9 @@ train::TrainerContext trainer_context(RunContext& context, const config::TrainCo
 
 std::unique_ptr<comm::Communicator> gpu_ranks(const RunContext& context, comm::Communicator& ranks) {
   if (ranks.size() == 1) return nullptr;
-  return comm::make_nccl_communicator(ranks, context.device().is_cuda() ? context.device().index() : -1);
+  const at::Device device = context.device();
+  return comm::make_nccl_communicator(ranks, device.is_cuda() ? device.index() : -1,
+                                      [device] { return nn::current_stream(device); });
 }
 
 nlohmann::json begun_training(const std::filesystem::path& folder) {

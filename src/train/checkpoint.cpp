@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "nn/transfer.h"
 
 namespace dmoerm::train {
 namespace {
@@ -136,7 +137,7 @@ bool CheckpointWriter::busy() const {
 
 void CheckpointWriter::start(Checkpoint checkpoint) {
   wait();
-  for (CheckpointTensor& t : checkpoint.tensors) t.values = t.values.detach().cpu().clone();
+  for (CheckpointTensor& t : checkpoint.tensors) t.values = nn::download_large(t.values);
   const auto taken = std::make_shared<const Checkpoint>(std::move(checkpoint));
   problem_.clear();
   try {

@@ -30,28 +30,41 @@ at::Tensor squares_on_host(const at::Tensor& gradient) {
 
 }  // namespace
 
-at::Tensor block_squares_in_chunks(const at::Tensor& gradient) {
+at::Tensor block_squares_in_chunks(const std::vector<at::Tensor>& gradients) {
   constexpr std::int64_t kBlocks = 4096, kChunk = kBlocks * kNormBlock;
-  const std::int64_t size = gradient.numel();
-  const at::Tensor chunk = at::zeros({kChunk}, gradient.options().dtype(at::kDouble));
+  const at::Tensor chunk = at::zeros({kChunk}, gradients.front().options().dtype(at::kDouble));
   std::vector<at::Tensor> squares;
-  for (std::int64_t begin = 0; begin < size; begin += kChunk) {
-    const std::int64_t count = std::min(kChunk, size - begin), blocks = (count + kNormBlock - 1) / kNormBlock;
-    if (begin > 0 && count < kChunk) chunk.zero_();
-    chunk.narrow(0, 0, count).copy_(gradient.narrow(0, begin, count));
-    squares.push_back(at::linalg_vector_norm(chunk.view({kBlocks, kNormBlock}), 2, {1}).square_().narrow(0, 0, blocks));
+  std::int64_t filled = 0;  // blocks of the chunk
+  const auto reduce = [&] {
+    squares.push_back(at::linalg_vector_norm(chunk.view({kBlocks, kNormBlock}), 2, {1}).square_().narrow(0, 0, filled));
+    filled = 0;
+  };
+  for (const at::Tensor& gradient : gradients) {
+    const std::int64_t size = gradient.numel();
+    for (std::int64_t begin = 0; begin < size;) {
+      if (filled == kBlocks) {
+        reduce();
+        if (size - begin < kChunk) chunk.zero_();
+      }
+      const std::int64_t count = std::min(size - begin, (kBlocks - filled) * kNormBlock);
+      chunk.narrow(0, filled * kNormBlock, count).copy_(gradient.narrow(0, begin, count));
+      filled += (count + kNormBlock - 1) / kNormBlock;
+      begin += count;
+    }
   }
-  return squares.size() == 1 ? squares.front() : squares.empty() ? chunk.narrow(0, 0, 0) : at::cat(squares);
+  if (filled > 0 || squares.empty()) reduce();
+  return squares.size() == 1 ? squares.front() : at::cat(squares);
 }
 
-at::Tensor block_squares(const at::Tensor& gradient) {
-  return gradient.is_cpu() ? squares_on_host(gradient) : block_squares_in_chunks(gradient);
+at::Tensor block_squares(const std::vector<at::Tensor>& gradients) {
+  if (!gradients.front().is_cpu()) return block_squares_in_chunks(gradients);
+  std::vector<at::Tensor> squares;
+  for (const at::Tensor& gradient : gradients) squares.push_back(squares_on_host(gradient));
+  return at::cat(squares);
 }
 
 double gradient_norm(const std::vector<at::Tensor>& gradients) {
-  std::vector<at::Tensor> squares;
-  for (const at::Tensor& gradient : gradients) squares.push_back(block_squares(gradient));
-  const at::Tensor blocks = nn::download(at::cat(squares));
+  const at::Tensor blocks = nn::download(block_squares(gradients));
   double sum = 0;
   for (std::int64_t i = 0; i < blocks.numel(); ++i) sum += blocks.const_data_ptr<double>()[i];
   return std::sqrt(sum);

@@ -24,6 +24,13 @@ Push push_of(const config::TrainConfig& train, const LabelledGroup& group, std::
   return push;
 }
 
+std::uint64_t dropout_draw(std::int64_t step, std::int64_t number) {
+  constexpr std::int64_t kUsual = 4096;  // micro batches of a step, whose numbers lie side by side
+  if (number < kUsual) return static_cast<std::uint64_t>(step * kUsual + number);
+  constexpr std::uint64_t kRest = std::uint64_t{1} << 63;
+  return kRest | (static_cast<std::uint64_t>(step) << 31) | static_cast<std::uint64_t>(number);
+}
+
 void MicroBatchPass::add(TraineeState& trainee, const MicroBatch& portions, const Push* known) {
   const nn::Backbone& backbone = trainee.model().backbone();
   Slice slice{&trainee, {}, portions, known};
@@ -35,8 +42,7 @@ void MicroBatchPass::add(TraineeState& trainee, const MicroBatch& portions, cons
   }
   slice.rows.rows = batch_.tokens() - slice.rows.first_row;
   slice.rows.reads = static_cast<std::int64_t>(batch_.responses.size()) - slice.rows.first_read;
-  slice.rows.dropout_key =
-      Rng(context_.seed, "dropout/" + trainee.name(), static_cast<std::uint64_t>(step_ * 4096 + number_)).next() | 1;
+  slice.rows.dropout_key = Rng(context_.seed, "dropout/" + trainee.name(), dropout_draw(step_, number_)).next() | 1;
   slices_.push_back(std::move(slice));
 }
 

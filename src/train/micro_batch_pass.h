@@ -21,6 +21,9 @@ struct Push {
 /// The loss of one group and its slopes. @param rewards  those of all its responses
 Push push_of(const config::TrainConfig& train, const LabelledGroup& group, std::span<const float> rewards);
 
+/// The number of the dropout masks of a step's micro batch: no other micro batch of a training has it.
+std::uint64_t dropout_draw(std::int64_t step, std::int64_t number);
+
 /// Micro batch number `number` of each trainee that has one.
 class MicroBatchPass {
  public:

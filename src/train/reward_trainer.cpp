@@ -1,6 +1,5 @@
 #include "train/reward_trainer.h"
 
-#include <ATen/ops/cat.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -17,7 +16,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "nn/transfer.h"
+#include "nn/device.h"
 #include "train/checkpoint.h"
 #include "train/portion_push.h"
 #include "train/trainee_state.h"
@@ -78,11 +77,12 @@ class Training {
     return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count();
   }
 
-  /// Largest resident memory of a rank so far.
+  /// Largest memory of a rank so far: what it holds of its GPU, or else what is resident in the host's.
   [[nodiscard]] double peak_mib() const {
     struct rusage usage {};
     getrusage(RUSAGE_SELF, &usage);
-    const double own = static_cast<double>(usage.ru_maxrss) / 1024;
+    const at::Device device = trainees_.front()->model().backbone().device();
+    const double own = device.is_cuda() ? nn::peak_gpu_memory_mib(device) : static_cast<double>(usage.ru_maxrss) / 1024;
     double largest = 0;
     for (const auto& bytes : context_.ranks.all_gather(std::as_bytes(std::span(&own, 1)))) {
       double other = 0;
@@ -201,15 +201,10 @@ class Training {
     }
     for (TraineeState* trainee : active) trainee->sums().start();
     const auto step_groups = static_cast<double>(context_.train.groups_per_step * static_cast<std::int64_t>(active.size()));
-    std::vector<at::Tensor> measured;
-    for (TraineeState* trainee : active) measured.push_back(trainee->measure());
-    const at::Tensor all_measured = nn::download(measured.size() == 1 ? measured.front() : at::cat(measured));
-    const double* next = all_measured.const_data_ptr<double>();
+    const std::vector<std::vector<double>> measured = TraineeState::measure(active);
     for (std::size_t c = 0; c < active.size(); ++c) {
       TraineeState* trainee = active[c];
-      const auto count = static_cast<std::size_t>(measured[c].numel());
-      const double loss = trainee->update(context_, step_, {next, count}) / step_groups;
-      next += count;
+      const double loss = trainee->update(context_, step_, measured[c]) / step_groups;
       if (trainee->active()) loss_since_ += loss;  // the loss of a failed trainee may be NaN
       if (!trainee->active()) name_failure(*trainee, bad_group);
     }

@@ -28,7 +28,7 @@ struct TrainOutcome {
   std::int64_t steps_max = 0;  ///< Steps that it would have taken without stopping early
   std::int64_t tokens = 0;     ///< Tokens of all ranks' forward and backward passes
   double seconds = 0;          ///< Seconds of training, restarts included
-  double peak_mib = 0;         ///< Largest resident memory of a rank so far
+  double peak_mib = 0;         ///< Largest memory of a rank so far: of its GPU, or the resident memory of the host
   double state_mib = 0;        ///< This rank's weights, moments, best weights, gradients and their sums at their peak
   comm::Traffic traffic;       ///< This rank's traffic since the last restart
   std::string failure;         ///< Why it failed (NaN), naming trainee and group; "" if it did not

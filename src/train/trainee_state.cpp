@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "nn/transfer.h"
 #include "plan/training_steps.h"
 #include "train/gradient_norm.h"
 #include "train/group_scorer.h"
@@ -139,20 +140,39 @@ double TraineeState::norm_of(std::span<const double> squares, double& loss) cons
   return std::sqrt(sum);
 }
 
-at::Tensor TraineeState::measure() {
+at::Tensor TraineeState::take_sums() {
   sums_.finish();
-  std::vector<at::Tensor> squares;
   at::Tensor loss;
   for (std::size_t slice = 0; slice < whole_.size(); ++slice) {
     const at::Tensor sum = sums_.take(slice);
     const std::int64_t own = parameters_[slice].numel();
     if (slice + 1 == whole_.size() && sum.numel() > own) loss = sum.narrow(0, own, 1);
     measured_.push_back(sum.narrow(0, 0, own).to(parameters_[slice].device()));
-    squares.push_back(block_squares(measured_.back()));
   }
-  if (!loss.defined()) loss = at::zeros({1}, squares.back().options());
-  squares.push_back(loss.to(squares.back().device(), at::kDouble));
-  return at::cat(squares);
+  return loss;
+}
+
+std::vector<std::vector<double>> TraineeState::measure(const std::vector<TraineeState*>& trainees) {
+  std::vector<at::Tensor> gradients, losses;
+  for (TraineeState* trainee : trainees) {
+    losses.push_back(trainee->take_sums());
+    gradients.insert(gradients.end(), trainee->measured_.begin(), trainee->measured_.end());
+  }
+  std::vector<at::Tensor> parts = {block_squares(gradients)};
+  const at::TensorOptions options = parts.front().options();
+  for (const at::Tensor& loss : losses)
+    parts.push_back(loss.defined() ? loss.to(options.device(), at::kDouble) : at::zeros({1}, options));
+  const at::Tensor on_host = nn::download(at::cat(parts));
+  const double* squares = on_host.const_data_ptr<double>();
+  const double* loss = squares + on_host.numel() - std::ssize(trainees);
+  std::vector<std::vector<double>> measured;
+  for (const TraineeState* trainee : trainees) {
+    std::int64_t blocks = 0;
+    for (const at::Tensor& gradient : trainee->measured_) blocks += (gradient.numel() + kNormBlock - 1) / kNormBlock;
+    measured.emplace_back(squares, squares + blocks).push_back(*loss++);
+    squares += blocks;
+  }
+  return measured;
 }
 
 double TraineeState::update(const TrainerContext& context, std::int64_t step, std::span<const double> measured) {

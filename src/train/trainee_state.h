@@ -39,11 +39,11 @@ class TraineeState {
   void begin_micro_batch(nn::BackboneGradients& sinks);
   /// Add the last slice of the gradients to sums(), with the loss. @param loss  sum over the micro batch's groups
   void end_micro_batch(double loss);
-  /// Wait for the gradients of sums(). @return what an update must know of this rank's: the sums of squares of their blocks, and
-  /// the loss, [blocks + 1], float64, on their device
-  at::Tensor measure();
+  /// Wait for the gradients of the sums() of some trainees. What update() must know of this rank's leaves the device in one copy.
+  /// @return for each trainee the sums of squares of its blocks, and the loss
+  static std::vector<std::vector<double>> measure(const std::vector<TraineeState*>& trainees);
   /// One optimizer step with those gradients. If they are not finite, the trainee fails on all ranks. Collective.
-  /// @param measured  what measure() returned
+  /// @param measured  what measure() returned for this trainee
   /// @return sum of the loss over the step's groups
   double update(const TrainerContext& context, std::int64_t step, std::span<const double> measured);
   [[nodiscard]] bool evaluated_at(std::int64_t step) const { return !history_.empty() && history_.back().at("step") == step; }
@@ -73,6 +73,8 @@ class TraineeState {
   void read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix);
 
  private:
+  /// Wait for the gradients of sums(), and keep this rank's. @return its loss, [1]; undefined if another rank has it
+  at::Tensor take_sums();
   /// Figures of the weights, or of their average, on the validation groups. Keeps them if `better` says that they are the best so
   /// far.
   PairFigures measured_figures(const TrainerContext& context, const std::function<bool(const PairFigures&)>& better);

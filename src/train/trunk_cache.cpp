@@ -79,27 +79,27 @@ at::Tensor TrunkCache::whole(const nn::Backbone& backbone, std::size_t layer, co
 }
 
 void TrunkCache::keep(std::int64_t index, const at::Tensor& x_TD) {
-  const std::size_t bytes = x_TD.nbytes();
+  const bool on_gpu = stays_on_gpu(x_TD), to_host = x_TD.is_cuda() && !on_gpu;
+  const std::size_t bytes = to_host ? nn::pinned_bytes(x_TD.nbytes()) : x_TD.nbytes();
   // Training visits the same groups in every epoch, so dropping the oldest would lose each group just before its next visit. Only
   // groups that several epochs have not touched, which belong to another category, make room.
   while (bytes_ + bytes > bytes_max_ && !kept_.empty()) {
     const auto oldest = std::ranges::min_element(kept_, {}, [](const auto& entry) { return entry.second.used; });
     if (clock_ - oldest->second.used < 4 * kept_.size()) return;
-    bytes_ -= oldest->second.x_TD.nbytes();
-    if (oldest->second.x_TD.is_cuda()) gpu_bytes_ -= oldest->second.x_TD.nbytes();
+    bytes_ -= oldest->second.bytes;
+    if (oldest->second.x_TD.is_cuda()) gpu_bytes_ -= oldest->second.bytes;
     kept_.erase(oldest);
   }
   if (bytes_ + bytes > bytes_max_) return;
   bytes_ += bytes;
-  kept_[index] = {placed(x_TD), clock_};
+  if (on_gpu) gpu_bytes_ += bytes;
+  kept_[index] = {to_host ? nn::download(x_TD) : x_TD, clock_, bytes};
 }
 
-at::Tensor TrunkCache::placed(const at::Tensor& x_TD) {
-  if (!x_TD.is_cuda()) return x_TD;
+bool TrunkCache::stays_on_gpu(const at::Tensor& x_TD) {
+  if (!x_TD.is_cuda()) return false;
   if (!gpu_bytes_max_) gpu_bytes_max_ = static_cast<std::size_t>(nn::free_gpu_memory_mib(x_TD.device()) * (1 << 20) * kGpuShare);
-  if (gpu_bytes_ + x_TD.nbytes() > *gpu_bytes_max_) return nn::download(x_TD);
-  gpu_bytes_ += x_TD.nbytes();
-  return x_TD;
+  return gpu_bytes_ + x_TD.nbytes() <= *gpu_bytes_max_;
 }
 
 }  // namespace dmoerm::train

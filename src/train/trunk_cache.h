@@ -16,8 +16,8 @@ namespace dmoerm::train {
 
 class TrunkCache {
  public:
-  /// @param bytes_max  most bytes to keep. On a GPU the first of them stay there, up to a quarter of its memory that is free when
-  /// the first trunk is computed; the others go to the host's memory, pinned.
+  /// @param bytes_max  most bytes of memory that is taken. On a GPU the first of them stay there, up to a quarter of its memory
+  /// that is free when the first trunk is computed; the others go to the host's memory, pinned.
   explicit TrunkCache(std::size_t bytes_max) : bytes_max_(bytes_max) {}
 
   /// The trunk of the rows that append_group() lays out for these portions in this order, for an adapter of this frozen backbone.
@@ -35,12 +35,13 @@ class TrunkCache {
   struct Kept {
     at::Tensor x_TD;  ///< States of all the group's rows
     std::uint64_t used = 0;
+    std::size_t bytes = 0;  ///< memory that they take
   };
   at::Tensor whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenStore& store, std::int64_t index,
                    std::int64_t tokens_max);
   void keep(std::int64_t index, const at::Tensor& x_TD);
-  /// Where a trunk that was computed on a device is kept.
-  [[nodiscard]] at::Tensor placed(const at::Tensor& x_TD);
+  /// Whether a trunk is on a GPU that has room to keep it.
+  [[nodiscard]] bool stays_on_gpu(const at::Tensor& x_TD);
 
   std::size_t bytes_max_, bytes_ = 0, layer_ = 0;
   std::optional<std::size_t> gpu_bytes_max_;  ///< The first trunk sets it

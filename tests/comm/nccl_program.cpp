@@ -16,6 +16,9 @@
 #include "comm/tree_sum.h"
 #include "support/expect.h"
 #include "support/recursive_sum.h"
+#ifdef DMOERM_FAKE_NCCL
+#include "comm/fake_nccl/fake_nccl.h"
+#endif
 
 namespace {
 
@@ -93,6 +96,71 @@ void check_same_as_host(Communicator& host, Communicator& gpus) {
   expect(same(on_gpu.host(), values.data()), "GPUs and hosts sum to the same bits");
 }
 
+/// A sum takes what the caller's stream has written by then, whichever stream that is.
+void check_stream(Communicator& host, int device) {
+  static cudaStream_t stream = nullptr;
+  if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess)
+    throw CommError("out-of-memory", "cudaStreamCreateWithFlags failed");
+  {
+    const auto gpus = make_nccl_communicator(host, device, [] { return static_cast<void*>(stream); });
+    constexpr std::size_t kCount = 1000, kLarge = 4'000'000;
+    const DeviceFloats written(part_of(gpus->rank(), kCount)), values(std::vector<float>(kCount, 0.0F)),
+        large(std::vector<float>(2 * kLarge, 1.0F));
+    const auto copy = [](const float* from, float* to, std::size_t count) {
+      cudaMemcpyAsync(to, from, count * sizeof(float), cudaMemcpyDeviceToDevice, stream);
+    };
+    for (int i = 0; i < 20; ++i) copy(large.span().data(), large.span().data() + kLarge, kLarge);  // keeps the stream busy
+    copy(written.span().data(), values.span().data(), kCount);
+    gpus->tree_sum(values.span(), gpus->size());
+    if (gpus->size() > 1) {  // alone there is no sum, and so nothing that waits
+      std::vector<std::vector<float>> parts;
+      for (int r = 0; r < gpus->size(); ++r) parts.push_back(part_of(r, kCount));
+      const std::vector<float> sum = test::recursive_sum(parts);
+      expect(same(values.host(), sum.data()), "a sum waits for the stream of the caller");
+    }
+  }
+  cudaStreamDestroy(stream);
+}
+
+/// Sums over NCCL are in float32; what they cannot do is refused.
+void check_wire(Communicator& gpus) {
+  gpus.use_wire(Wire::float32);
+  std::string code = "none";
+  try {
+    gpus.use_wire(Wire::bfloat16);
+  } catch (const ConfigError& e) {
+    code = e.code().text();
+  }
+  expect(code == "gradient-dtype-on-gpus", "bfloat16 between GPUs is refused, not ignored: " + code);
+}
+
+#ifdef DMOERM_FAKE_NCCL
+/// The code of the CommError that `work` throws.
+template <class Work>
+std::string error_of(const Work& work) {
+  try {
+    work();
+  } catch (const CommError& e) {
+    return e.code().text();
+  }
+  return "none";
+}
+
+/// If the first rank cannot begin, all ranks say so at once; and a call that fails leaves no group of calls open.
+void check_failing_calls(Communicator& host, int device) {
+  if (host.rank() == 0) test::fail_next("ncclGetUniqueId");
+  expect(error_of([&] { make_nccl_communicator(host, device); }) == "nccl-call-failed", "all ranks hear that NCCL cannot begin");
+  host.barrier();
+  if (host.size() == 1) return;
+  const auto gpus = make_nccl_communicator(host, device);
+  test::fail_next("ncclReduce");
+  const DeviceFloats values(part_of(gpus->rank(), 1000));
+  expect(error_of([&] { gpus->tree_sum(values.span(), gpus->size()); }) == "nccl-call-failed", "a call of NCCL fails");
+  expect(test::aborts_in_groups() == 0, "no communicator is aborted inside an open group");
+  host.barrier();
+}
+#endif
+
 /// Without a GPU of its own for each rank there is no such group.
 void check_refusals(Communicator& host) {
   const bool alone = host.size() == 1;
@@ -164,7 +232,12 @@ int main() {
     cudaSetDevice(device);
     check_sums(*gpus);
     check_same_as_host(host, *gpus);
+    check_wire(*gpus);
   }
+  check_stream(host, device);
+#ifdef DMOERM_FAKE_NCCL
+  check_failing_calls(host, device);
+#endif
   check_refusals(host);
   if (host.size() > 1) {
     check_limit(host, device);

@@ -2,12 +2,15 @@
 // trainer and scorer on a base of Qwen2.5-1.5B's widths in bfloat16, 64 pairs of 119 + 45 + 45 tokens a step. Without --print it
 // checks the counts that the host's side of the GPU path keeps; with it, it prints one JSON line. Exits 77 where the torch wheel
 // has no CUDA.
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -17,6 +20,7 @@
 #include "data/ingest.h"
 #include "kernels/kernels.h"
 #include "nn/device.h"
+#include "nn/transfer.h"
 #include "support/expect.h"
 #include "support/fake_cuda/fake_cuda.h"
 #include "support/word_renderer.h"
@@ -138,6 +142,9 @@ class Measurement {
         train::train_rewards({pairs_.store(), train_, compute_, 17, *alone, directory, "key", trunks}, trainees);
     for (const auto& outcome : outcomes) expect(outcome.failure.empty(), outcome.failure);
     expect(outcomes.front().steps == steps, fmt::format("{} steps instead of {}", outcomes.front().steps, steps));
+    const double taken = static_cast<double>(test::gpu_memory_peak()) / (1 << 20), said = outcomes.front().peak_mib;
+    expect(said > 0.9 * taken && said < 1.01 * taken,
+           fmt::format("a training says that its peak was {:.0f} MiB of the GPU's memory, where {:.0f} were taken", said, taken));
   }
 
   void score(std::int64_t times) {
@@ -193,7 +200,37 @@ void check(const std::string& title, Case wanted, const Pairs& pairs, const Limi
   expect(two.pageable == 0, fmt::format("{}: {} copies from or to memory that is not pinned", title, two.pageable));
 }
 
+/// What libtorch holds without use counts as free, pinned memory is counted as it is taken, and large copies go through pinned
+/// memory without staying there.
+void check_memory() {
+  const at::Device device = nn::pick_device("cuda", "device");
+  constexpr std::int64_t kMib = 1 << 20;
+  const auto on_gpu = at::TensorOptions().device(device).dtype(at::kFloat);
+  at::Tensor held = at::empty({100 * kMib}, on_gpu);
+  const double before = nn::free_gpu_memory_mib(device);
+  held.reset();
+  const double after = nn::free_gpu_memory_mib(device);
+  expect(std::abs(after - before - 400) < 1, fmt::format("{:.0f} MiB are free, and {:.0f} after 400 more", before, after));
+
+  const at::Tensor odd = at::empty({9 * kMib + 1}, on_gpu);
+  const std::int64_t pinned = test::gpu_pinned_memory();
+  const at::Tensor on_host = nn::download(odd);
+  const auto more = static_cast<std::size_t>(test::gpu_pinned_memory() - pinned);
+  expect(more == nn::pinned_bytes(odd.nbytes()),
+         fmt::format("{} bytes take {} of pinned memory, not {}", odd.nbytes(), more, nn::pinned_bytes(odd.nbytes())));
+
+  const at::Tensor values = at::arange(40 * kMib + 3, at::TensorOptions().dtype(at::kInt));
+  const at::Tensor on_device = values.to(device);
+  const GpuCounts begun = test::gpu_counts();
+  const std::int64_t pinned_then = test::gpu_pinned_memory();
+  const at::Tensor copy = nn::download_large(on_device);
+  expect(copy.equal(values) && !copy.is_pinned(), "a large copy has the values, in plain memory");
+  expect((test::gpu_counts() - begun).pageable == 0, "a large copy goes through pinned memory");
+  expect(test::gpu_pinned_memory() - pinned_then <= 64 * kMib, "a large copy takes one block of pinned memory");
+}
+
 int check_all(const Pairs& pairs) {
+  check_memory();
   Case score, all, experts;
   score.what = "score", all.what = "all";
   experts.experts = 6, experts.pairs = 8;

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <stdexcept>
 
 #include "base/rng.h"
 #include "nn/attention_cpu.h"
@@ -504,6 +505,11 @@ TEST(PairwiseLoss, CentringPullsRewardsTowardsZero) {
     const double slope = (centring_loss(up, 0.3, 0.5, unused) - centring_loss(down, 0.3, 0.5, unused)) / 2e-2;
     EXPECT_NEAR(gradient[i], 0.5 * slope, 1e-4);
   }
+}
+
+TEST(PairwiseLoss, RefusesAGroupWithoutPairs) {
+  std::vector<float> gradient(2, 0.0F);
+  EXPECT_THROW(pairwise_loss(std::vector<float>{1, 0}, {}, 1, gradient), std::logic_error) << "its mean would be no number";
 }
 
 TEST(PairsRight, CountsWinnersWithTheHigherRewardAndHalfOfTies) {

@@ -1,6 +1,8 @@
 // NCCL without a GPU: its functions over Unix sockets between the processes of one machine. Like NCCL's, calls on a communicator
 // that does not block return before they are done, work is carried out in its stream, a rank that left is reported by
 // ncclCommGetAsyncError() while the stream hangs, and ncclCommAbort() frees it. Misuse that NCCL forbids is an error here.
+#include "comm/fake_nccl/fake_nccl.h"
+
 #include <fmt/format.h>
 #include <nccl.h>
 #include <unistd.h>
@@ -11,6 +13,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -22,6 +26,15 @@ using dmoerm::test::on_device;
 using dmoerm::test::SocketMesh;
 
 namespace {
+
+std::mutex failing_mutex;
+std::set<std::string> failing;  ///< functions whose next call fails
+std::atomic<int> grouped_aborts = 0;
+
+bool fails(const std::string& function) {
+  const std::scoped_lock lock(failing_mutex);
+  return failing.erase(function) > 0;
+}
 
 /// What work in a stream needs of a communicator; it outlives the handle.
 struct Group {
@@ -116,6 +129,16 @@ std::vector<Member> members_of(SocketMesh& parent, const Member& own) {
 
 }  // namespace
 
+namespace dmoerm::test {
+
+void fail_next(const std::string& function) {
+  const std::scoped_lock lock(failing_mutex);
+  failing.insert(function);
+}
+int aborts_in_groups() { return grouped_aborts; }
+
+}  // namespace dmoerm::test
+
 extern "C" {
 
 const char* ncclGetErrorString(ncclResult_t code) {
@@ -124,6 +147,7 @@ const char* ncclGetErrorString(ncclResult_t code) {
 }
 
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
+  if (fails("ncclGetUniqueId")) return ncclSystemError;
   static std::atomic<int> made = 0;
   const std::string name = fmt::format("dmoerm-fake-nccl-{}-{}", getpid(), ++made);
   *id = {};
@@ -176,6 +200,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
   return ncclSuccess;
 }
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  if (depth > 0) ++grouped_aborts;
   comm->group->abort();
   delete comm;
   return ncclSuccess;
@@ -205,6 +230,7 @@ ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer
 
 ncclResult_t ncclReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t operation, int root,
                         ncclComm_t comm, cudaStream_t stream) {
+  if (fails("ncclReduce")) return ncclInternalError;
   if (refuses(comm, type) || operation != ncclSum || !on_device(from, count * sizeof(float))) return ncclInvalidArgument;
   return enqueue(comm, stream, [=](SocketMesh& mesh) {
     if (mesh.rank() != root) return mesh.send(root, from, count * sizeof(float));

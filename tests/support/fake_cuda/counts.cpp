@@ -74,6 +74,13 @@ std::map<std::string, std::int64_t> gpu_calls() {
   return readable;
 }
 
+std::int64_t gpu_pinned_memory() {
+  const std::lock_guard lock(fake_cuda::state().mutex);
+  std::int64_t bytes = 0;
+  for (const auto& [begin, size] : fake_cuda::state().pinned) bytes += static_cast<std::int64_t>(size);
+  return bytes;
+}
+
 std::int64_t gpu_memory_peak() {
   const std::lock_guard lock(fake_cuda::state().mutex);
   return fake_cuda::state().memory_peak;

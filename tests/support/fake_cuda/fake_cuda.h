@@ -32,5 +32,7 @@ GpuCounts gpu_counts();
 std::map<std::string, std::int64_t> gpu_calls();
 /// Most bytes of device memory that were taken at one time so far.
 std::int64_t gpu_memory_peak();
+/// Bytes of pinned memory that are taken now.
+std::int64_t gpu_pinned_memory();
 
 }  // namespace dmoerm::test
