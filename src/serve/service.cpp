@@ -85,7 +85,7 @@ void Service::count(const HttpRequest& request, int status, double seconds) {
 std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const Standing standing = draining_ ? Standing::draining : Standing::ready;
-  if (auto answer = answer_at_once(request, options_.api_keys, standing); answer) {
+  if (auto answer = options_.behind_front ? std::nullopt : answer_at_once(request, options_.api_keys, standing); answer) {
     count(request, answer->status, 0);
     return answer;
   }
@@ -209,8 +209,7 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
     call->loaded = bundles_.find(model);
     if (call->loaded == nullptr)
       throw wire::RequestError("unknown-model", 404, call->family, wire::unknown_model(model, bundles_.all_names()));
-    // With several keys they take turns, else the connections do.
-    call->ask.client = options_.api_keys.size() > 1 ? key_of(request) : fmt::format("{}", request.connection);
+    call->ask.client = options_.keys_take_turns ? key_of(request) : fmt::format("{}", request.connection);
     read_texts(*call);
     submit(call);
   } catch (const wire::RequestError& e) {
@@ -313,8 +312,12 @@ HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
                     {"X-Prompt-Found", read}};
   answer.texts = std::ssize(scored);
   answer.tokens = call.tokens;
+  std::vector<const moe::GroupScore*> got;
+  for (std::size_t w = 0; w < outcome.groups.size(); ++w) {
+    if (call.found[w] != Found::empty) got.push_back(&outcome.groups[w]);  // the client gets --empty-reward instead
+  }
   metrics_.queued(outcome.queue_s);
-  metrics_.scored(call.loaded->name, bundle.model, outcome.groups);
+  metrics_.scored({call.loaded->name, call.loaded->digest, call.loaded->reading, &bundle.model}, got);
   return answer;
 }
 

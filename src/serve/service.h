@@ -21,6 +21,8 @@ namespace dmoerm::serve {
 
 struct ServiceOptions {
   std::vector<std::string> api_keys;  ///< One of them is wanted; empty: everybody on this machine may ask
+  bool keys_take_turns = false;       ///< Requests take turns by API key, else by connection
+  bool behind_front = false;          ///< A front has let the callers in: nobody is asked for a key here
   std::string version;
   wire::Limits limits;
   std::int64_t request_tokens_max = 1 << 17;  ///< Tokens of one request

@@ -107,6 +107,7 @@ def test_what_it_is_and_how_it_fares(server):
     expect(status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4"), headers)
     for name in ("dmoerm_requests_total", "dmoerm_request_seconds_bucket", "dmoerm_batch_texts_count", "dmoerm_queue_texts", "dmoerm_tokens_total", "dmoerm_score_drift", "dmoerm_fallback_share", "dmoerm_routes_total"):
         expect(name in text, name)
+    expect(re.search(r'^dmoerm_fallback_recent_share\{model="earlier"\} [01]', text, re.M), text)
     for line in text.splitlines():
         expect(re.fullmatch(r'# (HELP|TYPE) \S+ .+|[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? \S+', line), line)
     expect(server.ask("GET", "/v1/models")[1]["data"][0]["id"] == "earlier", "models")
@@ -230,6 +231,8 @@ def test_empty_responses_have_no_score_unless_one_is_given(server):
     with Server("--empty-reward", "-7.5") as other:
         status, reply = other.post("/get_reward", {"query": [full, empty]})
         expect(status == 200 and reply["rewards"][1] == -7.5 and reply["rewards"][0] == server.post("/get_reward", {"query": [full]})[1]["rewards"][0], reply)
+        counted = re.findall(r"^dmoerm_scores_total\{.*\} (\d+)$", other.ask("GET", "/metrics", raw=True)[1], re.M)
+        expect(sum(map(int, counted)) == 1, counted)  # nobody got the score of the empty one
 
 
 def test_a_server_that_normalises(server):
@@ -397,6 +400,29 @@ def test_ranks_give_the_same_answers_and_one_may_die():
         expect(not [pid for pid in ranks if os.path.exists(f"/proc/{pid}")], "ranks are left")
 
 
+def test_ranks_know_no_keys(folder):
+    """A rank that starts again reads neither the keys nor the certificate, which may have changed or gone since."""
+    file, key = os.path.join(folder, "rank-keys"), {"Authorization": "Bearer one"}
+    with open(file, "w", encoding="utf-8") as f:
+        f.write("one\ntwo\n")
+    with Server("--np", "2", "--api-key-file", file) as server:
+        with open(file, "w", encoding="utf-8") as f:
+            f.write("three\n")
+        for restarts in (1, 2):
+            if restarts == 2:
+                os.remove(file)
+            os.kill(children_of(server.process)[0], signal.SIGKILL)
+            deadline = time.monotonic() + 60
+            wanted = [f"dmoerm_rank_restarts_total {restarts}", 'dmoerm_ready{rank="0"} 1', 'dmoerm_ready{rank="1"} 1']
+            while not all(line in (metrics := server.ask("GET", "/metrics", headers=key, raw=True)[1]) for line in wanted):
+                expect(time.monotonic() < deadline, (metrics, server.lines))
+                time.sleep(0.1)
+            for _ in range(4):
+                status, reply = server.post("/v1/reward", ROWS[0], headers={**key, "Host": "far.example"})
+                expect(status == 200, reply)
+        expect(server.post("/v1/reward", ROWS[0], headers={"Authorization": "Bearer three"})[0] == 401, "a key of a later file")
+
+
 def test_a_rank_that_hangs_is_replaced():
     with Server("--np", "2", "--deadline-s", "2") as server:
         ranks = children_of(server.process)
@@ -497,7 +523,7 @@ def main():
         for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced, test_idle_ranks_stay):
             test()
             print("held:", test.__name__, flush=True)
-        for test in (test_tls, test_reload_loses_nothing, test_ranks_have_the_same_bundle, test_no_rank_is_ready):
+        for test in (test_tls, test_ranks_know_no_keys, test_reload_loses_nothing, test_ranks_have_the_same_bundle, test_no_rank_is_ready):
             test(folder)
             print("held:", test.__name__, flush=True)
     finally:
