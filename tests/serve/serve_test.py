@@ -465,6 +465,60 @@ def test_guides_give_a_low_reward_to_nothing(server):
     expect(rewards == [-10.0, wanted], (rewards, wanted))
 
 
+class Stumbling:
+    """A server that closes its first connection without an answer, its second within one, is behind a proxy that says so at the third, and then answers."""
+
+    def __init__(self, answer):
+        body = json.dumps(answer).encode()
+        self.answers = [b"", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:5], b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+                        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body]
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        for answer in self.answers:
+            connection, _ = self.listener.accept()
+            with connection:
+                text = b""
+                while b"\r\n\r\n" not in text:
+                    text += connection.recv(65536)
+                head, _, body = text.partition(b"\r\n\r\n")
+                length = int(re.search(rb"content-length: (\d+)", head.lower())[1])
+                while len(body) < length:
+                    body += connection.recv(65536)
+                connection.sendall(answer)
+        self.listener.close()
+
+
+def test_guides_survive_lost_connections():
+    sys.path.insert(0, os.path.join(ROOT, "docs", "guides"))
+    import best_of_n
+    import openrlhf_reward
+    import trl_grpo
+    import verl_reward
+    items, pauses = {"items": [{"scores": [1.5]}]}, []
+    cases = [(trl_grpo, items, lambda url: trl_grpo.DmoermReward(url)(["x"], ["y"]), [1.5]),
+             (openrlhf_reward, {"rewards": [1.5], "scores": [0.5], "extra_logs": {}}, lambda url: openrlhf_reward.reward_func(["x y"], ["x"], [""])["rewards"], [1.5]),
+             (verl_reward, {"scores": [1.5], "route": {"fallback": False, "confidence": 0.9}, "cut_tokens": [0]}, lambda url: verl_reward.compute_score("", "y", "", {"question": "x"})["score"], 1.5),
+             (best_of_n, items, lambda url: best_of_n.Server(url).score([{"prompt": "x", "responses": ["y"]}]), items["items"])]
+    before, kept = os.environ.get("DMOERM_SERVER"), time.sleep
+    time.sleep = pauses.append  # which the guides call
+    try:
+        for module, answer, call, wanted in cases:
+            server = Stumbling(answer)
+            os.environ["DMOERM_SERVER"] = server.url
+            expect(call(server.url) == wanted, module.__name__)
+            expect(len(pauses) == 3 and min(pauses) > 0, (module.__name__, pauses))
+            pauses.clear()
+            server.thread.join()
+    finally:
+        time.sleep = kept
+        if before is not None:
+            os.environ["DMOERM_SERVER"] = before
+
+
 def test_ranks_have_the_same_bundle(folder):
     copy = os.path.join(folder, "to-replace")
     shutil.copytree(BUNDLE, copy)
@@ -520,7 +574,7 @@ def main():
                 print("held:", test.__name__, flush=True)
             code, said = server.stop()
             expect(code == 0 and "served" in said, said)
-        for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced, test_idle_ranks_stay):
+        for test in (test_guides_survive_lost_connections, test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced, test_idle_ranks_stay):
             test()
             print("held:", test.__name__, flush=True)
         for test in (test_tls, test_ranks_know_no_keys, test_reload_loses_nothing, test_ranks_have_the_same_bundle, test_no_rank_is_ready):
