@@ -340,7 +340,7 @@ struct HttpServer::State {
     bytes += std::ssize(data);
   }
 
-  /// Reads a compressed body, or says why it cannot be read.
+  /// Reads a compressed body, or says why it cannot be read. All bodies together must have room as they are without compression.
   std::optional<HttpAnswer> unpack(HttpRequest& request) {
     const auto packed = std::ssize(request.body);
     const auto problem =
@@ -352,7 +352,10 @@ struct HttpServer::State {
     }
     request.headers.erase("content-encoding");
     bytes += std::ssize(request.body) - packed;
-    return std::nullopt;
+    if (bytes <= options.bodies_bytes_max) return std::nullopt;
+    bytes -= std::ssize(request.body);
+    request.body = std::string();
+    return too_many(request);
   }
 
   MHD_Result hand_over(MHD_Connection* connection, Pending& pending) {

@@ -38,7 +38,7 @@ struct HttpOptions {
   int port = 0;                             ///< 0: any free one
   std::string certificate{}, key{};         ///< PEM texts; empty: no TLS
   std::int64_t body_bytes_max = 8 << 20;    ///< Longest body of a request
-  std::int64_t bodies_bytes_max = 1 << 29;  ///< Bytes of all bodies that are held at a time
+  std::int64_t bodies_bytes_max = 1 << 29;  ///< Bytes of all bodies that are held at a time, unpacked
   unsigned connections_max = 1024;
   double header_s = 10;  ///< Longest time from the connection to the end of the first request's headers
   double body_s = 30;    ///< Longest time from there to the end of the body
