@@ -32,7 +32,8 @@
 namespace dmoerm::serve {
 namespace {
 
-constexpr std::size_t kMemoryPerConnection = 64 << 10;  // headers, and a piece of the body
+constexpr std::size_t kMemoryPerConnection = 64 << 10;                            // headers, and a piece of the body
+constexpr const char* kProtocols = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";  // in the words of GnuTLS
 constexpr auto kSweep = std::chrono::milliseconds(50);  // how often clients that left or stall are looked for
 constexpr auto kReadOn = std::chrono::milliseconds(1);  // how often those are read that have their answer and still send
 
@@ -446,6 +447,7 @@ HttpServer::HttpServer(const HttpOptions& options, Check check, Handler handler,
     flags |= MHD_USE_TLS;
     items.push_back({MHD_OPTION_HTTPS_MEM_CERT, 0, const_cast<char*>(options.certificate.c_str())});
     items.push_back({MHD_OPTION_HTTPS_MEM_KEY, 0, const_cast<char*>(options.key.c_str())});
+    items.push_back({MHD_OPTION_HTTPS_PRIORITIES, 0, const_cast<char*>(kProtocols)});
   }
   items.push_back({MHD_OPTION_END, 0, nullptr});
   state.daemon =

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -255,6 +256,21 @@ def test_tls(folder):
         connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=30)
         connection.request("POST", "/v1/reward", json.dumps(ROWS[0]))
         expect(json.loads(connection.getresponse().read())["scores"] == offline(ROWS[:1])[0]["scores"], "scores over TLS")
+        for version, served in ((ssl.TLSVersion.TLSv1_3, True), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1, False)):
+            context = ssl.create_default_context(cafile=f"{folder}/cert.pem")
+            context.set_ciphers("ALL:@SECLEVEL=0")  # with which this client speaks the old versions
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = context.maximum_version = version
+            try:
+                with socket.create_connection(("localhost", server.port), timeout=30) as plain, context.wrap_socket(plain, server_hostname="localhost") as secure:
+                    said = secure.version()
+            except OSError as e:
+                said = getattr(e, "reason", None) or str(e)
+                if said in ("NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE"):
+                    print("the client's library does not know", version)
+                    continue
+            expect((said in ("TLSv1.3", "TLSv1.2")) == served, (version, said))
 
 
 def test_the_last_line_tells_mistakes_from_failures():
