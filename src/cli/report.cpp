@@ -68,7 +68,7 @@ void run(const Options& options) {
     fmt::print("W&B: {} written; wandb sync --sync-all sends those below ./wandb, wandb sync DIR a single one\n",
                counted(static_cast<std::int64_t>(in_wandb), "offline run"));
   if (!options.mlflow.empty())
-    fmt::print("MLflow: {} written; mlflow ui --backend-store-uri {} shows them\n",
+    fmt::print("MLflow: {} written; MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {} shows them\n",
                counted(static_cast<std::int64_t>(in_mlflow), "run"), options.mlflow);
 }
 
