@@ -192,6 +192,20 @@ def test_keys_and_hosts():
             expect(server.ask("GET", "/metrics", headers=headers, raw=True)[0] == 401, "metrics")
         for headers in ({"Authorization": "Bearer s3cret"}, {"X-API-Key": "s3cret", "Host": "far.example"}):
             expect(server.post("/v1/reward", ROWS[0], headers=headers)[0] == 200, headers)
+    with tempfile.NamedTemporaryFile("wb", suffix=".keys") as file:
+        file.write("\ufeffone\r\n\n# two = old\n  three  \nfour#5".encode())
+        file.flush()
+        with Server("--api-key-file", file.name, env={"DMOERM_API_KEY": "of the environment"}) as server:
+            for key, wanted in (("one", 200), ("three", 200), ("four#5", 200), ("two", 401), ("# two = old", 401), ("", 401), ("of the environment", 401), ("\ufeffone".encode(), 401)):
+                status, reply = server.post("/v1/reward", ROWS[0], headers={"X-API-Key": key})
+                expect(status == wanted, (key, status, reply))
+        for text in ("", "\n# only a remark\n \n"):
+            file.seek(0)
+            file.truncate()
+            file.write(text.encode())
+            file.flush()
+            done = subprocess.run([DMOERM, "serve", "--port", "0", "--bundle", BUNDLE, "--api-key-file", file.name], capture_output=True, text=True, timeout=60)
+            expect(done.returncode == 2 and "[api-key-missing]" in done.stderr, done.stderr)
     with Server(env={"DMOERM_API_KEY": "s3cret\n"}) as server:  # of a file that was read whole
         expect(server.post("/v1/reward", ROWS[0], headers={"Authorization": "Bearer s3cret"})[0] == 200, "a key with a line end")
     done = subprocess.run([DMOERM, "serve", "--port", "0", "--bundle", BUNDLE, "--host", "0.0.0.0"], capture_output=True, text=True, env={**os.environ, "DMOERM_API_KEY": " "}, timeout=60)
@@ -290,6 +304,8 @@ def test_limits():
         expect(server.post("/v1/reward", {"prompt": "x", "responses": ["a"] * 5})[0] in (400, 413), "many texts")
         status, reply = server.post("/v1/reward", {"prompt": "x", "responses": ["word " * 500]})
         expect(status == 413 and "tokens" in json.dumps(reply), reply)
+        status, reply = server.post("/v1/reward", {"prompt": "x", "responses": ["y" * 6000]})  # by its bytes, before tokens are made of it
+        expect(status == 413 and reply["error"]["code"] == "request-too-long" and "6001 bytes" in reply["error"]["message"], reply)
 
 
 def flood(server, clients, seconds, headers=None, rows=None):
