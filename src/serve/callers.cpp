@@ -106,6 +106,8 @@ std::optional<HttpAnswer> answer_at_once(const HttpRequest& request, const std::
   if (reads && request.path == "/") return page();
   if (reads && request.path == "/health") return HttpAnswer{200, "{\"status\":\"alive\"}\n"};
   if (reads && request.path == "/ready") return readiness(standing);
+  if (reads && request.path == "/v2/health/live") return HttpAnswer{200, "{\"live\":true}\n"};
+  if (reads && request.path == "/v2/health/ready") return std::nullopt;
   if (auto refused = refuse_caller(request, keys); refused) return refused;
   if (standing == Standing::draining && request.method == "POST") return stopping(family_of(request));
   return std::nullopt;

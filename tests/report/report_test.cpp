@@ -156,7 +156,7 @@ TEST_F(ReportTest, TellsHowManySectionsItHas) {
   put_results("chat", std::vector<int>(50, 1), std::vector<int>(50, 3));
   std::vector<std::int64_t> told;
   std::int64_t of = 0;
-  (void)report_page(run(), {{"measured", {}}}, "", [&](std::int64_t done, std::int64_t all) {
+  (void)report_page(run(), {{"measured", {json(), "absent"}}}, "", [&](std::int64_t done, std::int64_t all) {
     told.push_back(done);
     of = all;
   });

@@ -186,6 +186,7 @@ def test_slow_clients_hold_nobody_up(server):
 def test_keys_and_hosts():
     with Server(env={"DMOERM_API_KEY": "s3cret"}) as server:
         expect(server.ask("GET", "/health")[0] == 200, "health without a key")
+        expect(server.ask("GET", "/v2/health/live")[1] == {"live": True} and server.ask("GET", "/v2/health/ready")[1] == {"ready": True}, "probes as KServe's")
         for headers in ({}, {"Authorization": "Bearer s3cre"}, {"Authorization": "s3cret"}, {"X-API-Key": "other"}):
             status, reply = server.post("/v1/reward", ROWS[0], headers=headers)
             expect(status == 401, (headers, status, reply))
