@@ -62,7 +62,12 @@ std::vector<double> Histogram::latency_bounds() {
 
 void Totals::add(int status, std::int64_t count) {
   requests += count;
-  (status < 300 ? answered : status == 429 ? refused : status == 499 ? left : status < 500 ? mistaken : failed) += count;
+  constexpr int kFailed = 424;  // in TEI's protocol
+  (status < 300                        ? answered
+   : status == 429                     ? refused
+   : status == 499                     ? left
+   : status < 500 && status != kFailed ? mistaken
+                                       : failed) += count;
 }
 
 void RequestCounts::add(const std::string& endpoint, int status, double seconds) {

@@ -348,10 +348,13 @@ HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
   HttpAnswer answer = json_answer(wire::render(call.request, scored, facts));
   const auto split = [&](Found found) { return std::ranges::count(call.found, found) > 0; };
   const char* read = split(Found::nothing) ? "none" : split(Found::split) ? "text" : "messages";
-  answer.headers = {{"X-Compute-Tokens", fmt::format("{}", call.tokens)},
+  const std::string milliseconds = fmt::format("{:.0f}", seconds_since(call.came) * 1e3);
+  answer.headers = {{"X-Compute-Type", bundle.model.backbone->device().is_cpu() ? "cpu" : "cuda"},
+                    {"X-Compute-Time", milliseconds},  // of the whole request, as TEI has it
+                    {"X-Compute-Tokens", fmt::format("{}", call.tokens)},
                     {"X-Queue-Time", fmt::format("{:.0f}", outcome.queue_s * 1e3)},
                     {"X-Inference-Time", fmt::format("{:.0f}", outcome.compute_s * 1e3)},
-                    {"X-Total-Time", fmt::format("{:.0f}", seconds_since(call.came) * 1e3)},
+                    {"X-Total-Time", milliseconds},
                     {"X-Prompt-Found", read}};
   answer.texts = std::ssize(scored);
   answer.tokens = call.tokens;
@@ -365,6 +368,7 @@ HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
 }
 
 void Service::finish(const std::shared_ptr<Call>& call, Outcome outcome) {
+  const int failure = call->family == wire::Family::tei ? 424 : 500;  // as TEI says that its backend failed
   const auto refuse = [&](int status, ErrorCode code, const std::string& message) {
     answer(*call, json_answer(wire::render_error(call->family, status, code, message), status));
   };
@@ -380,12 +384,12 @@ void Service::finish(const std::shared_ptr<Call>& call, Outcome outcome) {
         return answer(*call, stopping(call->family));
       case End::failed:
         spdlog::error("[serve] scoring failed: {}", outcome.problem);
-        return refuse(500, ErrorCode("scoring-failed"), "the texts could not be scored: " + outcome.problem);
+        return refuse(failure, ErrorCode("scoring-failed"), "the texts could not be scored: " + outcome.problem);
     }
   } catch (const std::exception& e) {
     const Problem problem = problem_of(e);
     spdlog::error("[serve] {}: {}", call->exchange->request.path, with_code(problem.words, problem.code));
-    refuse(500, problem.code, problem.words);
+    refuse(failure, problem.code, problem.words);
   }
 }
 

@@ -36,6 +36,14 @@ class MetricsOfOneBundle : public testing::Test {
   const std::string chat_ = "{model=\"m\",scored_by=\"chat\"}", single_ = "{model=\"m\",scored_by=\"single\"}";
 };
 
+TEST(Totals, TellMistakesOfClientsFromFailures) {
+  Totals totals;
+  for (const int status : {200, 400, 404, 424, 429, 499, 500, 503}) totals.add(status);
+  EXPECT_EQ(totals.requests, 8);
+  EXPECT_EQ(totals.mistaken, 2);
+  EXPECT_EQ(totals.failed, 3);  // 424 is TEI's word for a backend that failed
+}
+
 TEST_F(MetricsOfOneBundle, DriftIsCountedInDeviationsFromTraining) {
   const moe::ScoreStats& trained = bundle_->model.stats("chat");
   count(first_, "chat", trained.mean + 3 * trained.std, 5);

@@ -70,6 +70,10 @@ def test_every_endpoint_gives_the_offline_scores(server):
         expect(reply["scores"] == scores, (reply, scores))
         status, reply = server.post("/rerank", {"model": "earlier", "query": row["prompt"], "documents": row["responses"]})
         expect(sorted(r["relevance_score"] for r in reply["results"]) == sorted(scores), (reply, scores))
+    _, _, headers = server.post("/predict", {"inputs": template_of("x", "y")}, raw=True)
+    expect(headers["x-compute-type"] == "cpu", headers)
+    for name in ("x-compute-time", "x-compute-tokens", "x-queue-time", "x-inference-time", "x-total-time"):
+        expect(headers[name].isdigit(), headers)
     expect(server.post("/get_reward", {"query": []})[1]["rewards"] == [], "the empty list")
     forced = offline(ROWS[:1], "--category", "chat")[0]["scores"]
     expect(server.post("/v1/reward", {**ROWS[0], "use_category": "chat"})[1]["scores"] == forced, "a category that the request names")
