@@ -46,7 +46,7 @@ std::optional<HttpAnswer> refuse_caller(const HttpRequest& request, const std::v
   if (is_local(host) && !foreign) return std::nullopt;
   return refusal_of(
       request, 403, ErrorCode("caller-not-local"),
-      "without an API key this server answers programs and pages of its own machine only: start it with --api-key-file");
+      "without an API key this server answers programs of its own machine and its own page at / only: start it with --api-key-file");
 }
 
 HttpAnswer page() {
