@@ -44,9 +44,9 @@ std::optional<HttpAnswer> refuse_caller(const HttpRequest& request, const std::v
   const std::size_t slashes = origin.find("://");
   const bool foreign = !origin.empty() && (slashes == std::string::npos || !is_local(host_of(origin.substr(slashes + 3))));
   if (is_local(host) && !foreign) return std::nullopt;
-  return refusal_of(
-      request, 403, ErrorCode("caller-not-local"),
-      "without an API key this server answers programs of its own machine and its own page at / only: start it with --api-key-file");
+  return refusal_of(request, 403, ErrorCode("caller-not-local"),
+                    "without an API key this server answers programs of its own machine and its own page at / only: start it "
+                    "with --api-key-file");
 }
 
 HttpAnswer page() {
