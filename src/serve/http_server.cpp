@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "base/workers.h"
 #include "serve/clock.h"
 #include "serve/content_encoding.h"
 #include "serve/framing.h"
@@ -147,6 +148,7 @@ struct HttpServer::State {
   bool ends = false, closes = false;
   std::atomic<std::int64_t> bytes{0};  // of all bodies that are held
   std::atomic<std::uint64_t> cut{0};
+  std::optional<Workers> unpacker{};  // the last member: it ends first
 
   void enter(int socket, Connection::Phase phase, const std::shared_ptr<Exchange>& exchange = nullptr) {
     const std::lock_guard lock(mutex);
@@ -334,7 +336,7 @@ struct HttpServer::State {
     const HttpRequest& request = pending.exchange->request;
     if (pending.too_long) return send(connection, pending, too_long(request));
     if (pending.too_many) return send(connection, pending, too_many(request));
-    if (auto refused = unpack(pending.exchange->request)) return send(connection, pending, std::move(*refused));
+    const bool packed = request.headers.contains("content-encoding");
     pending.handed_over = true;
     enter(pending.socket, Connection::Phase::waits, pending.exchange);
     {
@@ -348,14 +350,23 @@ struct HttpServer::State {
       changed.notify_all();
     };
     MHD_suspend_connection(connection);
-    const std::shared_ptr<Exchange> exchange = pending.exchange;
+    if (packed) {  // which takes time that this thread has for all connections
+      unpacker->post([this, exchange = pending.exchange] { give(exchange); });
+    } else {
+      give(pending.exchange);
+    }
+    return MHD_YES;
+  }
+
+  /// Has a request handled, or refuses it.
+  void give(const std::shared_ptr<Exchange>& exchange) {
     try {
+      if (auto refused = unpack(exchange->request)) return exchange->answer(std::move(*refused));
       handler(exchange);
     } catch (const std::exception& e) {
       const Problem problem = problem_of(e);
-      exchange->answer(refusal(request, 500, problem.code, problem.words));
+      exchange->answer(refusal(exchange->request, 500, problem.code, problem.words));
     }
-    return MHD_YES;
   }
 
   MHD_Result send(MHD_Connection* connection, Pending& pending) {
@@ -400,6 +411,7 @@ HttpServer::HttpServer(const HttpOptions& options, Check check, Handler handler,
   State& state = *state_;
   state.options = options;
   state.lingering.emplace(options.body_s);
+  state.unpacker.emplace(1, "the thread that unpacks bodies");
   state.check = std::move(check);
   state.handler = std::move(handler);
   state.refusal = std::move(refusal);

@@ -1,5 +1,5 @@
 // An HTTP server whose answers may come later and from any thread. One thread waits for all connections, so that clients which
-// read or write slowly cost memory but hold nobody up.
+// read or write slowly cost memory but hold nobody up. Another unpacks bodies that came compressed.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -77,7 +77,7 @@ class HttpServer {
  public:
   /// Gives an answer that needs no body, or refuses: called after the headers, before the body is read. Must not wait.
   using Check = std::function<std::optional<HttpAnswer>(const HttpRequest& request)>;
-  /// Gets each whole request and has it answered, at once or later. Must not wait.
+  /// Gets each whole request and has it answered, at once or later. Must not wait. Two threads may call it at a time.
   using Handler = std::function<void(std::shared_ptr<Exchange> exchange)>;
   /// Makes an answer for what the server itself refuses: a body that is too long, with the sentence that says so.
   using Refusal = std::function<HttpAnswer(const HttpRequest& request, int status, ErrorCode code, const std::string& message)>;
