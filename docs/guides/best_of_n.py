@@ -4,7 +4,8 @@
     python3 docs/guides/best_of_n.py --server http://127.0.0.1:8000 < responses.jsonl > best.jsonl
 
 Each line in is {"prompt": ..., "responses": [...]}, each line out the same with "best", its place and its score. An empty response is
-never the best, and a line without any other has none. DMOERM_API_KEY is sent if it is set.
+never the best, and a line without any other has none. DMOERM_API_KEY is sent if it is set;
+DMOERM_TRIES is how often a request is tried while the server cannot be reached.
 """
 import argparse
 import http.client
@@ -15,6 +16,8 @@ import time
 import unicodedata
 import urllib.parse
 
+TRIES = int(os.environ.get("DMOERM_TRIES", "10"))  # over some 45 s
+
 
 def shows_something(text):
     """Whether there is anything to read: more than white space, control characters and characters without width or shape."""
@@ -22,7 +25,7 @@ def shows_something(text):
 
 
 class Server:
-    """One connection that stays open. While the server is full, a request waits as long as the server asks."""
+    """One connection that stays open. While the server is full, a request waits as long as the server asks; while it restarts, for a while."""
 
     def __init__(self, url):
         parts = urllib.parse.urlsplit(url)
@@ -33,16 +36,22 @@ class Server:
             self.headers["Authorization"] = "Bearer " + os.environ["DMOERM_API_KEY"]
 
     def score(self, rows):
+        lost = 0
         while True:
             try:
                 self.connection.request("POST", "/v1/reward", json.dumps({"items": rows}), self.headers)
                 reply = self.connection.getresponse()
                 body = json.loads(reply.read())
-            except (OSError, http.client.HTTPException) as error:
-                sys.exit(f"best_of_n: {self.connection.host}:{self.connection.port}: {error}")
+            except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+                self.connection.close()  # the next request opens it again
+                lost += 1
+                if lost == TRIES:
+                    sys.exit(f"best_of_n: {self.connection.host}:{self.connection.port}: {error}")
+                time.sleep(lost)
+                continue
             if reply.status == 200:
                 return body["items"]
-            if reply.status not in (429, 503):
+            if reply.status not in (429, 502, 503):
                 sys.exit(f"best_of_n: {body['error']['message']}")
             time.sleep(float(reply.headers.get("Retry-After") or 1))
 

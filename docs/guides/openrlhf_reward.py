@@ -1,8 +1,9 @@
 """Rewards of `dmoerm serve` for OpenRLHF, as a reward function in a file: --reward.remote_url docs/guides/openrlhf_reward.py
 
 OpenRLHF can also be given the server's address itself (http://HOST:PORT/get_reward). This file does the same and sends an API key.
-Environment: DMOERM_SERVER (default http://127.0.0.1:8000), DMOERM_API_KEY.
+Environment: DMOERM_SERVER (default http://127.0.0.1:8000), DMOERM_API_KEY, DMOERM_TRIES.
 """
+import http.client
 import json
 import os
 import time
@@ -10,7 +11,9 @@ import unicodedata
 import urllib.error
 import urllib.request
 
-TRIES = 5
+TRIES = int(os.environ.get("DMOERM_TRIES", "10"))  # of a request, over some 45 s: a large bundle takes longer to load
+# A server that ends closes connections while their answers are awaited, or in the middle of them.
+LOST = (OSError, http.client.HTTPException, json.JSONDecodeError)
 EMPTY = -10.0  # the reward of a response in which there is nothing to read
 
 
@@ -51,10 +54,10 @@ def ask(body):
             with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=180) as reply:
                 return json.load(reply)
         except urllib.error.HTTPError as e:
-            if tried == TRIES or e.code not in (429, 503):
+            if tried == TRIES or e.code not in (429, 502, 503):
                 raise RuntimeError(f"{url}: {e.code} {e.read().decode(errors='replace')}") from None
             time.sleep(float(e.headers.get("Retry-After") or 1))
-        except urllib.error.URLError:
+        except LOST:
             if tried == TRIES:
                 raise
             time.sleep(tried)

@@ -3,9 +3,11 @@
 
     python3 docs/guides/trl_grpo.py --server http://127.0.0.1:8000 --model SmolLM2-135M-Instruct --prompts prompts.jsonl --steps 100
 
-The file has a JSON object {"prompt": "..."} a line. DMOERM_API_KEY is sent if it is set.
+The file has a JSON object {"prompt": "..."} a line. DMOERM_API_KEY is sent if it is set; DMOERM_TRIES is how often a
+request is tried while the server is full or restarts.
 """
 import argparse
+import http.client
 import json
 import os
 import time
@@ -13,7 +15,9 @@ import unicodedata
 import urllib.error
 import urllib.request
 
-TRIES = 5
+TRIES = int(os.environ.get("DMOERM_TRIES", "10"))  # of a request, over some 45 s: a large bundle takes longer to load
+# A server that ends closes connections while their answers are awaited, or in the middle of them.
+LOST = (OSError, http.client.HTTPException, json.JSONDecodeError)
 
 
 def shows_something(text):
@@ -57,10 +61,10 @@ class DmoermReward:
                 with urllib.request.urlopen(request, timeout=self.timeout) as reply:
                     return json.load(reply)
             except urllib.error.HTTPError as e:
-                if tried == TRIES or e.code not in (429, 503):
+                if tried == TRIES or e.code not in (429, 502, 503):
                     raise RuntimeError(f"{self.url}: {e.code} {e.read().decode(errors='replace')}") from None
                 time.sleep(float(e.headers.get("Retry-After") or 1))
-            except urllib.error.URLError:
+            except LOST:
                 if tried == TRIES:
                     raise
                 time.sleep(tried)

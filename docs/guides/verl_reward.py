@@ -2,9 +2,10 @@
 
     reward.custom_reward_function.path=docs/guides/verl_reward.py reward.custom_reward_function.name=compute_score
 
-Environment: DMOERM_SERVER (default http://127.0.0.1:8000), DMOERM_API_KEY. Each row of the data needs its prompt where the function
-finds it: extra_info["question"], a text or messages.
+Environment: DMOERM_SERVER (default http://127.0.0.1:8000), DMOERM_API_KEY, DMOERM_TRIES. Each row of the data needs its prompt where
+the function finds it: extra_info["question"], a text or messages.
 """
+import http.client
 import json
 import os
 import time
@@ -12,7 +13,9 @@ import unicodedata
 import urllib.error
 import urllib.request
 
-TRIES = 5
+TRIES = int(os.environ.get("DMOERM_TRIES", "10"))  # of a request, over some 45 s: a large bundle takes longer to load
+# A server that ends closes connections while their answers are awaited, or in the middle of them.
+LOST = (OSError, http.client.HTTPException, json.JSONDecodeError)
 EMPTY = -10.0  # the reward of a response in which there is nothing to read
 
 
@@ -32,10 +35,10 @@ def ask(body):
             with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=180) as reply:
                 return json.load(reply)
         except urllib.error.HTTPError as e:
-            if tried == TRIES or e.code not in (429, 503):
+            if tried == TRIES or e.code not in (429, 502, 503):
                 raise RuntimeError(f"{url}: {e.code} {e.read().decode(errors='replace')}") from None
             time.sleep(float(e.headers.get("Retry-After") or 1))
-        except urllib.error.URLError:
+        except LOST:
             if tried == TRIES:
                 raise
             time.sleep(tried)

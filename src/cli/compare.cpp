@@ -3,9 +3,11 @@
 
 #include "base/files.h"
 #include "base/log.h"
+#include "base/progress.h"
 #include "cli/output_file.h"
 #include "cli/verbs.h"
 #include "report/comparison.h"
+#include "watch/terminal.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -18,7 +20,10 @@ struct Options {
 void run(const Options& options) {
   init_log(0, 1, "warn");
   if (!options.out.empty()) expect_output_file("--out", options.out, ".html");
-  const report::Comparison comparison = report::compare_runs(options.runs);
+  Progress progress("runs", watch::stderr_is_terminal());
+  const report::Comparison comparison =
+      report::compare_runs(options.runs, [&](std::int64_t done, std::int64_t all) { progress.show("", done, all); });
+  progress.clear();
   fmt::print("{}", report::comparison_text(comparison));
   if (options.out.empty()) return;
   write_file_atomically(options.out, report::comparison_page(comparison));

@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "base/progress.h"
 #include "cli/verbs.h"
 #include "hf/compress_bundle.h"
 #include "hf/export_bundle.h"
@@ -20,7 +21,10 @@ struct Options {
 
 void compress(const Options& options) {
   constexpr double kMib = 1024.0 * 1024.0;
-  const hf::Compressed done = hf::compress_bundle(options.bundle, options.out);
+  Progress progress("steps", watch::stderr_is_terminal());
+  const hf::Compressed done = hf::compress_bundle(options.bundle, options.out,
+                                                  [&](std::int64_t steps, std::int64_t all) { progress.show("", steps, all); });
+  progress.clear();
   fmt::print(
       "compressed: {} backbones in {}; {:.1f} MiB instead of {:.1f} MiB; golden scores differ by up to {:.2g}. Compare both "
       "with `dmoerm eval` before you use it\n",
@@ -35,11 +39,13 @@ void run(const Options& options) {
   const hf::Layout layout = options.format == "peft"     ? hf::Layout::peft
                             : options.format == "merged" ? hf::Layout::merged
                                                          : hf::Layout::vllm;
-  const bool terminal = watch::stderr_is_terminal();
+  Progress progress("models", watch::stderr_is_terminal());
+  progress.show("", 0, 0);  // begins the clock
   const std::vector<hf::Exported> exported =
       hf::export_bundle({options.bundle, out, layout, options.experts, options.facts}, [&](std::size_t done, std::size_t all) {
-        if (terminal) fmt::print(stderr, "\r\033[K{} of {} models written{}", done, all, done == all ? "\n" : "");
+        progress.show("", static_cast<std::int64_t>(done), static_cast<std::int64_t>(all));
       });
+  progress.clear();
   for (const hf::Exported& one : exported) fmt::print("{:30}  {}\n", one.name, (out / one.directory).string());
   fmt::print("exported: {} {}, each read again and compared with its expert; {} says how to load {}\n", exported.size(),
              exported.size() == 1 ? "model" : "models", (out / "README.md").string(), exported.size() == 1 ? "it" : "them");

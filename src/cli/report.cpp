@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/progress.h"
 #include "cli/output_file.h"
 #include "cli/verbs.h"
 #include "report/accuracies.h"
@@ -15,6 +16,7 @@
 #include "report/model_card.h"
 #include "report/report_page.h"
 #include "report/wandb_log.h"
+#include "watch/terminal.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -54,7 +56,10 @@ void run(const Options& options) {
           fmt::format("--eval {}: there is no eval.json in this folder: `dmoerm eval --out {}` writes one", name, name));
     evaluated.push_back({name, report::read_part(file, "")});
   }
-  write_file_atomically(page, report::report_page(run, evaluated, library));
+  Progress progress("sections", watch::stderr_is_terminal());
+  const auto show = [&](std::int64_t done, std::int64_t all) { progress.show("", done, all); };
+  write_file_atomically(page, report::report_page(run, evaluated, library, show));
+  progress.clear();
   write_file_atomically(card, report::model_card(run, options.of_card));
   const std::size_t in_mlflow = options.mlflow.empty() ? 0 : report::write_mlflow(run, options.mlflow);
   const std::size_t in_wandb = options.wandb.empty() ? 0 : report::write_wandb(run, options.wandb);
@@ -68,7 +73,7 @@ void run(const Options& options) {
     fmt::print("W&B: {} written; wandb sync --sync-all sends those below ./wandb, wandb sync DIR a single one\n",
                counted(static_cast<std::int64_t>(in_wandb), "offline run"));
   if (!options.mlflow.empty())
-    fmt::print("MLflow: {} written; mlflow ui --backend-store-uri {} shows them\n",
+    fmt::print("MLflow: {} written; MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {} shows them\n",
                counted(static_cast<std::int64_t>(in_mlflow), "run"), options.mlflow);
 }
 

@@ -289,10 +289,14 @@ void run(const Options& options) {
   if (is_first) spdlog::warn("[score] {}: no rows", source);
   answers.finish();
   progress.clear();
-  if (!quiet && progress.seconds() > kSpokenS)
+  if (!quiet && progress.seconds() > kSpokenS) {
     fmt::print(stderr, "{} scored in {}{}{}\n", counted(scored, "line"), duration_text(progress.seconds()),
                bad_lines > 0 ? fmt::format(", {} of them answered by an error", bad_lines) : "",
                options.output == "-" ? "" : ": " + options.output);
+    fmt::print(stderr,
+               "next: where the rows have labels, launch/dmoerm eval --model A=scores:{} --data ROWS --out DIR tests them\n",
+               options.output == "-" ? "FILE" : options.output);
+  }
   tell_drift(scorer);
 }
 

@@ -74,9 +74,10 @@ std::map<std::string, std::string> aliases_of(const Options& options) {
   return aliases;
 }
 
-/// What the options say together, before anything is loaded. @throws ConfigError, IoError
-void complete(Options& options) {
+/// Who may ask, and with which certificate the server answers. @throws ConfigError, IoError
+void read_keys_and_certificate(Options& options) {
   options.service.api_keys = read_keys(options.key_file);
+  options.service.keys_take_turns = options.service.api_keys.size() > 1;
   if (options.service.api_keys.empty() && !is_loopback(options.http.host))
     throw ConfigError(
         "api-key-missing",
@@ -93,6 +94,13 @@ void complete(Options& options) {
       if (is_blank(text)) throw ConfigError("tls-not-usable", fmt::format("{} {}: the file is empty", option, file));
     }
   }
+}
+
+/// What the options say together, before anything is loaded. @throws ConfigError, IoError
+void complete(Options& options) {
+  // A rank may start again at any time: it must not want files that have gone since, nor know other keys than its front.
+  options.service.behind_front = options.rank_socket >= 0;
+  if (!options.service.behind_front) read_keys_and_certificate(options);
   options.engine.threads = options.threads > 0 ? options.threads : processors();
   options.engine.batch_wait_s = options.batch_wait_ms / 1e3;
   options.service.version = std::string(version());
@@ -206,6 +214,7 @@ std::vector<std::string> rank_command(const Options& options) {
     }
   }
   if (options.threads == 0) words.push_back(fmt::format("--threads={}", std::max(1, processors() / options.ranks)));
+  if (options.service.keys_take_turns) words.emplace_back("--rank-keys-take-turns");
   return words;
 }
 
@@ -365,6 +374,7 @@ void add_serve(CLI::App& app) {
       ->capture_default_str();
   verb->add_option("--rank-socket", options->rank_socket)->group("");  // how a front starts its ranks
   verb->add_option("--rank-number", options->rank)->group("");
+  verb->add_flag("--rank-keys-take-turns", options->service.keys_take_turns)->group("");
   add_limits(*verb, *options);
   verb->add_flag("--sglang", options->service.limits.sglang, "Answer /v1/rerank as SGLang does, not as vLLM");
   verb->add_flag("--verbose", options->service.verbose, "Log a line a request");

@@ -50,7 +50,9 @@ std::uintmax_t bytes_of(const fs::path& directory) {
   return bytes;
 }
 
-void write_masks(const fs::path& directory, const moe::Bundle& bundle, const std::vector<Tuned>& tuned) {
+/// @param step  is called before the masks, and after each
+void write_masks(const fs::path& directory, const moe::Bundle& bundle, const std::vector<Tuned>& tuned,
+                 const std::function<void()>& step) {
   const nn::Weights& pretrained = bundle.model.backbone->weights();
   std::vector<const nn::Weights*> all;
   for (const Tuned& one : tuned) all.push_back(&one.backbone->weights());
@@ -60,12 +62,14 @@ void write_masks(const fs::path& directory, const moe::Bundle& bundle, const std
     tensor = stored.back().second.to(at::kFloat);  // masks and scales belong to what is stored
   }
   nn::save_safetensors(directory / "base" / nn::kElectedFile, stored);
+  step();
   const nn::BackboneSpec& spec = bundle.model.backbone->spec();
   for (const Tuned& one : tuned) {
     nn::ValueHead head{at::zeros({spec.width})};
     nn::load_stored_head(nn::SafetensorsReader::open_model(bundle.directory / one.folder), "", spec, head);
     nn::save_masked(directory / one.folder, nn::mask_of(pretrained, elected, one.backbone->weights()), spec, head,
                     one.pretrained.string());
+    step();
   }
 }
 
@@ -80,7 +84,8 @@ double largest_difference(const json& before, const json& after) {
 
 }  // namespace
 
-Compressed compress_bundle(const fs::path& directory, const fs::path& out) {
+Compressed compress_bundle(const fs::path& directory, const fs::path& out, const OnStep& on_step) {
+  on_step(0, 0);
   OutFolder folder(directory, out);
   const moe::Bundle bundle = moe::load_bundle(directory, at::kCPU);
   json manifest = read_json(directory / moe::kBundleManifest);
@@ -92,6 +97,10 @@ Compressed compress_bundle(const fs::path& directory, const fs::path& out) {
         fmt::format("{}: {} of its backbones was trained whole, and one vector of changes pays from two on: bundles made "
                     "with base.tuning: lora share one backbone and are small already",
                     directory.string(), tuned.empty() ? "none" : "one"));
+  constexpr std::int64_t kOtherSteps = 4;  // reading the bundle, the vector of changes, the scores, and reading what was written
+  std::int64_t steps = 0;
+  const auto step = [&] { on_step(++steps, std::ssize(tuned) + kOtherSteps); };
+  step();
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
     if (!entry.is_regular_file()) continue;
     const fs::path place = entry.path().lexically_relative(directory);
@@ -100,7 +109,7 @@ Compressed compress_bundle(const fs::path& directory, const fs::path& out) {
     fs::create_directories((folder.path() / place).parent_path());
     if (!replaced) fs::copy_file(entry.path(), folder.path() / place);
   }
-  write_masks(folder.path(), bundle, tuned);
+  write_masks(folder.path(), bundle, tuned, step);
   Compressed result;
   const json before = std::exchange(manifest["golden"], json::array());
   manifest["schema_version"] = std::max(moe::kBundleSchemaMasked, manifest.at("schema_version").get<std::int64_t>());
@@ -111,8 +120,10 @@ Compressed compress_bundle(const fs::path& directory, const fs::path& out) {
     std::vector<moe::GoldenText> texts = golden_texts({{"golden", before}});
     manifest["golden"] = moe::golden_scores(compressed, texts);
   }
+  step();
   write_json_atomically(folder.path() / moe::kBundleManifest, manifest);
   moe::load_bundle(folder.path(), at::kCPU);
+  step();
   for (const Tuned& one : tuned) result.backbones.push_back(one.folder);
   result.bytes_before = bytes_of(directory);
   result.bytes_after = bytes_of(folder.path());

@@ -178,11 +178,13 @@ std::vector<std::string> Comparison::sentences() const {
   return said;
 }
 
-Comparison compare_runs(const std::vector<std::string>& folders) {
+Comparison compare_runs(const std::vector<std::string>& folders,
+                        const std::function<void(std::int64_t done, std::int64_t all)>& on_run) {
   Comparison comparison;
   std::map<std::string, int> names;
   std::map<std::filesystem::path, std::string> given;
   for (const std::string& folder : folders) {
+    if (on_run) on_run(std::ssize(comparison.runs), std::ssize(folders));
     const auto [before, first] = given.emplace(std::filesystem::weakly_canonical(folder), folder);
     if (!first)
       throw ConfigError("run-given-twice", fmt::format("{} and {} are the same run: name each run once", before->second, folder));

@@ -1,5 +1,7 @@
 // Several runs side by side: how good, at what cost, and which settings differ.
 #pragma once
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -37,8 +39,10 @@ struct Comparison {
   /// One sentence for each run after the first.
   [[nodiscard]] std::vector<std::string> sentences() const;
 };
+/// @param on_run  told how many runs are read
 /// @throws ConfigError if a folder is not a run
-Comparison compare_runs(const std::vector<std::string>& folders);
+Comparison compare_runs(const std::vector<std::string>& folders,
+                        const std::function<void(std::int64_t done, std::int64_t all)>& on_run = {});
 
 /// Tables for a terminal, in Markdown.
 std::string comparison_text(const Comparison& comparison);

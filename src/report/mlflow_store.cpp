@@ -48,15 +48,14 @@ struct Times {
 class Store {
  public:
   Store(const Run& run, fs::path store)
-      : run_(run), experiment_(experiment_id(run.name)), folder_(std::move(store) / experiment_) {
+      : run_(run), directory_(directory_of(run)), experiment_(experiment_id(run.name)), folder_(std::move(store) / experiment_) {
     const double began = run.starts.empty() ? 0 : run.starts.front().began,
                  ended = run.starts.empty() ? 0 : run.starts.back().ended;
     times_ = {static_cast<std::int64_t>(1000 * began), static_cast<std::int64_t>(1000 * ended)};
   }
 
   std::size_t write() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
+    remove_earlier();
     fs::create_directories(folder_);
     write_file_atomically(
         folder_ / "meta.yaml",
@@ -71,8 +70,21 @@ class Store {
   }
 
  private:
+  /// Removes what was written for this directory before. Other runs in the experiment stay: those of a directory whose run has
+  /// the same name, and those that people logged.
+  void remove_earlier() const {
+    std::error_code failed;
+    std::vector<fs::path> earlier;
+    for (const auto& entry : fs::directory_iterator(folder_, failed)) {
+      const fs::path tag = entry.path() / "tags" / "run_directory";
+      if (fs::is_regular_file(tag, failed) && fs::weakly_canonical(read_file(tag), failed) == directory_)
+        earlier.push_back(entry.path());
+    }
+    for (const fs::path& folder : earlier) fs::remove_all(folder, failed);
+  }
+
   fs::path begin_run(const std::string& name, const Times& times) {
-    const std::string id = id_of(run_.name + "\n" + name);
+    const std::string id = id_of(directory_.string() + "\n" + name);
     const fs::path folder = folder_ / id;
     for (const char* part : {"metrics", "params", "tags", "artifacts"}) fs::create_directories(folder / part);
     // 3: finished; 4: a local source, as MLflow numbers them.
@@ -85,7 +97,7 @@ class Store {
             "[]\nuser_id: ''\n",
             quoted(fs::absolute(folder / "artifacts").string()), times.ended, experiment_, id, quoted(name), id, times.began));
     write_file_atomically(folder / "tags" / "mlflow.runName", name);
-    write_file_atomically(folder / "tags" / "run_directory", fs::absolute(run_.folder).string());
+    write_file_atomically(folder / "tags" / "run_directory", directory_.string());
     ++runs_;
     return folder;
   }
@@ -152,6 +164,7 @@ class Store {
   }
 
   const Run& run_;
+  fs::path directory_;
   std::string experiment_;
   fs::path folder_;
   Times times_;

@@ -52,21 +52,29 @@ std::string evaluated_html(const Part& result) {
 
 }  // namespace
 
-std::string report_page(const Run& run, const std::vector<Evaluated>& evaluated, const std::string& chart_library) {
+std::string report_page(const Run& run, const std::vector<Evaluated>& evaluated, const std::string& chart_library,
+                        const OnPart& on_part) {
+  constexpr std::int64_t kOwnSections = 12;
+  Page page;
+  const auto tell = [&] {
+    if (on_part) on_part(std::ssize(page.sections), kOwnSections + std::ssize(evaluated));
+  };
+  tell();
   const Accuracies accuracies = accuracies_of(run);
   const Headline headline = headline_of(run, accuracies);
-  Page page;
   page.title = run.name + ": report";
   page.lead = fmt::format("<div class=\"lead{}\">\n{}", tone_of(headline.verdict), paragraph(headline.sentence));
   for (const std::string& sentence : headline.further) page.lead += paragraph(sentence);
   page.lead += "</div>\n";
   const auto add = [&](const char* id, const char* title, const std::function<Section()>& make) {
     page.sections.push_back(made(id, title, make));
+    tell();
   };
   add("accuracy", "Accuracy on the test prompts", [&] { return accuracy_section(run, accuracies); });
   for (std::size_t i = 0; i < evaluated.size(); ++i) {
     const std::string id = fmt::format("evaluated-{}", i + 1), title = "Measured with dmoerm eval: " + evaluated[i].folder;
     page.sections.push_back(made(id, title, [&] { return Section{id, title, evaluated_html(evaluated[i].result)}; }));
+    tell();
   }
   add("data", "Data", [&] { return data_section(run); });
   add("labels", "Labels", [&] { return labels_section(run); });

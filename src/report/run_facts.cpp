@@ -220,4 +220,9 @@ Run read_run(const fs::path& folder) {
   return run;
 }
 
+std::filesystem::path directory_of(const Run& run) {
+  std::filesystem::path directory = std::filesystem::weakly_canonical(run.folder);
+  return directory.has_filename() ? directory : directory.parent_path();
+}
+
 }  // namespace dmoerm::report

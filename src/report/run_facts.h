@@ -64,5 +64,7 @@ struct Run {
 
 /// @throws ConfigError if the directory does not exist or is not that of a run (expect_run_directory)
 Run read_run(const std::filesystem::path& folder);
+/// The run's directory without links and "..", which tells it from others of the same name.
+std::filesystem::path directory_of(const Run& run);
 
 }  // namespace dmoerm::report

@@ -161,7 +161,7 @@ std::size_t write_wandb(const Run& run, const fs::path& folder) {
     std::tm utc{};
     char time[32] = "";
     if (gmtime_r(&whole, &utc) != nullptr) (void)std::strftime(time, sizeof time, "%Y%m%d_%H%M%S", &utc);
-    const std::string id = sha256_hex(run.name + "\n" + t.task).substr(0, 12);
+    const std::string id = sha256_hex(directory_of(run).string() + "\n" + t.task).substr(0, 12);
     const fs::path own = folder / fmt::format("offline-run-{}-{}", time, id);
     fs::create_directories(own / "files");
     write_file_atomically(own / fmt::format("run-{}.wandb", id), log_of(run, t, id, start));

@@ -87,7 +87,8 @@ std::shared_ptr<const Loaded> Bundles::load(const BundlePlace& place) const {
   const auto bundle = std::make_shared<const moe::Bundle>(moe::load_bundle(place.directory, device_, weights_));
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::make_shared<const Loaded>(Loaded{place.name, bundle, TemplatedTextReader(bundle),
-                                               std::chrono::duration_cast<std::chrono::seconds>(now).count(), digest});
+                                               std::chrono::duration_cast<std::chrono::seconds>(now).count(), digest,
+                                               ++readings_});
 }
 
 std::shared_ptr<const Loaded> Bundles::find(const std::string& name) const {

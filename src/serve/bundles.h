@@ -2,6 +2,7 @@
 #pragma once
 #include <c10/core/Device.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -23,8 +24,9 @@ struct Loaded {
   std::string name;
   std::shared_ptr<const moe::Bundle> bundle;
   TemplatedTextReader texts;
-  std::int64_t created = 0;  ///< When it was read, seconds since 1970
-  std::string digest{};      ///< SHA-256 of its manifest, which has the checksums of all files
+  std::int64_t created = 0;   ///< When it was read, seconds since 1970
+  std::string digest{};       ///< SHA-256 of its manifest, which has the checksums of all files
+  std::uint64_t reading = 0;  ///< Greater for what was read later
 };
 
 struct BundlePlace {
@@ -71,6 +73,7 @@ class Bundles {
   const c10::Device device_;
   const int threads_;
   const nn::BaseWeights weights_;
+  mutable std::atomic<std::uint64_t> readings_{0};
   std::mutex reloading_;
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<const Loaded>> loaded_;  ///< In the order of places_

@@ -44,9 +44,9 @@ std::optional<HttpAnswer> refuse_caller(const HttpRequest& request, const std::v
   const std::size_t slashes = origin.find("://");
   const bool foreign = !origin.empty() && (slashes == std::string::npos || !is_local(host_of(origin.substr(slashes + 3))));
   if (is_local(host) && !foreign) return std::nullopt;
-  return refusal_of(
-      request, 403, ErrorCode("caller-not-local"),
-      "without an API key this server answers programs and pages of its own machine only: start it with --api-key-file");
+  return refusal_of(request, 403, ErrorCode("caller-not-local"),
+                    "without an API key this server answers programs of its own machine and its own page at / only: start it "
+                    "with --api-key-file");
 }
 
 HttpAnswer page() {
@@ -106,6 +106,8 @@ std::optional<HttpAnswer> answer_at_once(const HttpRequest& request, const std::
   if (reads && request.path == "/") return page();
   if (reads && request.path == "/health") return HttpAnswer{200, "{\"status\":\"alive\"}\n"};
   if (reads && request.path == "/ready") return readiness(standing);
+  if (reads && request.path == "/v2/health/live") return HttpAnswer{200, "{\"live\":true}\n"};
+  if (reads && request.path == "/v2/health/ready") return std::nullopt;
   if (auto refused = refuse_caller(request, keys); refused) return refused;
   if (standing == Standing::draining && request.method == "POST") return stopping(family_of(request));
   return std::nullopt;

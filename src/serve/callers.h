@@ -27,8 +27,9 @@ HttpAnswer with_retry(HttpAnswer answer, double seconds);
 HttpAnswer stopping(wire::Family family);
 
 enum class Standing : std::uint8_t { starting, ready, draining };
-/// Answers what needs neither bundles nor a body: the page, /health and /ready. Refuses callers without one of the keys; where
-/// there are none, those whom another machine's name or a foreign page sent; and while the server drains, all that send a body.
+/// Answers what needs neither bundles nor a body: the page, /health and /ready, /v2/health/live. Refuses callers without one of
+/// the keys, except for the page and for probes of the health; where there are no keys, those whom another machine's name or a
+/// foreign page sent; and while the server drains, all that send a body.
 /// @return nothing if the request goes on
 std::optional<HttpAnswer> answer_at_once(const HttpRequest& request, const std::vector<std::string>& keys, Standing standing);
 

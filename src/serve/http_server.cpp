@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -23,47 +22,21 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "base/workers.h"
 #include "serve/clock.h"
 #include "serve/content_encoding.h"
 #include "serve/framing.h"
 #include "serve/lingering.h"
+#include "serve/listening_socket.h"
 #include "serve/problem.h"
 
 namespace dmoerm::serve {
 namespace {
 
-constexpr std::size_t kMemoryPerConnection = 64 << 10;  // headers, and a piece of the body
+constexpr std::size_t kMemoryPerConnection = 64 << 10;                            // headers, and a piece of the body
+constexpr const char* kProtocols = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";  // in the words of GnuTLS
 constexpr auto kSweep = std::chrono::milliseconds(50);  // how often clients that left or stall are looked for
 constexpr auto kReadOn = std::chrono::milliseconds(1);  // how often those are read that have their answer and still send
-
-/// A listening socket. Without SO_REUSEPORT, with which a second server would share the port of the first.
-int listen_at(const std::string& host, int port) {
-  addrinfo hints{}, *found = nullptr;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_family = host == "localhost" ? AF_INET : AF_UNSPEC;  // not ::1, which clients of 127.0.0.1 do not reach
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  if (const int problem = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found); problem != 0)
-    throw ConfigError("unknown-host", fmt::format("--host {}: {}", host, ::gai_strerror(problem)));
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, ::freeaddrinfo);
-  const int socket = ::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), yes = 1;
-  if (socket >= 0) ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  if (socket >= 0 && ::bind(socket, found->ai_addr, found->ai_addrlen) == 0 && ::listen(socket, 1024) == 0) return socket;
-  const int problem = errno;
-  if (socket >= 0) ::close(socket);
-  if (problem == EADDRINUSE)
-    throw ConfigError("port-is-taken", fmt::format("--port {}: another program listens at {} port {}: end it, or name another "
-                                                   "port (0 = any free one)",
-                                                   port, host, port));
-  throw ConfigError("cannot-listen", fmt::format("cannot listen at {} port {}: {}", host, port, std::strerror(problem)));
-}
-
-int port_of(int socket) {
-  sockaddr_storage address{};
-  socklen_t size = sizeof address;
-  ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
-  return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
-                                             : reinterpret_cast<const sockaddr_in&>(address).sin_port);
-}
 
 std::string name_of(const sockaddr* address) {
   char text[INET6_ADDRSTRLEN] = "";
@@ -175,6 +148,7 @@ struct HttpServer::State {
   bool ends = false, closes = false;
   std::atomic<std::int64_t> bytes{0};  // of all bodies that are held
   std::atomic<std::uint64_t> cut{0};
+  std::optional<Workers> unpacker{};  // the last member: it ends first
 
   void enter(int socket, Connection::Phase phase, const std::shared_ptr<Exchange>& exchange = nullptr) {
     const std::lock_guard lock(mutex);
@@ -340,7 +314,7 @@ struct HttpServer::State {
     bytes += std::ssize(data);
   }
 
-  /// Reads a compressed body, or says why it cannot be read.
+  /// Reads a compressed body, or says why it cannot be read. All bodies together must have room as they are without compression.
   std::optional<HttpAnswer> unpack(HttpRequest& request) {
     const auto packed = std::ssize(request.body);
     const auto problem =
@@ -352,14 +326,17 @@ struct HttpServer::State {
     }
     request.headers.erase("content-encoding");
     bytes += std::ssize(request.body) - packed;
-    return std::nullopt;
+    if (bytes <= options.bodies_bytes_max) return std::nullopt;
+    bytes -= std::ssize(request.body);
+    request.body = std::string();
+    return too_many(request);
   }
 
   MHD_Result hand_over(MHD_Connection* connection, Pending& pending) {
     const HttpRequest& request = pending.exchange->request;
     if (pending.too_long) return send(connection, pending, too_long(request));
     if (pending.too_many) return send(connection, pending, too_many(request));
-    if (auto refused = unpack(pending.exchange->request)) return send(connection, pending, std::move(*refused));
+    const bool packed = request.headers.contains("content-encoding");
     pending.handed_over = true;
     enter(pending.socket, Connection::Phase::waits, pending.exchange);
     {
@@ -373,14 +350,23 @@ struct HttpServer::State {
       changed.notify_all();
     };
     MHD_suspend_connection(connection);
-    const std::shared_ptr<Exchange> exchange = pending.exchange;
+    if (packed) {  // which takes time that this thread has for all connections
+      unpacker->post([this, exchange = pending.exchange] { give(exchange); });
+    } else {
+      give(pending.exchange);
+    }
+    return MHD_YES;
+  }
+
+  /// Has a request handled, or refuses it.
+  void give(const std::shared_ptr<Exchange>& exchange) {
     try {
+      if (auto refused = unpack(exchange->request)) return exchange->answer(std::move(*refused));
       handler(exchange);
     } catch (const std::exception& e) {
       const Problem problem = problem_of(e);
-      exchange->answer(refusal(request, 500, problem.code, problem.words));
+      exchange->answer(refusal(exchange->request, 500, problem.code, problem.words));
     }
-    return MHD_YES;
   }
 
   MHD_Result send(MHD_Connection* connection, Pending& pending) {
@@ -425,6 +411,7 @@ HttpServer::HttpServer(const HttpOptions& options, Check check, Handler handler,
   State& state = *state_;
   state.options = options;
   state.lingering.emplace(options.body_s);
+  state.unpacker.emplace(1, "the thread that unpacks bodies");
   state.check = std::move(check);
   state.handler = std::move(handler);
   state.refusal = std::move(refusal);
@@ -443,6 +430,7 @@ HttpServer::HttpServer(const HttpOptions& options, Check check, Handler handler,
     flags |= MHD_USE_TLS;
     items.push_back({MHD_OPTION_HTTPS_MEM_CERT, 0, const_cast<char*>(options.certificate.c_str())});
     items.push_back({MHD_OPTION_HTTPS_MEM_KEY, 0, const_cast<char*>(options.key.c_str())});
+    items.push_back({MHD_OPTION_HTTPS_PRIORITIES, 0, const_cast<char*>(kProtocols)});
   }
   items.push_back({MHD_OPTION_END, 0, nullptr});
   state.daemon =

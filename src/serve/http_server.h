@@ -1,5 +1,5 @@
 // An HTTP server whose answers may come later and from any thread. One thread waits for all connections, so that clients which
-// read or write slowly cost memory but hold nobody up.
+// read or write slowly cost memory but hold nobody up. Another unpacks bodies that came compressed.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -38,7 +38,7 @@ struct HttpOptions {
   int port = 0;                             ///< 0: any free one
   std::string certificate{}, key{};         ///< PEM texts; empty: no TLS
   std::int64_t body_bytes_max = 8 << 20;    ///< Longest body of a request
-  std::int64_t bodies_bytes_max = 1 << 29;  ///< Bytes of all bodies that are held at a time
+  std::int64_t bodies_bytes_max = 1 << 29;  ///< Bytes of all bodies that are held at a time, unpacked
   unsigned connections_max = 1024;
   double header_s = 10;  ///< Longest time from the connection to the end of the first request's headers
   double body_s = 30;    ///< Longest time from there to the end of the body
@@ -77,7 +77,7 @@ class HttpServer {
  public:
   /// Gives an answer that needs no body, or refuses: called after the headers, before the body is read. Must not wait.
   using Check = std::function<std::optional<HttpAnswer>(const HttpRequest& request)>;
-  /// Gets each whole request and has it answered, at once or later. Must not wait.
+  /// Gets each whole request and has it answered, at once or later. Must not wait. Two threads may call it at a time.
   using Handler = std::function<void(std::shared_ptr<Exchange> exchange)>;
   /// Makes an answer for what the server itself refuses: a body that is too long, with the sentence that says so.
   using Refusal = std::function<HttpAnswer(const HttpRequest& request, int status, ErrorCode code, const std::string& message)>;

@@ -8,7 +8,8 @@
 namespace dmoerm::serve {
 namespace {
 
-constexpr double kRecent = 1.0 / 1000;  // weight of the newest score in the recent mean
+constexpr double kRecent = 1.0 / 1000;     // weight of the newest score in the recent mean
+constexpr const char* kSingle = "single";  // stands for the category where the single model scored
 
 /// A label's value, with what would end it escaped.
 std::string escaped(const std::string& value) {
@@ -61,7 +62,12 @@ std::vector<double> Histogram::latency_bounds() {
 
 void Totals::add(int status, std::int64_t count) {
   requests += count;
-  (status < 300 ? answered : status == 429 ? refused : status == 499 ? left : status < 500 ? mistaken : failed) += count;
+  constexpr int kFailed = 424;  // in TEI's protocol
+  (status < 300                        ? answered
+   : status == 429                     ? refused
+   : status == 499                     ? left
+   : status < 500 && status != kFailed ? mistaken
+                                       : failed) += count;
 }
 
 void RequestCounts::add(const std::string& endpoint, int status, double seconds) {
@@ -112,18 +118,47 @@ void Metrics::queued(double seconds) {
   queue_seconds_.add(seconds);
 }
 
-void Metrics::scored(const std::string& model, const moe::Model& bundle, const std::vector<moe::GroupScore>& groups) {
+void Metrics::Recent::add(double value) {
+  const double weight = std::max(kRecent, 1.0 / static_cast<double>(++count));
+  mean += weight * (value - mean);
+  square += weight * (value * value - square);
+}
+
+/// The caller holds the lock.
+void Metrics::begin_anew(const Scorer& scorer) {
+  const std::vector<std::string>& categories = scorer.model->router.categories();
+  const auto gone = [&](const std::pair<std::string, std::string>& key) {
+    return key.first == scorer.name && key.second != kSingle && std::ranges::find(categories, key.second) == categories.end();
+  };
+  std::erase_if(drift_, [&](const auto& row) { return gone(row.first); });
+  std::erase_if(routes_, [&](const auto& row) { return gone(row.first); });
+  for (auto& [key, drift] : drift_) {
+    if (key.first != scorer.name) continue;
+    drift.recent = {};
+    drift.trained = scorer.model->stats(key.second == kSingle ? std::string() : key.second);
+  }
+}
+
+void Metrics::scored(const Scorer& scorer, std::span<const moe::GroupScore* const> groups) {
   const std::lock_guard lock(mutex_);
-  for (const moe::GroupScore& group : groups) {
-    ++routes_[{model, bundle.router.categories()[static_cast<std::size_t>(group.route.likeliest)]}];
-    Drift& drift = drift_[{model, group.category.empty() ? "single" : group.category}];
-    drift.trained = bundle.stats(group.category);
-    for (const moe::Score& score : group.responses) {
-      const double weight = std::max(kRecent, 1.0 / static_cast<double>(++drift.count));
+  Newest& newest = newest_[scorer.name];
+  if (scorer.reading < newest.reading) return;
+  newest.reading = scorer.reading;
+  if (newest.digest != scorer.digest) {
+    newest.digest = scorer.digest;
+    newest.fallback = {};
+    begin_anew(scorer);
+  }
+  for (const moe::GroupScore* group : groups) {
+    ++routes_[{scorer.name, scorer.model->router.categories()[static_cast<std::size_t>(group->route.likeliest)]}];
+    Drift& drift = drift_[{scorer.name, group->category.empty() ? kSingle : group->category}];
+    drift.trained = scorer.model->stats(group->category);
+    for (const moe::Score& score : group->responses) {
+      ++drift.count;
       drift.sum += score.reward;
       drift.squares += score.reward * score.reward;
-      drift.recent_mean += weight * (score.reward - drift.recent_mean);
-      drift.recent_square += weight * (score.reward * score.reward - drift.recent_square);
+      drift.recent.add(score.reward);
+      newest.fallback.add(group->category.empty() ? 1 : 0);
       if (score.cut_tokens > 0) ++drift.cut;
     }
   }
@@ -141,6 +176,7 @@ std::string Metrics::drift_text() const {
   struct Row {
     const char *name, *type, *help;
     double (*value)(const Drift&);
+    bool recent = false;  // left out while there is no recent score
   };
   const Row rows[] = {
       {"dmoerm_scores_total", "counter", "Texts that the model of a category scored (\"single\": the fallback)",
@@ -150,32 +186,39 @@ std::string Metrics::drift_text() const {
       {"dmoerm_texts_cut_total", "counter", "Texts that were longer than the model reads",
        [](const Drift& d) { return static_cast<double>(d.cut); }},
       {"dmoerm_score_recent_mean", "gauge", "Mean of about the last 1000 raw scores",
-       [](const Drift& d) { return d.recent_mean; }},
+       [](const Drift& d) { return d.recent.mean; }, true},
       {"dmoerm_score_recent_std", "gauge", "Standard deviation of about the last 1000 raw scores",
-       [](const Drift& d) { return std::sqrt(std::max(0.0, d.recent_square - d.recent_mean * d.recent_mean)); }},
+       [](const Drift& d) { return std::sqrt(std::max(0.0, d.recent.square - d.recent.mean * d.recent.mean)); }, true},
       {"dmoerm_score_trained_mean", "gauge", "Mean of the scores in training, as the bundle states it",
        [](const Drift& d) { return d.trained.mean; }},
       {"dmoerm_score_trained_std", "gauge", "Standard deviation of the scores within a prompt in training",
        [](const Drift& d) { return d.trained.std; }},
       {"dmoerm_score_drift", "gauge", "How far the recent mean lies from the mean in training, in its standard deviations",
-       [](const Drift& d) { return (d.recent_mean - d.trained.mean) / std::max(d.trained.std, 1e-6); }},
+       [](const Drift& d) { return (d.recent.mean - d.trained.mean) / std::max(d.trained.std, 1e-6); }, true},
   };
   std::string out;
   for (const Row& row : rows) {
     out += head(row.name, row.type, row.help);
-    for (const auto& [key, drift] : drift_)
+    for (const auto& [key, drift] : drift_) {
+      if (row.recent && drift.recent.count == 0) continue;
       out += fmt::format("{}{{model=\"{}\",scored_by=\"{}\"}} {}\n", row.name, escaped(key.first), escaped(key.second),
                          row.value(drift));
+    }
   }
   out += head("dmoerm_fallback_share", "gauge", "Share of the texts that the single model scored, because the router was unsure");
   std::map<std::string, std::pair<double, double>> shares;
   for (const auto& [key, drift] : drift_) {
     auto& [single_model, all] = shares[key.first];
     all += static_cast<double>(drift.count);
-    if (key.second == "single") single_model += static_cast<double>(drift.count);
+    if (key.second == kSingle) single_model += static_cast<double>(drift.count);
   }
   for (const auto& [model, share] : shares)
     out += fmt::format("dmoerm_fallback_share{{model=\"{}\"}} {}\n", escaped(model), share.first / share.second);
+  out += head("dmoerm_fallback_recent_share", "gauge", "The same of about the last 1000 texts");
+  for (const auto& [model, newest] : newest_) {
+    if (newest.fallback.count == 0) continue;
+    out += fmt::format("dmoerm_fallback_recent_share{{model=\"{}\"}} {}\n", escaped(model), newest.fallback.mean);
+  }
   out += head("dmoerm_routes_total", "counter", "Prompts by the router's likeliest category");
   for (const auto& [key, count] : routes_)
     out +=

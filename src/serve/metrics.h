@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,7 +46,7 @@ struct Totals {
   std::int64_t refused = 0;   ///< 429
   std::int64_t mistaken = 0;  ///< Other 4xx: what the client sent cannot be answered
   std::int64_t left = 0;      ///< 499: the client hung up before
-  std::int64_t failed = 0;    ///< 5xx
+  std::int64_t failed = 0;    ///< 5xx, and 424
   std::int64_t texts = 0, tokens = 0;
   void add(int status, std::int64_t count = 1);
 };
@@ -67,25 +68,47 @@ class RequestCounts {
 std::string text_of(const ConnectionGauges& gauges);
 std::string text_of_ready(bool ready);
 
+/// A bundle whose scores are counted.
+struct Scorer {
+  std::string name;
+  std::string digest;         ///< Another digest under the same name is another bundle
+  std::uint64_t reading = 0;  ///< Greater for what was read later
+  const moe::Model* model = nullptr;
+};
+
 class Metrics {
  public:
   void request(const std::string& endpoint, int status, double seconds) { requests_.add(endpoint, status, seconds); }
   void batch(const BatchFacts& batch);
   void queued(double seconds);
-  /// Scores that a bundle gave.
-  void scored(const std::string& model, const moe::Model& bundle, const std::vector<moe::GroupScore>& groups);
+  /// Scores that a bundle gave and somebody got. With the first of another bundle under a name, what is recent begins anew, and
+  /// the categories that it lacks are forgotten; later scores of the one before do not count.
+  void scored(const Scorer& scorer, std::span<const moe::GroupScore* const> groups);
   [[nodiscard]] std::string text(const Gauges& gauges) const;
 
   [[nodiscard]] Totals totals() const;
 
  private:
+  /// Mean of about the last thousand values, and of their squares.
+  struct Recent {
+    std::int64_t count = 0;
+    double mean = 0, square = 0;
+    void add(double value);
+  };
   /// Scores of one category of one bundle.
   struct Drift {
     std::int64_t count = 0, cut = 0;
     double sum = 0, squares = 0;
-    double recent_mean = 0, recent_square = 0;  ///< Of about the last thousand
+    Recent recent;
     moe::ScoreStats trained;
   };
+  /// The newest bundle of a name that scored.
+  struct Newest {
+    std::uint64_t reading = 0;
+    std::string digest;
+    Recent fallback;  ///< 1 for a text that the single model scored, else 0
+  };
+  void begin_anew(const Scorer& scorer);
   [[nodiscard]] std::string drift_text() const;
 
   RequestCounts requests_;
@@ -95,6 +118,7 @@ class Metrics {
   std::int64_t texts_ = 0, tokens_ = 0, shared_ = 0;
   std::map<std::pair<std::string, std::string>, Drift> drift_;          ///< By bundle and category that scored
   std::map<std::pair<std::string, std::string>, std::int64_t> routes_;  ///< By bundle and likeliest category
+  std::map<std::string, Newest> newest_;                                ///< By bundle
 };
 
 }  // namespace dmoerm::serve

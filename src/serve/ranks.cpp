@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -62,7 +63,12 @@ Ranks::Ranks(std::vector<std::string> command, int count, OnAnswer on_answer, do
       on_answer_(std::move(on_answer)),
       deadline_s_(deadline_s),
       ranks_(static_cast<std::size_t>(count)) {
-  for (int rank = 0; rank < count; ++rank) start(rank);
+  try {
+    for (int rank = 0; rank < count; ++rank) start(rank);
+  } catch (...) {  // those that began already must end first
+    end();
+    throw;
+  }
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return failed_ || std::ranges::all_of(ranks_, &Rank::ready); });
   started_ = true;
@@ -86,21 +92,28 @@ void Ranks::end() {
   }
   if (watcher_.joinable()) watcher_.join();
   for (Rank& rank : ranks_) {
-    if (rank.reader.joinable()) rank.reader.join();
+    const bool read = rank.reader.joinable();
+    if (read) rank.reader.join();
     rank.writer.reset();
     ::close(rank.socket);
+    if (!read && rank.process > 0) ::waitpid(rank.process, nullptr, 0);  // else its reader did
   }
 }
 
 void Ranks::start(int number) {
+  auto writer = std::make_unique<Workers>(1, "a thread that writes to a rank");  // first: it may be refused
   int sockets[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
     throw Error("rank-did-not-start", fmt::format("a rank cannot be started: {}", std::strerror(errno)));
   std::vector<std::string> command = command_;
   command.insert(command.end(), {"--rank-socket", std::to_string(sockets[1]), "--rank-number", std::to_string(number)});
   const pid_t process = spawn(command, "CUDA_VISIBLE_DEVICES=" + device_of(number), sockets[1]);
+  const int problem = errno;
   ::close(sockets[1]);
-  if (process < 0) throw Error("rank-did-not-start", fmt::format("a rank cannot be started: {}", std::strerror(errno)));
+  if (process < 0) {
+    ::close(sockets[0]);
+    throw Error("rank-did-not-start", fmt::format("a rank cannot be started: {}", std::strerror(problem)));
+  }
   Rank& rank = ranks_[static_cast<std::size_t>(number)];
   const std::lock_guard lock(mutex_);
   rank.process = process;
@@ -108,7 +121,7 @@ void Ranks::start(int number) {
   rank.ready = rank.came = false;
   rank.waiting = 0;
   rank.silent.reset();
-  rank.writer = std::make_unique<Workers>(1, "a thread that writes to a rank");
+  rank.writer = std::move(writer);
   if (ends_) ::shutdown(rank.socket, SHUT_WR);
   if (!rank.reader.joinable())
     rank.reader = start_thread("a thread that reads from a rank", [this, number] { read_answers(number); });

@@ -35,7 +35,8 @@ class Ranks {
   /// Start the ranks and wait until each has its bundles.
   /// @param command  program and arguments of a rank, to which "--rank-socket N --rank-number N" are added
   /// @param deadline_s  longest time for an answer
-  /// @throws Error if a rank ends before it is ready; it has said why
+  /// @throws Error if a rank ends before it is ready; it has said why. Also if the system gives no process, socket or thread for
+  ///         one; then those that began end first
   Ranks(std::vector<std::string> command, int count, OnAnswer on_answer, double deadline_s);
   /// Lets the ranks end.
   ~Ranks();

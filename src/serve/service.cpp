@@ -85,7 +85,7 @@ void Service::count(const HttpRequest& request, int status, double seconds) {
 std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
   const bool reads = request.method == "GET" || request.method == "HEAD";
   const Standing standing = draining_ ? Standing::draining : Standing::ready;
-  if (auto answer = answer_at_once(request, options_.api_keys, standing); answer) {
+  if (auto answer = options_.behind_front ? std::nullopt : answer_at_once(request, options_.api_keys, standing); answer) {
     count(request, answer->status, 0);
     return answer;
   }
@@ -167,23 +167,49 @@ void Service::handle(std::shared_ptr<Exchange> exchange) {
 }
 
 void Service::reload(const std::string& name, std::shared_ptr<Exchange> exchange, std::function<void()> done) {
-  reloader_.post([this, name, exchange = std::move(exchange), done = std::move(done)] {
-    const Clock::time_point begun = Clock::now();
-    HttpAnswer answer;
-    try {
-      bundles_.reload(name);
-      answer = json_answer({{"status", "reloaded"}, {"seconds", seconds_since(begun)}, {"models", bundles_.info()}});
-    } catch (const std::exception& e) {
-      const int status = dynamic_cast<const ConfigError*>(&e) != nullptr ? 404 : 409;
-      const Problem problem = problem_of(e);
-      spdlog::error("[serve] the bundle was not read again, the old one stays: {}", with_code(problem.words, problem.code));
-      answer = json_answer(wire::render_error(wire::Family::own, status, problem.code, problem.words), status);
-    }
+  const auto loaded = bundles_.find(name);
+  if (loaded == nullptr) {
+    if (exchange != nullptr)
+      exchange->answer(
+          refuse(exchange->request, 404, ErrorCode("unknown-model"), wire::unknown_model(name, bundles_.all_names())));
     if (done) done();
-    if (exchange == nullptr) return;
-    count(exchange->request, answer.status, seconds_since(begun));
-    exchange->answer(std::move(answer));
-  });
+    return;
+  }
+  const std::string own = name.empty() ? "" : loaded->name;
+  {
+    const std::lock_guard lock(reloads_mutex_);
+    std::vector<Asker>& askers = reloads_[own];
+    askers.push_back({std::move(exchange), std::move(done)});
+    if (askers.size() > 1) return;
+  }
+  reloader_.post([this, own] { read_again(own); });
+}
+
+/// Read bundles again, and tell all who wait for that.
+void Service::read_again(const std::string& name) {
+  std::vector<Asker> askers;
+  {
+    const std::lock_guard lock(reloads_mutex_);
+    askers = std::move(reloads_[name]);
+    reloads_.erase(name);  // who asks from now on may have written a bundle that this reading misses
+  }
+  const Clock::time_point begun = Clock::now();
+  HttpAnswer answer;
+  try {
+    bundles_.reload(name);
+    answer = json_answer({{"status", "reloaded"}, {"seconds", seconds_since(begun)}, {"models", bundles_.info()}});
+  } catch (const std::exception& e) {
+    const int status = dynamic_cast<const ConfigError*>(&e) != nullptr ? 404 : 409;
+    const Problem problem = problem_of(e);
+    spdlog::error("[serve] the bundle was not read again, the old one stays: {}", with_code(problem.words, problem.code));
+    answer = json_answer(wire::render_error(wire::Family::own, status, problem.code, problem.words), status);
+  }
+  for (const Asker& asker : askers) {
+    if (asker.done) asker.done();
+    if (asker.exchange == nullptr) continue;
+    count(asker.exchange->request, answer.status, seconds_since(begun));
+    asker.exchange->answer(answer);
+  }
 }
 
 /// Read a request and queue it, or refuse it.
@@ -209,8 +235,7 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
     call->loaded = bundles_.find(model);
     if (call->loaded == nullptr)
       throw wire::RequestError("unknown-model", 404, call->family, wire::unknown_model(model, bundles_.all_names()));
-    // With several keys they take turns, else the connections do.
-    call->ask.client = options_.api_keys.size() > 1 ? key_of(request) : fmt::format("{}", request.connection);
+    call->ask.client = options_.keys_take_turns ? key_of(request) : fmt::format("{}", request.connection);
     read_texts(*call);
     submit(call);
   } catch (const wire::RequestError& e) {
@@ -242,8 +267,25 @@ bool Service::fits_alone(const Call& call) const {
   return tokens_per_s == 0 || static_cast<double>(call.exchange->request.body.size()) / tokens_per_s < call.patience_s;
 }
 
+/// Refuses texts that are too long by their bytes alone: to make tokens of them would take the time of others.
+void Service::expect_room(const Call& call) const {
+  constexpr std::size_t kTokenBytes = 16;  // texts have some 4 bytes a token
+  std::size_t bytes = 0;
+  for (const wire::Group& group : call.request.groups) {
+    for (const preference::Message& message : group.prompt) bytes += message.content.size();
+    for (const wire::Item& item : group.items) bytes += item.text.size() + kTokenBytes * item.tokens.size();
+  }
+  const auto tokens_max = static_cast<std::size_t>(options_.request_tokens_max);
+  if (bytes / kTokenBytes > tokens_max)
+    throw wire::RequestError(
+        "request-too-long", 413, call.family,
+        fmt::format("the request has far more text than {} tokens have, {} bytes: send fewer or shorter texts in a request",
+                    tokens_max, bytes));
+}
+
 /// Token ids of all groups.
 void Service::read_texts(Call& call) const {
+  expect_room(call);
   const std::shared_ptr<const moe::Bundle>& bundle = call.loaded->bundle;
   const std::int64_t longest = bundle->model.limits.layout.max_length;
   if (!call.request.category.empty()) (void)bundle->model.category(call.request.category);
@@ -306,19 +348,27 @@ HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
   HttpAnswer answer = json_answer(wire::render(call.request, scored, facts));
   const auto split = [&](Found found) { return std::ranges::count(call.found, found) > 0; };
   const char* read = split(Found::nothing) ? "none" : split(Found::split) ? "text" : "messages";
-  answer.headers = {{"X-Compute-Tokens", fmt::format("{}", call.tokens)},
+  const std::string milliseconds = fmt::format("{:.0f}", seconds_since(call.came) * 1e3);
+  answer.headers = {{"X-Compute-Type", bundle.model.backbone->device().is_cpu() ? "cpu" : "cuda"},
+                    {"X-Compute-Time", milliseconds},  // of the whole request, as TEI has it
+                    {"X-Compute-Tokens", fmt::format("{}", call.tokens)},
                     {"X-Queue-Time", fmt::format("{:.0f}", outcome.queue_s * 1e3)},
                     {"X-Inference-Time", fmt::format("{:.0f}", outcome.compute_s * 1e3)},
-                    {"X-Total-Time", fmt::format("{:.0f}", seconds_since(call.came) * 1e3)},
+                    {"X-Total-Time", milliseconds},
                     {"X-Prompt-Found", read}};
   answer.texts = std::ssize(scored);
   answer.tokens = call.tokens;
+  std::vector<const moe::GroupScore*> got;
+  for (std::size_t w = 0; w < outcome.groups.size(); ++w) {
+    if (call.found[w] != Found::empty) got.push_back(&outcome.groups[w]);  // the client gets --empty-reward instead
+  }
   metrics_.queued(outcome.queue_s);
-  metrics_.scored(call.loaded->name, bundle.model, outcome.groups);
+  metrics_.scored({call.loaded->name, call.loaded->digest, call.loaded->reading, &bundle.model}, got);
   return answer;
 }
 
 void Service::finish(const std::shared_ptr<Call>& call, Outcome outcome) {
+  const int failure = call->family == wire::Family::tei ? 424 : 500;  // as TEI says that its backend failed
   const auto refuse = [&](int status, ErrorCode code, const std::string& message) {
     answer(*call, json_answer(wire::render_error(call->family, status, code, message), status));
   };
@@ -334,12 +384,12 @@ void Service::finish(const std::shared_ptr<Call>& call, Outcome outcome) {
         return answer(*call, stopping(call->family));
       case End::failed:
         spdlog::error("[serve] scoring failed: {}", outcome.problem);
-        return refuse(500, ErrorCode("scoring-failed"), "the texts could not be scored: " + outcome.problem);
+        return refuse(failure, ErrorCode("scoring-failed"), "the texts could not be scored: " + outcome.problem);
     }
   } catch (const std::exception& e) {
     const Problem problem = problem_of(e);
     spdlog::error("[serve] {}: {}", call->exchange->request.path, with_code(problem.words, problem.code));
-    refuse(500, problem.code, problem.words);
+    refuse(failure, problem.code, problem.words);
   }
 }
 

@@ -2,7 +2,10 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +24,8 @@ namespace dmoerm::serve {
 
 struct ServiceOptions {
   std::vector<std::string> api_keys;  ///< One of them is wanted; empty: everybody on this machine may ask
+  bool keys_take_turns = false;       ///< Requests take turns by API key, else by connection
+  bool behind_front = false;          ///< A front has let the callers in: nobody is asked for a key here
   std::string version;
   wire::Limits limits;
   std::int64_t request_tokens_max = 1 << 17;  ///< Tokens of one request
@@ -49,7 +54,8 @@ class Service {
   void abandon() { engine_.stop(); }
   /// Lets /metrics show the server's connections. The server must live as long as requests come.
   void watch(const HttpServer* server) { server_ = server; }
-  /// Bundles are read again in a thread of their own. @param name  "" = all @param done  is called at its end
+  /// Bundles are read again in a thread of their own, one after the other. Who asks for what waits for its turn already is served
+  /// by that. @param name  "" = all @param done  is called at its end
   void reload(const std::string& name, std::shared_ptr<Exchange> exchange = nullptr, std::function<void()> done = nullptr);
 
   [[nodiscard]] const Metrics& metrics() const { return metrics_; }
@@ -57,12 +63,19 @@ class Service {
 
  private:
   struct Call;
+  /// Who waits for a reload.
+  struct Asker {
+    std::shared_ptr<Exchange> exchange;
+    std::function<void()> done;
+  };
   [[nodiscard]] HttpAnswer serve_get(const HttpRequest& request);
   [[nodiscard]] HttpAnswer describe(const HttpRequest& request, const wire::Endpoint& endpoint);
   void prepare(const std::shared_ptr<Call>& call);
   [[nodiscard]] double patience_of(const HttpRequest& request, wire::Family family) const;
   [[nodiscard]] bool fits_alone(const Call& call) const;
+  void expect_room(const Call& call) const;
   void read_texts(Call& call) const;
+  void read_again(const std::string& name);
   void submit(const std::shared_ptr<Call>& call);
   void finish(const std::shared_ptr<Call>& call, Outcome outcome);
   [[nodiscard]] HttpAnswer reply(const Call& call, const Outcome& outcome);
@@ -77,6 +90,8 @@ class Service {
   std::atomic<std::uint64_t> requests_{0};
   UnreadKeys unread_;
   std::atomic<const HttpServer*> server_{nullptr};
+  std::mutex reloads_mutex_;
+  std::map<std::string, std::vector<Asker>> reloads_;  ///< Those whose turn has not come, by name; "" = all bundles
   Workers reloader_;
   std::unique_ptr<Workers> workers_;
   Engine engine_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <string>
+#include <string_view>
 
 namespace dmoerm::wire {
 
@@ -25,6 +26,7 @@ constexpr StatusWords kWords[] = {
     {409, "ConflictError", "invalid_request_error", "Validation"},
     {413, "RequestEntityTooLargeError", "invalid_request_error", "Validation"},
     {422, "UnprocessableEntityError", "invalid_request_error", "Tokenizer"},
+    {424, "InternalServerError", "server_error", "Backend"},
     {429, "RateLimitError", "rate_limit_error", "Overloaded"},
     {500, "InternalServerError", "server_error", "Backend"},
     {503, "ServiceUnavailableError", "server_error", "Unhealthy"},
@@ -32,6 +34,9 @@ constexpr StatusWords kWords[] = {
 };
 constexpr StatusWords kClient = {400, "BadRequestError", "invalid_request_error", "Validation"};
 constexpr StatusWords kServer = {500, "InternalServerError", "server_error", "Backend"};
+
+/// Codes of requests that TEI calls empty; its other requests with mistakes do not pass its validation.
+constexpr std::string_view kEmpty[] = {"empty-body", "no-texts", "nothing-to-score", "text-is-blank"};
 
 /// The words of a status, or of its kind: the client's mistake, or the server's.
 const StatusWords& words_of(int status) {
@@ -54,8 +59,10 @@ json render_error(Family family, int status, ErrorCode code, std::string_view se
       return {{"object", "error"},    {"message", message}, {"type", words.vllm},
               {"param", nullptr},     {"code", status},     {"error", {{"message", message}}},
               {"reason", code.text()}};
-    case Family::tei:
-      return {{"error", message}, {"error_type", words.tei}, {"reason", code.text()}};
+    case Family::tei: {
+      const bool other = status == 400 && std::ranges::find(kEmpty, std::string_view(code.text())) == std::end(kEmpty);
+      return {{"error", message}, {"error_type", other ? "Validation" : words.tei}, {"reason", code.text()}};
+    }
     case Family::fastapi:
       return {{"detail", message}, {"reason", code.text()}};
     case Family::kserve:

@@ -101,8 +101,11 @@ json route_of(const Scored& s) {
   return route;
 }
 
-/// The scores of one prompt's responses, with the keys of `dmoerm score` and more.
+/// The scores of one prompt's responses, with the keys of `dmoerm score` and more. Each list has an element for each row: null
+/// where the model that scored has no base or no parts, though another's has.
 json group_reply(const std::vector<Row>& rows) {
+  const bool bases = std::ranges::any_of(rows, [](const Row& row) { return row.scored->base.has_value(); });
+  const bool parts = std::ranges::any_of(rows, [](const Row& row) { return !row.scored->contributions.empty(); });
   json reply = {{"scores", json::array()},
                 {"points", json::array()},
                 {"spread", json::array()},
@@ -115,8 +118,8 @@ json group_reply(const std::vector<Row>& rows) {
     reply["spread"].push_back(s.spread);
     reply["tokens"].push_back(s.tokens);
     reply["cut_tokens"].push_back(s.cut_tokens);
-    if (s.base) reply["base"].push_back(*s.base);
-    if (!s.contributions.empty()) reply["contributions"].push_back(parts_of(s));
+    if (bases) reply["base"].push_back(s.base ? json(*s.base) : json(nullptr));
+    if (parts) reply["contributions"].push_back(s.contributions.empty() ? json(nullptr) : parts_of(s));
   }
   return reply;
 }

@@ -64,14 +64,12 @@ struct Request {
   std::string id;               ///< what the client calls the request; "" = nothing
   std::vector<Group> groups;    ///< may be none, as in OpenRLHF's empty list
   Normalise normalise = Normalise::none;
-  std::size_t top_n = 0;         ///< rerank: how many to return; 0 = all
-  bool return_text = false;      ///< rerank: whether to return the texts
-  bool refuse_overlong = false;  ///< a text that the model cannot read whole is refused; else it is cut as `dmoerm score` does
-  bool nested = false;           ///< the reply is a list of lists (TEI's batches), or has "items" (ours)
-  bool base64 = false;           ///< numbers as base64 of float32 (OpenAI's encoding_format)
-  std::vector<std::string> outputs;        ///< KServe: the tensors asked for; none = all
-  std::vector<std::int64_t> shape;         ///< KServe: shape of the input's first dimensions
-  std::vector<std::string> unread;         ///< keys and inputs of the body that nothing here reads
+  std::size_t top_n = 0;            ///< rerank: how many to return; 0 = all
+  bool return_text = false;         ///< rerank: whether to return the texts
+  bool refuse_overlong = false;     ///< a text that the model cannot read whole is refused; else it is cut as `dmoerm score` does
+  bool nested = false;              ///< the reply is a list of lists (TEI's batches), or has "items" (ours)
+  bool base64 = false;              ///< numbers as base64 of float32 (OpenAI's encoding_format)
+  std::vector<std::string> unread;  ///< keys and inputs of the body that nothing here reads
   [[nodiscard]] std::size_t size() const;  ///< number of texts
 };
 

@@ -74,6 +74,12 @@ def check_reasons(page):
         "Empathy tips the balance: it adds 2.50 to the lead of A, which is 2.00; style takes 0.50 off it.", text(page, "reason")
     assert page.evaluate("document.querySelectorAll('.adds')[0].textContent") == "adds +2.00"
     assert text(page, "cut") == "Too long to be read whole: 4 tokens of B were left out."
+    mixed = [{"points": {"empathy": 0.1, "style": 0.0}, "second": 1.9}, {"points": {"empathy": 0.0, "style": 0.0}, "second": 0.0}]
+    route = {"category": "chat", "confidence": 0.5, "distance": 0.5, "fallback": False, "second": {"category": "short_code", "share": 0.4}}
+    assert said(contributions=mixed, route=route) == "The category short code tips the balance: it adds 1.90 to the lead of A, which is 2.00.", text(page, "reason")
+    assert page.evaluate("[...document.querySelectorAll('.point h3')].map(h => h.textContent)") == ["Empathy", "Style", "The category short code"]
+    assert page.evaluate("[...document.querySelectorAll('.adds')].map(a => a.textContent)").pop(-2) == "adds +1.90"
+    assert page.evaluate("document.querySelectorAll('.bar').length") == 4  # the category has none
     assert said() == "A is furthest ahead in empathy (+1.00 standard deviations).", text(page, "reason")
     away = {"category": "chat", "confidence": 0.4, "distance": 1.5, "fallback": True}
     assert said(points=[{}, {}], route=away, scored_by="single").startswith("The single model for all categories scored"), text(page, "reason")

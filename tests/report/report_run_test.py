@@ -183,6 +183,7 @@ class Reports(unittest.TestCase):
         said = dmoerm("report", self.run_path, "--out", self.path("page.html"), "--mlflow", store)
         self.assertIn("MLflow: 47 runs written", said)  # base and baseline of 9 categories, 27 experts, the single model, the test prompts
         dmoerm("report", self.run_path, "--out", self.path("page.html"), "--mlflow", store)
+        self.assertIn("MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri", said)
         self.assertEqual(len(os.listdir(store)), 1, "written again, it replaces the experiment")
         try:
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -197,6 +198,27 @@ class Reports(unittest.TestCase):
         self.assertEqual([m.step for m in curve], list(range(0, 101, 10)))
         self.assertGreater(runs["test prompts"].data.metrics["accuracy.all.dmoerm"], 0.5)
         self.assertEqual(runs["expert/category_a/point_a1/point_a1"].data.params["point"], "point_a1")
+
+    def test_runs_of_one_name_stay_apart(self):
+        store, offline = self.path("shared-mlruns"), self.path("shared-wandb")
+        runs = [self.path(folder, "same") for folder in ("here", "there")]
+        for seed, run in enumerate(runs):
+            fabricate(run, categories=1, points=1, groups=5, steps=20, seed=seed)
+            for _ in range(2):
+                dmoerm("report", run, "--out", self.path("page.html"), "--mlflow", store, "--wandb", offline)
+            if seed == 0:
+                experiment, = glob.glob(os.path.join(store, "[0-9]*"))
+                own = os.path.join(experiment, "0123456789abcdef0123456789abcdef", "tags")  # a run that a person logged
+                os.makedirs(own)
+                logs = len(os.listdir(offline))
+        tags = []
+        for file in glob.glob(os.path.join(experiment, "*", "tags", "run_directory")):
+            with open(file, encoding="utf-8") as f:
+                tags.append(f.read())
+        self.assertEqual(set(tags), {os.path.realpath(run) for run in runs})
+        self.assertEqual(len(tags), 2 * tags.count(tags[0]))
+        self.assertTrue(os.path.isdir(own))
+        self.assertEqual(len(os.listdir(offline)), 2 * logs)
 
     def test_wandb_log_has_every_evaluation(self):
         folder = self.path("wandb")

@@ -152,6 +152,20 @@ TEST_F(ReportTest, PageAsksForNothing) {
   for (const char* part : {"src=", "href=\"http", "@import", "url("}) EXPECT_THAT(html, Not(HasSubstr(part)));
 }
 
+TEST_F(ReportTest, TellsHowManySectionsItHas) {
+  put_results("chat", std::vector<int>(50, 1), std::vector<int>(50, 3));
+  std::vector<std::int64_t> told;
+  std::int64_t of = 0;
+  (void)report_page(run(), {{"measured", {json(), "absent"}}}, "", [&](std::int64_t done, std::int64_t all) {
+    told.push_back(done);
+    of = all;
+  });
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told.front(), 0);
+  EXPECT_EQ(told.back(), of);
+  EXPECT_EQ(std::ssize(told), of + 1);
+}
+
 TEST_F(ReportTest, RefusesAFolderThatHoldsNoRun) {
   EXPECT_THAT(test::message_of<ConfigError>([&] { (void)read_run(directory_ / "none"); }), HasSubstr("no such run"));
   EXPECT_THAT(test::message_of<ConfigError>([&] { (void)read_run(directory_); }), HasSubstr("not a run directory"));
@@ -181,7 +195,13 @@ TEST_F(ReportTest, ModelCardOfAnUnfinishedRunNamesNoFiguresAndNoUse) {
 
 TEST_F(ReportTest, TheSameRunIsNotComparedWithItself) {
   put_results("chat", std::vector<int>(50, 1), std::vector<int>(50, 3));
-  EXPECT_THROW((void)compare_runs({directory_.string(), (directory_ / "." / "").string()}), ConfigError);
+  std::vector<std::int64_t> read;
+  const auto on_run = [&](std::int64_t done, std::int64_t all) {
+    read.push_back(done);
+    EXPECT_EQ(all, 2);
+  };
+  EXPECT_THROW((void)compare_runs({directory_.string(), (directory_ / "." / "").string()}, on_run), ConfigError);
+  EXPECT_EQ(read, (std::vector<std::int64_t>{0, 1}));
 }
 
 json group(const std::vector<double>& lengths, const json& scores, const json& pairs) {

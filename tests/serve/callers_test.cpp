@@ -21,6 +21,9 @@ TEST(Callers, GetThePageAndWhetherTheServerIsReadyWithoutAKey) {
     EXPECT_EQ(status_of("GET", "/", standing, {"key"}), 200);
     EXPECT_EQ(status_of("HEAD", "/health", standing, {"key"}), 200);
     EXPECT_EQ(status_of("GET", "/ready", standing, {"key"}), standing == Standing::ready ? 200 : 503);
+    EXPECT_EQ(status_of("GET", "/v2/health/live", standing, {"key"}), 200);
+    EXPECT_EQ(status_of("GET", "/v2/health/ready", standing, {"key"}), 0);
+    EXPECT_EQ(status_of("GET", "/v2", standing, {"key"}), 401);
     EXPECT_EQ(status_of("GET", "/metrics", standing, {"key"}), 401);
     EXPECT_EQ(status_of("POST", "/v1/reward", standing, {"key"}), 401);
   }

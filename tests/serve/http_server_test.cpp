@@ -90,6 +90,25 @@ TEST(HttpServer, RefusesLongBodiesBeforeAndWhileItReadsThem) {
   EXPECT_EQ(client.Post("/refused", "small", "text/plain")->status, 403);
 }
 
+TEST(HttpServer, CountsWhatBodiesUnpackTo) {
+  Server server({.bodies_bytes_max = 1000});
+  constexpr unsigned char kPacked[] = {0x78, 0x9c, 0xab, 0xa8, 0x18, 0x05, 0xa3, 0x60,
+                                       0x14, 0xe0, 0x02, 0x00, 0xd0, 0xf6, 0x77, 0x10};  // 800 times "x"
+  const std::string packed(reinterpret_cast<const char*>(kPacked), sizeof kPacked);
+  const httplib::Headers headers = {{"Content-Encoding", "deflate"}};
+  int status = 0;
+  std::thread one([&] { status = server.client().Post("/one", headers, packed, "text/plain")->status; });
+  const Shared first = server.wait_for(0);
+  EXPECT_EQ(first->request.body, std::string(800, 'x'));
+  const auto second = server.client().Post("/two", headers, packed, "text/plain");
+  EXPECT_EQ(second->status, 429);
+  EXPECT_EQ(second->body.substr(0, 14), "server-is-busy");
+  EXPECT_EQ(second->get_header_value("Retry-After"), "1");
+  first->answer({});
+  one.join();
+  EXPECT_EQ(status, 200);
+}
+
 TEST(HttpServer, TellsWhenTheClientHangsUp) {
   Server server;
   std::atomic<bool> gone{false};

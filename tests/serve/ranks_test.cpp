@@ -2,11 +2,14 @@
 #include "serve/ranks.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <string>
 #include <thread>
 
+#include "base/error.h"
 #include "serve/front.h"
 #include "serve/rank.h"
 
@@ -19,6 +22,26 @@ TEST(Ranks, JoinTheirMetricsWithANumberOnEachLine) {
   EXPECT_EQ(join_metrics({{"0", zero}, {"1", one}}),
             "# HELP a What a is\n# TYPE a counter\na{rank=\"0\"} 1\na{rank=\"1\"} 3\n"
             "# HELP b What b is\n# TYPE b gauge\nb{rank=\"0\",x=\"y z\"} 2\nb{rank=\"1\",x=\"q\"} 4\n");
+}
+
+TEST(Ranks, ThatCannotAllStartEndAndSayWhy) {
+  rlimit usual{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);
+  const int free_number = ::dup(STDERR_FILENO);
+  ::close(free_number);
+  rlimit few = usual;
+  few.rlim_cur = static_cast<rlim_t>(free_number) + 12;  // files for some ranks
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &few), 0);
+  std::string code;
+  try {
+    const Ranks ranks(
+        {"/bin/bash", "-c", "exec cat <&$1 >/dev/null"}, 64,  // ends with its front, and is never ready
+        [](const HttpRequest&, const HttpAnswer&, int, double) {}, 60);
+  } catch (const Error& e) {
+    code = e.code().text();
+  }
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &usual), 0);
+  EXPECT_EQ(code, "rank-did-not-start");
 }
 
 TEST(Ranks, GetRequestsWholeAndAnswerEachUntilTheFrontIsGone) {

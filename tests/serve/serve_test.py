@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -69,6 +70,10 @@ def test_every_endpoint_gives_the_offline_scores(server):
         expect(reply["scores"] == scores, (reply, scores))
         status, reply = server.post("/rerank", {"model": "earlier", "query": row["prompt"], "documents": row["responses"]})
         expect(sorted(r["relevance_score"] for r in reply["results"]) == sorted(scores), (reply, scores))
+    _, _, headers = server.post("/predict", {"inputs": template_of("x", "y")}, raw=True)
+    expect(headers["x-compute-type"] == "cpu", headers)
+    for name in ("x-compute-time", "x-compute-tokens", "x-queue-time", "x-inference-time", "x-total-time"):
+        expect(headers[name].isdigit(), headers)
     expect(server.post("/get_reward", {"query": []})[1]["rewards"] == [], "the empty list")
     forced = offline(ROWS[:1], "--category", "chat")[0]["scores"]
     expect(server.post("/v1/reward", {**ROWS[0], "use_category": "chat"})[1]["scores"] == forced, "a category that the request names")
@@ -107,6 +112,7 @@ def test_what_it_is_and_how_it_fares(server):
     expect(status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4"), headers)
     for name in ("dmoerm_requests_total", "dmoerm_request_seconds_bucket", "dmoerm_batch_texts_count", "dmoerm_queue_texts", "dmoerm_tokens_total", "dmoerm_score_drift", "dmoerm_fallback_share", "dmoerm_routes_total"):
         expect(name in text, name)
+    expect(re.search(r'^dmoerm_fallback_recent_share\{model="earlier"\} [01]', text, re.M), text)
     for line in text.splitlines():
         expect(re.fullmatch(r'# (HELP|TYPE) \S+ .+|[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? \S+', line), line)
     expect(server.ask("GET", "/v1/models")[1]["data"][0]["id"] == "earlier", "models")
@@ -184,12 +190,27 @@ def test_slow_clients_hold_nobody_up(server):
 def test_keys_and_hosts():
     with Server(env={"DMOERM_API_KEY": "s3cret"}) as server:
         expect(server.ask("GET", "/health")[0] == 200, "health without a key")
+        expect(server.ask("GET", "/v2/health/live")[1] == {"live": True} and server.ask("GET", "/v2/health/ready")[1] == {"ready": True}, "probes as KServe's")
         for headers in ({}, {"Authorization": "Bearer s3cre"}, {"Authorization": "s3cret"}, {"X-API-Key": "other"}):
             status, reply = server.post("/v1/reward", ROWS[0], headers=headers)
             expect(status == 401, (headers, status, reply))
             expect(server.ask("GET", "/metrics", headers=headers, raw=True)[0] == 401, "metrics")
         for headers in ({"Authorization": "Bearer s3cret"}, {"X-API-Key": "s3cret", "Host": "far.example"}):
             expect(server.post("/v1/reward", ROWS[0], headers=headers)[0] == 200, headers)
+    with tempfile.NamedTemporaryFile("wb", suffix=".keys") as file:
+        file.write("\ufeffone\r\n\n# two = old\n  three  \nfour#5".encode())
+        file.flush()
+        with Server("--api-key-file", file.name, env={"DMOERM_API_KEY": "of the environment"}) as server:
+            for key, wanted in (("one", 200), ("three", 200), ("four#5", 200), ("two", 401), ("# two = old", 401), ("", 401), ("of the environment", 401), ("\ufeffone".encode(), 401)):
+                status, reply = server.post("/v1/reward", ROWS[0], headers={"X-API-Key": key})
+                expect(status == wanted, (key, status, reply))
+        for text in ("", "\n# only a remark\n \n"):
+            file.seek(0)
+            file.truncate()
+            file.write(text.encode())
+            file.flush()
+            done = subprocess.run([DMOERM, "serve", "--port", "0", "--bundle", BUNDLE, "--api-key-file", file.name], capture_output=True, text=True, timeout=60)
+            expect(done.returncode == 2 and "[api-key-missing]" in done.stderr, done.stderr)
     with Server(env={"DMOERM_API_KEY": "s3cret\n"}) as server:  # of a file that was read whole
         expect(server.post("/v1/reward", ROWS[0], headers={"Authorization": "Bearer s3cret"})[0] == 200, "a key with a line end")
     done = subprocess.run([DMOERM, "serve", "--port", "0", "--bundle", BUNDLE, "--host", "0.0.0.0"], capture_output=True, text=True, env={**os.environ, "DMOERM_API_KEY": " "}, timeout=60)
@@ -230,6 +251,8 @@ def test_empty_responses_have_no_score_unless_one_is_given(server):
     with Server("--empty-reward", "-7.5") as other:
         status, reply = other.post("/get_reward", {"query": [full, empty]})
         expect(status == 200 and reply["rewards"][1] == -7.5 and reply["rewards"][0] == server.post("/get_reward", {"query": [full]})[1]["rewards"][0], reply)
+        counted = re.findall(r"^dmoerm_scores_total\{.*\} (\d+)$", other.ask("GET", "/metrics", raw=True)[1], re.M)
+        expect(sum(map(int, counted)) == 1, counted)  # nobody got the score of the empty one
 
 
 def test_a_server_that_normalises(server):
@@ -252,6 +275,21 @@ def test_tls(folder):
         connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=30)
         connection.request("POST", "/v1/reward", json.dumps(ROWS[0]))
         expect(json.loads(connection.getresponse().read())["scores"] == offline(ROWS[:1])[0]["scores"], "scores over TLS")
+        for version, served in ((ssl.TLSVersion.TLSv1_3, True), (ssl.TLSVersion.TLSv1_2, True), (ssl.TLSVersion.TLSv1_1, False), (ssl.TLSVersion.TLSv1, False)):
+            context = ssl.create_default_context(cafile=f"{folder}/cert.pem")
+            context.set_ciphers("ALL:@SECLEVEL=0")  # with which this client speaks the old versions
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                context.minimum_version = context.maximum_version = version
+            try:
+                with socket.create_connection(("localhost", server.port), timeout=30) as plain, context.wrap_socket(plain, server_hostname="localhost") as secure:
+                    said = secure.version()
+            except OSError as e:
+                said = getattr(e, "reason", None) or str(e)
+                if said in ("NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE"):
+                    print("the client's library does not know", version)
+                    continue
+            expect((said in ("TLSv1.3", "TLSv1.2")) == served, (version, said))
 
 
 def test_the_last_line_tells_mistakes_from_failures():
@@ -271,6 +309,8 @@ def test_limits():
         expect(server.post("/v1/reward", {"prompt": "x", "responses": ["a"] * 5})[0] in (400, 413), "many texts")
         status, reply = server.post("/v1/reward", {"prompt": "x", "responses": ["word " * 500]})
         expect(status == 413 and "tokens" in json.dumps(reply), reply)
+        status, reply = server.post("/v1/reward", {"prompt": "x", "responses": ["y" * 6000]})  # by its bytes, before tokens are made of it
+        expect(status == 413 and reply["error"]["code"] == "request-too-long" and "6001 bytes" in reply["error"]["message"], reply)
 
 
 def flood(server, clients, seconds, headers=None, rows=None):
@@ -397,6 +437,29 @@ def test_ranks_give_the_same_answers_and_one_may_die():
         expect(not [pid for pid in ranks if os.path.exists(f"/proc/{pid}")], "ranks are left")
 
 
+def test_ranks_know_no_keys(folder):
+    """A rank that starts again reads neither the keys nor the certificate, which may have changed or gone since."""
+    file, key = os.path.join(folder, "rank-keys"), {"Authorization": "Bearer one"}
+    with open(file, "w", encoding="utf-8") as f:
+        f.write("one\ntwo\n")
+    with Server("--np", "2", "--api-key-file", file) as server:
+        with open(file, "w", encoding="utf-8") as f:
+            f.write("three\n")
+        for restarts in (1, 2):
+            if restarts == 2:
+                os.remove(file)
+            os.kill(children_of(server.process)[0], signal.SIGKILL)
+            deadline = time.monotonic() + 60
+            wanted = [f"dmoerm_rank_restarts_total {restarts}", 'dmoerm_ready{rank="0"} 1', 'dmoerm_ready{rank="1"} 1']
+            while not all(line in (metrics := server.ask("GET", "/metrics", headers=key, raw=True)[1]) for line in wanted):
+                expect(time.monotonic() < deadline, (metrics, server.lines))
+                time.sleep(0.1)
+            for _ in range(4):
+                status, reply = server.post("/v1/reward", ROWS[0], headers={**key, "Host": "far.example"})
+                expect(status == 200, reply)
+        expect(server.post("/v1/reward", ROWS[0], headers={"Authorization": "Bearer three"})[0] == 401, "a key of a later file")
+
+
 def test_a_rank_that_hangs_is_replaced():
     with Server("--np", "2", "--deadline-s", "2") as server:
         ranks = children_of(server.process)
@@ -437,6 +500,60 @@ def test_guides_give_a_low_reward_to_nothing(server):
     expect(all(len(values) == 3 for values in reply["extra_logs"].values()), reply)
     rewards = trl_grpo.DmoermReward(os.environ["DMOERM_SERVER"])(["x", "x"], ["\ufeff", "an answer"])
     expect(rewards == [-10.0, wanted], (rewards, wanted))
+
+
+class Stumbling:
+    """A server that closes its first connection without an answer, its second within one, is behind a proxy that says so at the third, and then answers."""
+
+    def __init__(self, answer):
+        body = json.dumps(answer).encode()
+        self.answers = [b"", b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:5], b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}",
+                        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body]
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        for answer in self.answers:
+            connection, _ = self.listener.accept()
+            with connection:
+                text = b""
+                while b"\r\n\r\n" not in text:
+                    text += connection.recv(65536)
+                head, _, body = text.partition(b"\r\n\r\n")
+                length = int(re.search(rb"content-length: (\d+)", head.lower())[1])
+                while len(body) < length:
+                    body += connection.recv(65536)
+                connection.sendall(answer)
+        self.listener.close()
+
+
+def test_guides_survive_lost_connections():
+    sys.path.insert(0, os.path.join(ROOT, "docs", "guides"))
+    import best_of_n
+    import openrlhf_reward
+    import trl_grpo
+    import verl_reward
+    items, pauses = {"items": [{"scores": [1.5]}]}, []
+    cases = [(trl_grpo, items, lambda url: trl_grpo.DmoermReward(url)(["x"], ["y"]), [1.5]),
+             (openrlhf_reward, {"rewards": [1.5], "scores": [0.5], "extra_logs": {}}, lambda url: openrlhf_reward.reward_func(["x y"], ["x"], [""])["rewards"], [1.5]),
+             (verl_reward, {"scores": [1.5], "route": {"fallback": False, "confidence": 0.9}, "cut_tokens": [0]}, lambda url: verl_reward.compute_score("", "y", "", {"question": "x"})["score"], 1.5),
+             (best_of_n, items, lambda url: best_of_n.Server(url).score([{"prompt": "x", "responses": ["y"]}]), items["items"])]
+    before, kept = os.environ.get("DMOERM_SERVER"), time.sleep
+    time.sleep = pauses.append  # which the guides call
+    try:
+        for module, answer, call, wanted in cases:
+            server = Stumbling(answer)
+            os.environ["DMOERM_SERVER"] = server.url
+            expect(call(server.url) == wanted, module.__name__)
+            expect(len(pauses) == 3 and min(pauses) > 0, (module.__name__, pauses))
+            pauses.clear()
+            server.thread.join()
+    finally:
+        time.sleep = kept
+        if before is not None:
+            os.environ["DMOERM_SERVER"] = before
 
 
 def test_ranks_have_the_same_bundle(folder):
@@ -494,10 +611,10 @@ def main():
                 print("held:", test.__name__, flush=True)
             code, said = server.stop()
             expect(code == 0 and "served" in said, said)
-        for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced, test_idle_ranks_stay):
+        for test in (test_guides_survive_lost_connections, test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced, test_idle_ranks_stay):
             test()
             print("held:", test.__name__, flush=True)
-        for test in (test_tls, test_reload_loses_nothing, test_ranks_have_the_same_bundle, test_no_rank_is_ready):
+        for test in (test_tls, test_ranks_know_no_keys, test_reload_loses_nothing, test_ranks_have_the_same_bundle, test_no_rank_is_ready):
             test(folder)
             print("held:", test.__name__, flush=True)
     finally:

@@ -380,5 +380,26 @@ TEST(Ours, TextsHaveARouteEach) {
   EXPECT_EQ(answered("/v1/reward", R"({"texts": []})")["scores"], json::array());
 }
 
+TEST(Ours, PartsStandInThePlaceOfTheirText) {
+  const Request request = asked("/v1/reward", R"({"texts": ["<u>Q<a>A", "<u>P<a>B", "<u>R<a>C"]})");
+  std::vector<Scored> scored = some_scores(request);
+  const auto by_the_single_model = [](Scored& s) {
+    s.points.clear(), s.contributions.clear(), s.base.reset(), s.base_contribution.reset();
+    s.scored_by = "single", s.fallback = true;
+  };
+  by_the_single_model(scored[0]);
+  scored[2].base = -0.5;
+  const ReplyFacts facts = {"m", "abc", 1745383065, "feed", {"clarity"}};
+  json reply = render(request, scored, facts);
+  EXPECT_EQ(reply["base"], json::parse("[null, 0.125, -0.5]"));
+  ASSERT_EQ(reply["contributions"].size(), 3U);
+  EXPECT_TRUE(reply["contributions"][0].is_null());
+  EXPECT_EQ(reply["contributions"][1]["base"], 1.0);
+  for (Scored& s : scored) by_the_single_model(s);
+  reply = render(request, scored, facts);
+  EXPECT_FALSE(reply.contains("base"));
+  EXPECT_FALSE(reply.contains("contributions"));
+}
+
 }  // namespace
 }  // namespace dmoerm::wire

@@ -181,6 +181,9 @@ TEST(Errors, HaveTheFormOfTheirFamily) {
   EXPECT_EQ(render_error(Family::tei, 429, code, "S"),
             json::parse(R"({"error": "S", "error_type": "Overloaded", "reason": "queue-is-full"})"));
   EXPECT_EQ(render_error(Family::tei, 413, code, "S")["error_type"], "Validation");
+  EXPECT_EQ(render_error(Family::tei, 424, ErrorCode("scoring-failed"), "S")["error_type"], "Backend");
+  EXPECT_EQ(render_error(Family::tei, 400, ErrorCode("bad-timeout"), "S")["error_type"], "Validation");
+  EXPECT_EQ(render_error(Family::tei, 400, ErrorCode("no-texts"), "S")["error_type"], "Empty");
   EXPECT_EQ(render_error(Family::fastapi, 422, code, "S")["detail"], "S");
   EXPECT_EQ(render_error(Family::kserve, 404, code, "S")["error"], "S");
   EXPECT_EQ(render_error(Family::own, 409, code, "S")["error"]["type"], "invalid_request_error");
