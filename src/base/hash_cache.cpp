@@ -106,8 +106,8 @@ fs::path shared_hashes_file() {
     if (caches.empty()) return "";
     folder = caches / "dmoerm";
   }
-  std::error_code absent;
-  return fs::is_directory(folder, absent) ? folder / "hashes.json" : "";
+  std::error_code ignored;
+  return fs::is_directory(folder, ignored) ? folder / "hashes.json" : "";
 }
 
 std::string find_or_compute(HashCache& own, const fs::path& shared, const std::string& name, const std::vector<fs::path>& files,

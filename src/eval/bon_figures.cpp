@@ -61,18 +61,17 @@ std::string left_out_text(const json& result) {
 
 /// Why n does not go up to the size of the longest list; "" if it does, or if --n-max says where it ends.
 std::string end_text(const json& result) {
-  const auto end = result["n"].back().get<std::int64_t>(), shortest = result["shortest_list"].get<std::int64_t>(),
-             longest = result["longest_list"].get<std::int64_t>();
-  if (end != shortest || shortest == longest) return "";
+  const auto shortest = result["shortest_list"].get<std::int64_t>(), longest = result["longest_list"].get<std::int64_t>();
+  if (result["n_max"] != 0 || shortest == longest) return "";
   return fmt::format(
       "n ends at {}, the size of the shortest list; the longest has {}. --n-max N goes on to N and leaves out shorter "
       "lists.\n\n",
-      end, longest);
+      shortest, longest);
 }
 
 class Curves {
  public:
-  Curves(const Scored& scored, const std::string& gold, std::int64_t largest) : scored_(scored) {
+  Curves(const Scored& scored, const std::string& gold, std::int64_t largest) : scored_(scored), largest_(largest) {
     std::size_t smallest = scored.data.items.front().responses.size();
     for (const Item& item : scored.data.items) {
       smallest = std::min(smallest, item.responses.size());
@@ -136,6 +135,7 @@ class Curves {
                    {"resamples", scored_.options.resamples},
                    {"lists", gold_.size()},
                    {"n", sizes_},
+                   {"n_max", largest_},
                    {"shortest_list", shortest_},
                    {"longest_list", longest_},
                    {"kl", json::array()},
@@ -196,6 +196,7 @@ class Curves {
   const Scored& scored_;
   std::vector<std::string> names_;
   std::vector<std::int64_t> sizes_;
+  std::int64_t largest_;                    ///< --n-max; 0: not given
   std::size_t shortest_ = 0, longest_ = 0;  ///< Responses of the shortest and the longest list
   std::vector<double> spreads_;
   std::vector<std::vector<double>> gold_, lengths_;

@@ -46,11 +46,13 @@ double log_loss(const std::vector<double>& gaps, double temperature) {
 }
 
 std::optional<double> best_temperature(const std::vector<double>& gaps) {
-  if (std::ranges::all_of(gaps, [](double gap) { return gap == 0; })) return 1;
+  double sum = 0, largest = 0, lowest = 0;
+  for (const double gap : gaps) sum += gap, largest = std::max(largest, std::abs(gap)), lowest = std::min(lowest, gap);
+  if (largest == 0) return 1;
+  if (lowest == 0 || sum <= 0) return std::nullopt;
   // The loss is convex in 1 / T, so it has one valley in log T: golden sections.
   const double golden = (std::sqrt(5.0) - 1) / 2;
-  const double least = std::log(1e-3), most = std::log(1e3), at_an_end = 1e-3;
-  double low = least, high = most;
+  double low = std::log(largest * 1e-3), high = std::log(largest * 1e3);
   const auto loss = [&](double log_t) { return log_loss(gaps, std::exp(log_t)); };
   double a = high - golden * (high - low), b = low + golden * (high - low), at_a = loss(a), at_b = loss(b);
   for (int i = 0; i < 60; ++i) {
@@ -62,9 +64,7 @@ std::optional<double> best_temperature(const std::vector<double>& gaps) {
       b = low + golden * (high - low), at_b = loss(b);
     }
   }
-  const double best = (low + high) / 2;
-  if (best - least < at_an_end || most - best < at_an_end) return std::nullopt;
-  return std::exp(best);
+  return std::exp((low + high) / 2);
 }
 
 }  // namespace dmoerm::eval

@@ -149,7 +149,7 @@ std::string without_pairs(const Scored& scored, const std::vector<std::size_t>& 
     if (!scored.compared_pairs(i, kOverallLabel).empty()) return "";
     has_pairs = has_pairs || !overall_pairs(scored.data.items[i]).empty();
   }
-  return has_pairs ? "a judge answered none of its ordered pairs"
+  return has_pairs ? "no ordered pair was answered by every judge"
                    : fmt::format("the overall labels order no two responses, in {}", counted(std::ssize(items), "prompt"));
 }
 

@@ -30,7 +30,6 @@ struct ItemScores {
 
 struct ModelScores {
   /// What asking judges took in this evaluation; answers that were stored before cost nothing again.
-  /// What asking a judge took now. Answers that were kept from earlier cost nothing.
   struct Cost {
     std::int64_t requests = 0, tokens = 0;
     double money = 0;

@@ -57,13 +57,14 @@ std::string accuracy_section(const json& result) {
   }
   if (rows.size() == 1) return "No pair has an overall order.\n";
   std::string notes;
-  for (const auto& [category, why] : result["without_pairs"].items()) {
-    std::vector<std::string> cells = {category, "0 / 0 / 0"};
+  const json without = result.value("without_pairs", json::object());  // results of 0.1 have none of these two
+  for (const auto& [category, why] : without.items()) {
+    std::vector<std::string> cells = {category};
     cells.resize(rows[0].size(), "-");
     rows.insert(rows.end() - (rows.back()[0] == kAll ? 1 : 0), std::move(cells));
     notes += fmt::format("- {}: {}.\n", category, why.get<std::string>());
   }
-  if (const std::int64_t pairs = result["pairs_not_compared"].get<std::int64_t>(); pairs > 0)
+  if (const std::int64_t pairs = result.value("pairs_not_compared", std::int64_t{0}); pairs > 0)
     notes += fmt::format("- {}, which a judge did not answer, {} left out for all models.\n", counted(pairs, "ordered pair"),
                          pairs == 1 ? "is" : "are");
   for (const auto& [title, key] : {std::pair{"all, prompts count the same", "by_prompt"}}) {
@@ -260,9 +261,12 @@ std::string figures_section(const json& result) {
 std::string paid_text(const json& model) {
   if (!model.contains("cost")) return "-";
   const json& cost = model["cost"];
-  return fmt::format("{} requests, {} tokens, {:.4f} {} ({} for 1,000 of the pairs asked now)",
-                     cost["requests"].get<std::int64_t>(), cost["tokens"].get<std::int64_t>(), cost["money"].get<double>(),
-                     cost["currency"].get<std::string>(), number(cost.value("money_per_1000_pairs", json()), "{:.4f}"));
+  std::string text =
+      fmt::format("{} requests, {} tokens, {:.4f} {}", cost["requests"].get<std::int64_t>(), cost["tokens"].get<std::int64_t>(),
+                  cost["money"].get<double>(), cost["currency"].get<std::string>());
+  if (cost.contains("money_per_1000_pairs"))
+    text += fmt::format(" ({} for 1,000 of the pairs asked now)", number(cost["money_per_1000_pairs"], "{:.4f}"));
+  return text;
 }
 
 std::string cost_section(const json& result) {

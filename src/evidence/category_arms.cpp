@@ -31,6 +31,7 @@ namespace {
 constexpr std::size_t kPairsMax = 12;       // of a group, in training: nine responses have 36
 constexpr int kEnsemble = 5;                // about as many members as a category has experts
 constexpr double kVarianceWeight = 0.5;     // of standardised members
+constexpr std::int64_t kEarlyFolds = 3;     // of kInnerFolds: about the share of phase 1
 constexpr int kOverallWeights[] = {3, 10};  // of overall labels beside those of the points
 constexpr double kLoose = 0.1;              // penalty of a single factor
 constexpr std::int64_t kClusters = 4;       // of prompts
@@ -186,6 +187,7 @@ const CategoryArms::Points& CategoryArms::points_with(const Regime& regime, std:
     }
     points.names.push_back(name);
     points.heads.push_back(fit_heads(x_NF_, labelled, head_strengths()));
+    points.early_F.push_back(early_head(labelled, points.heads.back()));
     points.heap.append(labelled);
   }
   if (!points.names.empty()) points.universal = fit_heads(x_NF_, points.heap, head_strengths());
@@ -287,7 +289,8 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   table.add("pooled", pooled_N);
   Heads weighted = pooled;
   for (const int times : kOverallWeights) {
-    Heads heads = fit_heads(x_NF_, points.heap.with(labelled, times), {3 * pooled.strength, pooled.strength}, &labelled);
+    Heads heads = fit_heads(x_NF_, points.heap.with(labelled, times), {3 * pooled.strength, pooled.strength, pooled.strength / 3},
+                            &labelled);
     if (heads.held_out_loss < weighted.held_out_loss) weighted = std::move(heads);
   }
   table.add("pooled_weighted", out_of_fold(weighted));
@@ -311,6 +314,7 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   features.emplace_back("(base)");
   table.weigh("stack", features, {stack.weight_K.const_data_ptr<double>(), stack.weight_K.const_data_ptr<double>() + k + 1});
   as_chosen(columns, features, labelled, seed, table);
+  without_folds(points, own, target, labelled, table);
   variants(columns, alone, target, labelled, table);
   columns.push_back(universal_N), std::ranges::fill(target, 0.0), target.push_back(1);
   table.add("stack_universal", fit_stack(columns, target, labelled).reward_N);
@@ -326,6 +330,26 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
 
   mixtures({{"own", own_N}, {"pooled", pooled_N}, {"linear", linear_N}, {"warm", warm_N}, {"residual", residual_N}}, labelled,
            linear.loss, table);
+}
+
+at::Tensor CategoryArms::early_head(const LabelledGroups& labelled, const Heads& heads) const {
+  return moe::fit_ridge(moe::pair_differences(x_NF_, labelled.of_first_folds(kEarlyFolds).groups), {}, heads.strength,
+                        heads.all_F);
+}
+
+void CategoryArms::without_folds(const Points& points, const Heads& own, const std::vector<double>& target,
+                                 const LabelledGroups& labelled, ArmTable& table) const {
+  const at::Tensor x_NF = x_NF_.to(at::kDouble);
+  std::vector<at::Tensor> seen, early;
+  const auto add = [&](const at::Tensor& all_F, const at::Tensor& early_F) {
+    seen.push_back(standardised(at::mv(x_NF, all_F), training_));
+    early.push_back(standardised(at::mv(x_NF, early_F), training_));
+  };
+  for (std::size_t p = 0; p < points.heads.size(); ++p) add(points.heads[p].all_F, points.early_F[p]);
+  add(own.all_F, early_head(labelled, own));
+  table.add("stack_in_sample", fit_stack(seen, target, labelled).reward_N);
+  const LabelledGroups late = labelled.of_first_folds(kEarlyFolds, /*others=*/true);
+  if (late.groups.size() >= 2) table.add("stack_split", fit_stack(early, target, late).reward_N);
 }
 
 void CategoryArms::as_chosen(const std::vector<at::Tensor>& columns, const std::vector<std::string>& features,

@@ -62,6 +62,7 @@ class CategoryArms {
   struct Points {
     std::vector<std::string> names;
     std::vector<Heads> heads;
+    std::vector<at::Tensor> early_F;             ///< Heads of the prompts of the first folds (kEarlyFolds)
     std::map<std::string, std::size_t> too_few;  ///< Points without an expert: training groups with pairs
     LabelledGroups heap;
     Heads universal;
@@ -71,6 +72,8 @@ class CategoryArms {
   /// Rewards of all responses: those of training groups by heads that have not seen them.
   [[nodiscard]] at::Tensor out_of_fold(const Heads& heads) const { return out_of_fold(heads, x_NF_); }
   [[nodiscard]] at::Tensor out_of_fold(const Heads& heads, const at::Tensor& x_NF) const;
+  /// A head on the prompts of the first folds, of the strength of another.
+  [[nodiscard]] at::Tensor early_head(const LabelledGroups& labelled, const Heads& heads) const;
   /// The factor with which rewards explain the labels best.
   static double scale_of(const at::Tensor& reward_N, const LabelledGroups& labelled);
   void ensemble(const LabelledGroups& labelled, const Heads& own, std::uint64_t seed, ArmTable& table) const;
@@ -82,6 +85,10 @@ class CategoryArms {
   /// @param columns   rewards of the experts, then of the base  @param features  their names
   void as_chosen(const std::vector<at::Tensor>& columns, const std::vector<std::string>& features, const LabelledGroups& labelled,
                  std::uint64_t seed, ArmTable& table) const;
+  /// The stack without folds: on the rewards of heads that have seen its prompts, and, as with phase1_share, of heads that were
+  /// trained on three fifths of the prompts, fitted on the others.
+  void without_folds(const Points& points, const Heads& own, const std::vector<double>& target, const LabelledGroups& labelled,
+                     ArmTable& table) const;
   /// What weights may depend on, of each response's prompt, as [N] each and learnt from the training groups: 1 in its cluster of
   /// prompts and 0 elsewhere; and its place along the directions in which prompts differ most.
   void find_topics(const std::vector<std::int64_t>& seen);

@@ -19,6 +19,8 @@ struct LabelledGroups {
   /// These groups with others that count several times as much.
   [[nodiscard]] LabelledGroups with(const LabelledGroups& others, int times) const;
   [[nodiscard]] LabelledGroups without_fold(std::int64_t inner) const;
+  /// Those of the first inner folds, or of the others.
+  [[nodiscard]] LabelledGroups of_first_folds(std::int64_t folds, bool others = false) const;
 };
 
 /// A head on all groups, and for each inner fold the head on the others.
@@ -34,7 +36,7 @@ const std::vector<double>& head_strengths();
 const std::vector<double>& residual_strengths();
 
 /// Chooses the strength by the loss on inner folds.
-/// @param judged   groups whose loss that is; null: those that teach
+/// @param judged   groups whose loss that is, with the heads' rewards times the factor that suits them; null: those that teach
 /// @param towards  what the heads shrink to, each to that of its own fold; null: zeros
 /// @param scale    factor of those
 Heads fit_heads(const at::Tensor& x_NF, const LabelledGroups& labelled, const std::vector<double>& strengths,

@@ -118,7 +118,8 @@ void write_run_cells(const json& draws, const std::map<std::string, std::vector<
           throw DataError(
               "runs-of-other-prompts",
               fmt::format("{} and {}: one has scores of the model {}, the other has not: run both with the same settings "
-                          "(baselines, pooled_baseline)",
+                          "(baselines, pooled_baseline), and evaluate both with one version of the program, which `dmoerm run` "
+                          "does again",
                           of_runs.front().scores.string(), run.scores.string(), model));
         if (rewards_N.defined()) table->add(arm, rewards_N);
       }

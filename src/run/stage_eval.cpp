@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/from_blob.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
@@ -24,10 +25,11 @@ using nlohmann::json;
 // 7: scores.json beside it; 8: with all aggregators but the ensembles.
 constexpr int kResultsSchema = 8;
 constexpr const char* kPart = "scores";
+constexpr int kRanksKept = 64;  // ranks whose own parts are looked for
 constexpr const char* kKinds[] = {"mean", "stack", "gate", "mlp", "paper_mlp", "wco", "uwo"};
-constexpr const char* kKeptScores[] = {"dmoerm",      "single", "category", "pooled", "base",       // models whose scores
-                                       "mean",        "stack",  "gate",     "mlp",    "paper_mlp",  // scores.json has
-                                       "oracle_route"};
+/// Models whose scores scores.json has, besides the experts.
+constexpr const char* kKeptScores[] = {"dmoerm", "oracle_route", "single", "category", "pooled",   "base",
+                                       "mean",   "stack",        "gate",   "mlp",      "paper_mlp"};
 
 std::vector<float> floats_of(const at::Tensor& rewards_N) {
   const at::Tensor local = rewards_N.to(at::kFloat).contiguous();
@@ -37,7 +39,7 @@ std::vector<float> floats_of(const at::Tensor& rewards_N) {
 /// Scores a category's test groups, which the ranks share out.
 class Evaluation {
  public:
-  /// @param parts  where the first rank keeps what is scored
+  /// @param parts  where the ranks keep what is scored: the first one that of all, and each its own while it scores
   Evaluation(RunContext& context, std::int32_t category, comm::Communicator& ranks, TaskParts& parts)
       : context_(context), category_(category), ranks_(ranks), parts_(parts), overall_(labelled(preference::kOverall)) {
     std::set<std::int64_t> indices;
@@ -233,7 +235,8 @@ class Evaluation {
     }
     std::vector<std::string> columns;
     std::vector<nn::RewardModel> alone;
-    if (!backbones_apart()) {
+    const bool some_to_do = std::ranges::any_of(own_, [&](const auto& g) { return !rewards_[g.first].contains("oracle_route"); });
+    if (some_to_do && !backbones_apart()) {
       for (const auto& [column, task] : models_alone()) {
         if (column == "base" && own.has_base()) continue;  // it is one of the parts
         columns.push_back(column);
@@ -253,6 +256,7 @@ class Evaluation {
       if (features.base_N.defined()) rewards_[index]["base"] = floats_of(features.base_N);
       for (std::size_t p = 0; p < own.points.size(); ++p)
         rewards_[index]["point/" + own.points[p]] = floats_of(features.rewards_NK.select(1, static_cast<std::int64_t>(p)));
+      if (parts_.due()) keep(own_part(ranks_.rank()), own_results());
     }
   }
 
@@ -293,9 +297,15 @@ class Evaluation {
   void take(std::span<const std::byte> bytes) {
     const auto* begin = reinterpret_cast<const std::uint8_t*>(bytes.data());
     for (const json& group : json::from_cbor(begin, begin + bytes.size())) {
-      rewards_[group.at(0)] = group.at(1).get<std::map<std::string, std::vector<float>>>();
+      rewards_[group.at(0)].merge(group.at(1).get<std::map<std::string, std::vector<float>>>());
       if (!group.at(2).is_null()) routes_[group.at(0)] = group.at(2);
     }
+  }
+
+  static std::string own_part(int rank) { return fmt::format("{}-{}", kPart, rank); }
+
+  void keep(const std::string& part, std::vector<std::uint8_t> bytes) {
+    parts_.keep(part, {{"cbor", at::from_blob(bytes.data(), {std::ssize(bytes)}, at::kByte)}});
   }
 
   /// Keep what all ranks have scored so far, for the case that the task is broken off. Collective.
@@ -307,21 +317,24 @@ class Evaluation {
       for (json& group : json::from_cbor(begin, begin + bytes.size())) all.push_back(std::move(group));
     }
     if (ranks_.rank() != 0) return;
-    std::vector<std::uint8_t> bytes = json::to_cbor(all);
-    parts_.keep(kPart, {{"cbor", at::from_blob(bytes.data(), {std::ssize(bytes)}, at::kByte)}});
+    keep(kPart, json::to_cbor(all));
   }
 
-  /// Every rank takes over what was kept of its groups. Collective.
+  /// Every rank takes over what was kept of its groups, by however many ranks. Collective.
   void take_kept() {
-    std::vector<std::byte> bytes;
-    if (const auto kept = ranks_.rank() == 0 ? parts_.load(kPart) : std::nullopt; kept && !kept->empty()) {
-      const at::Tensor& cbor = kept->front().second;
-      const auto* data = static_cast<const std::byte*>(cbor.const_data_ptr());
-      bytes.assign(data, data + cbor.nbytes());
+    json all = json::array();
+    const auto add = [&](const std::string& part) {
+      const auto kept = parts_.load(part);
+      if (!kept || kept->empty()) return;
+      const auto* begin = static_cast<const std::uint8_t*>(kept->front().second.const_data_ptr());
+      for (json& group : json::from_cbor(begin, begin + kept->front().second.nbytes())) all.push_back(std::move(group));
+    };
+    if (ranks_.rank() == 0) {
+      add(kPart);
+      for (int rank = 0; rank < kRanksKept; ++rank) add(own_part(rank));
     }
-    const auto first = ranks_.all_gather(bytes).front();
-    if (first.empty()) return;
-    take(first);
+    const std::vector<std::uint8_t> bytes = json::to_cbor(all);
+    take(ranks_.all_gather(std::as_bytes(std::span(bytes))).front());
     std::erase_if(rewards_, [&](const auto& group) { return !own_.contains(group.first); });
     std::erase_if(routes_, [&](const auto& group) { return !own_.contains(group.first); });
   }

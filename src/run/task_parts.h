@@ -11,7 +11,7 @@
 namespace dmoerm::run {
 
 /// Files `parts/NAME.safetensors` in a task's folder, each with the key of the task, so that a task with other settings does not
-/// take them over. Only the first rank of the task's group uses it.
+/// take them over. Ranks of a task's group that keep parts give them names of their own.
 class TaskParts final : public moe::PartKeeper {
  public:
   static constexpr const char* kFolder = "parts";

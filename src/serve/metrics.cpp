@@ -142,8 +142,8 @@ void Metrics::begin_anew(const Scorer& scorer) {
 void Metrics::scored(const Scorer& scorer, std::span<const moe::GroupScore* const> groups) {
   const std::lock_guard lock(mutex_);
   Newest& newest = newest_[scorer.name];
-  if (scorer.reading < newest.reading) return;
-  newest.reading = scorer.reading;
+  if (scorer.reading < newest.reading && scorer.digest != newest.digest) return;
+  newest.reading = std::max(newest.reading, scorer.reading);
   if (newest.digest != scorer.digest) {
     newest.digest = scorer.digest;
     newest.fallback = {};

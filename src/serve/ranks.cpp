@@ -63,20 +63,21 @@ Ranks::Ranks(std::vector<std::string> command, int count, OnAnswer on_answer, do
       on_answer_(std::move(on_answer)),
       deadline_s_(deadline_s),
       ranks_(static_cast<std::size_t>(count)) {
+  bool failed = false;
   try {
     for (int rank = 0; rank < count; ++rank) start(rank);
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return failed_ || std::ranges::all_of(ranks_, &Rank::ready); });
+      started_ = true;
+      failed = failed_;
+    }
+    if (!failed) watcher_ = start_thread("a thread that watches ranks", [this] { watch(); });
   } catch (...) {  // those that began already must end first
     end();
     throw;
   }
-  std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return failed_ || std::ranges::all_of(ranks_, &Rank::ready); });
-  started_ = true;
-  if (!failed_) {
-    watcher_ = start_thread("a thread that watches ranks", [this] { watch(); });
-    return;
-  }
-  lock.unlock();
+  if (!failed) return;
   end();
   throw Error("rank-did-not-start", "a rank of the server ended before it was ready; it said why above");
 }

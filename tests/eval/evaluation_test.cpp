@@ -226,6 +226,9 @@ TEST_F(Evaluation, ACategoryWithoutAPairSaysWhy) {
   const std::string text = report_text(result);
   EXPECT_NE(text.find("| math "), std::string::npos) << text;
   EXPECT_NE(text.find("- math: the overall labels order no two responses"), std::string::npos) << text;
+  json earlier = result;  // of a version that did not say so
+  earlier.erase("without_pairs"), earlier.erase("pairs_not_compared");
+  EXPECT_EQ(report_text(earlier).find("| math "), std::string::npos);
 }
 
 TEST_F(Evaluation, EnsemblesCombineStandardisedScores) {

@@ -54,7 +54,10 @@ TEST(Calibration, IsDefinedForScoresThatSayNothing) {
   EXPECT_EQ(calibration_error(reliability({})), 0);
   EXPECT_NEAR(calibration_error(reliability({0, 0})), 0, 1e-12) << "half right, with confidence one half";
   EXPECT_FALSE(best_temperature({-1, -2})) << "wrong everywhere: every higher temperature is better";
-  EXPECT_FALSE(best_temperature({1, 2})) << "right everywhere: every lower one is";
+  EXPECT_FALSE(best_temperature({1, -2})) << "wrong by more than right";
+  EXPECT_FALSE(best_temperature({10, 20})) << "right everywhere: every lower one is";
+  const double small = best_temperature({1e-5, -2e-6, 1e-5}).value(), large = best_temperature({1e4, -2e3, 1e4}).value();
+  EXPECT_NEAR(large / small, 1e9, 1e3) << "a scale of its own";
 }
 
 TEST(MarkdownMarks, CountsMarksAndNotText) {

@@ -69,6 +69,8 @@ TEST_F(MetricsOfOneBundle, TheSameBundleReadAgainGoesOn) {
   count(first_, "chat", 1);
   count({"m", "one", 2, &bundle_->model}, "chat", 3);
   EXPECT_EQ(value("dmoerm_score_recent_mean" + chat_), 2);
+  count(first_, "chat", 5);  // of a request that began before
+  EXPECT_EQ(value("dmoerm_scores_total" + chat_), 3);
 }
 
 TEST_F(MetricsOfOneBundle, CategoriesThatANewBundleLacksAreForgotten) {
