@@ -56,7 +56,7 @@ at::Tensor standardised(const at::Tensor& reward_N, const std::vector<moe::Exper
 /// Rewards weighted by a ridge regression that shrinks to a target, for the strength that predicts groups left out best.
 struct Stack {
   at::Tensor reward_N, weight_K;
-  double loss = 0;  ///< Of a group left out
+  double loss = 0;  ///< Of a group left out; 0 if all are of one block
 };
 
 Stack fit_stack(const std::vector<at::Tensor>& columns, const std::vector<double>& target, const LabelledGroups& labelled) {
@@ -67,7 +67,8 @@ Stack fit_stack(const std::vector<at::Tensor>& columns, const std::vector<double
   const double scale = std::max(0.02, moe::fit_ridge(along, {}, 0.1).item<double>());
   const moe::RidgeChoice choice = moe::choose_ridge(moe::pair_differences(z_NK, labelled.groups), {.towards_F = target_K * scale},
                                                     {300, 100, 30, 10, 3, 1, 0.3});
-  return {at::mv(z_NK, choice.weight_F), choice.weight_F, *std::ranges::min_element(choice.held_out_loss)};
+  const double loss = choice.held_out_loss.empty() ? 0 : std::ranges::min(choice.held_out_loss);
+  return {at::mv(z_NK, choice.weight_F), choice.weight_F, loss};
 }
 
 /// Every n-th pair of a long list.

@@ -223,6 +223,18 @@ TEST_F(ExperimentTest, DmoermIsWhatARunMakesOfItsExperts) {
               cell.at("arms").at("stack").at("seeds").at(0).get<double>(), 0.05);
 }
 
+TEST_F(ExperimentTest, LabelsOfOneBlockLeaveNothingOutToChooseBy) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 1, .block_lines = kPrompts / 2};
+  Experiment(config_, *store_, *scores_, cache(), groups, {}, settings)
+      .run({regime_from("20-none")}, directory_ / "cells", *ranks_);
+  std::size_t with_dmoerm = 0;
+  for (std::int64_t fold = 0; fold < kOuterFolds; ++fold)
+    with_dmoerm += read_json(cell_file(directory_ / "cells", "20-none", "chat", fold)).at("arms").count("dmoerm");
+  EXPECT_GE(with_dmoerm, 2U) << "each of the two blocks is tested once";
+}
+
 TEST_F(ExperimentTest, CellsAreDoneAgainIfTheirSettingsChange) {
   const Regime regime = regime_from("20-none");
   const auto file = cell_file(directory_ / "cells", "20-none", "chat", 0),
