@@ -316,6 +316,7 @@ struct HttpServer::State {
 
   /// Reads a compressed body, or says why it cannot be read. All bodies together must have room as they are without compression.
   std::optional<HttpAnswer> unpack(HttpRequest& request) {
+    if (!request.headers.contains("content-encoding")) return std::nullopt;
     const auto packed = std::ssize(request.body);
     const auto problem =
         decode_body(request.header("content-encoding"), request.body, static_cast<std::size_t>(options.body_bytes_max));
