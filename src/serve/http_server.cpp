@@ -338,6 +338,7 @@ struct HttpServer::State {
     if (pending.too_long) return send(connection, pending, too_long(request));
     if (pending.too_many) return send(connection, pending, too_many(request));
     const bool packed = request.headers.contains("content-encoding");
+    pending.exchange->request.came = Clock::now();
     pending.handed_over = true;
     enter(pending.socket, Connection::Phase::waits, pending.exchange);
     {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "serve/clock.h"
 
 namespace dmoerm::serve {
 
@@ -19,10 +20,11 @@ struct HttpRequest {
   std::string method, path;                    ///< path without "?..."
   std::map<std::string, std::string> headers;  ///< Names in lower case
   std::string body;
-  std::string peer;                 ///< Address of the client
-  std::uint64_t connection = 0;     ///< Number of the connection
-  std::int64_t stated_length = -1;  ///< Content-Length; -1: the client stated none
-  bool counted = false;             ///< whether the front of this rank counts it
+  std::string peer;                       ///< Address of the client
+  std::uint64_t connection = 0;           ///< Number of the connection
+  std::int64_t stated_length = -1;        ///< Content-Length; -1: the client stated none
+  bool counted = false;                   ///< whether the front of this rank counts it
+  Clock::time_point came = Clock::now();  ///< When its body ended; a packed one may wait to be unpacked from then
   [[nodiscard]] std::string header(const std::string& name) const;
 };
 

@@ -232,7 +232,7 @@ void Ranks::watch() {
       const HttpRequest& request = one->second.exchange->request;
       const bool reloads = request.path == "/admin/reload";
       const double most = request.path == "/metrics" ? std::min(kMetricsS, deadline_s_) : deadline_s_ + kGraceS;
-      if (reloads || seconds_since(one->second.came) <= most) continue;
+      if (reloads || seconds_since(one->second.came()) <= most) continue;
       if (one->second.rank >= 0) --ranks_[static_cast<std::size_t>(one->second.rank)].waiting;
       late.push_back(std::move(one->second));
       requests_.erase(one);
@@ -248,7 +248,7 @@ void Ranks::watch() {
     lock.unlock();
     for (const Request& request : late) {
       const wire::Family family = family_of(request.exchange->request);
-      const HttpAnswer answer = too_late({family, deadline_s_, seconds_since(request.came)}, 0);
+      const HttpAnswer answer = too_late({family, deadline_s_, seconds_since(request.came())}, 0);
       request.done ? request.done(request.rank, answer) : deliver(request, -1, answer);
     }
     lock.lock();
@@ -304,7 +304,7 @@ void Ranks::give_up(const Request& request, int rank) {
 /// Answer a request, which is counted first. @param rank  whose answer it is; -1 = the front's
 void Ranks::deliver(const Request& request, int rank, HttpAnswer answer) {
   if (request.done) return request.done(rank, std::move(answer));
-  on_answer_(request.exchange->request, answer, rank, seconds_since(request.came));
+  on_answer_(request.exchange->request, answer, rank, seconds_since(request.came()));
   request.exchange->answer(std::move(answer));
 }
 

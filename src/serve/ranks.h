@@ -62,7 +62,7 @@ class Ranks {
     std::shared_ptr<Exchange> exchange;
     int rank = -1, tries = 0;
     std::function<void(int rank, HttpAnswer answer)> done{};  ///< Instead of the exchange's answer
-    Clock::time_point came = Clock::now();
+    [[nodiscard]] Clock::time_point came() const { return exchange->request.came; }
   };
   struct Rank {
     pid_t process = 0;

@@ -54,9 +54,9 @@ struct Service::Call {
   std::int64_t tokens = 0;
   double patience_s = 0;  ///< Seconds that its client waits
   std::uint64_t number = 0;
-  Clock::time_point came = Clock::now();
 
-  [[nodiscard]] Patience patience() const { return {family, patience_s, seconds_since(came)}; }
+  [[nodiscard]] Clock::time_point came() const { return exchange->request.came; }
+  [[nodiscard]] Patience patience() const { return {family, patience_s, seconds_since(came())}; }
 };
 
 Service::Service(const ServiceOptions& options, const EngineOptions& engine, Bundles& bundles)
@@ -222,7 +222,7 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
     call->endpoint = wire::find_endpoint(request.method, request.path).value();
     call->family = wire::family_of(call->endpoint.path);
     call->patience_s = patience_of(request, call->family);
-    call->ask.deadline = call->came + duration_of(usable_s(call->patience_s));
+    call->ask.deadline = call->came() + duration_of(usable_s(call->patience_s));
     if (engine_.full() && fits_alone(*call)) return answer(*call, queue_full(call->family, engine_.retry_after_s()));
     if (const Patience patience = call->patience(); waited_long(patience, 0)) return answer(*call, too_late(patience, 0));
     std::optional<std::size_t> json_length;
@@ -348,7 +348,7 @@ HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
   HttpAnswer answer = json_answer(wire::render(call.request, scored, facts));
   const auto split = [&](Found found) { return std::ranges::count(call.found, found) > 0; };
   const char* read = split(Found::nothing) ? "none" : split(Found::split) ? "text" : "messages";
-  const std::string milliseconds = fmt::format("{:.0f}", seconds_since(call.came) * 1e3);
+  const std::string milliseconds = fmt::format("{:.0f}", seconds_since(call.came()) * 1e3);
   answer.headers = {{"X-Compute-Type", bundle.model.backbone->device().is_cpu() ? "cpu" : "cuda"},
                     {"X-Compute-Time", milliseconds},  // of the whole request, as TEI has it
                     {"X-Compute-Tokens", fmt::format("{}", call.tokens)},
@@ -394,7 +394,7 @@ void Service::finish(const std::shared_ptr<Call>& call, Outcome outcome) {
 }
 
 void Service::answer(const Call& call, HttpAnswer answer) {
-  count(call.exchange->request, answer.status, seconds_since(call.came));
+  count(call.exchange->request, answer.status, seconds_since(call.came()));
   call.exchange->answer(std::move(answer));
 }
 
