@@ -72,16 +72,15 @@ std::string end_text(const json& result) {
 class Curves {
  public:
   Curves(const Scored& scored, const std::string& gold, std::int64_t largest) : scored_(scored), largest_(largest) {
-    std::size_t smallest = scored.data.items.front().responses.size();
+    shortest_ = scored.data.items.front().responses.size();
     for (const Item& item : scored.data.items) {
-      smallest = std::min(smallest, item.responses.size());
+      shortest_ = std::min(shortest_, item.responses.size());
       longest_ = std::max(longest_, item.responses.size());
       gold_.push_back(item.scores.at(gold));
       std::vector<double>& lengths = lengths_.emplace_back();
       for (const std::string& text : item.responses) lengths.push_back(static_cast<double>(utf8_characters(text)));
     }
-    shortest_ = smallest;
-    const auto most = static_cast<std::int64_t>(smallest);
+    const auto most = static_cast<std::int64_t>(shortest_);
     sizes_ = sizes_up_to(largest > 0 ? std::min(largest, most) : most);
     for (const ModelScores& model : scored.models) {
       names_.push_back(model.name);

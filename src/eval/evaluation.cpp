@@ -142,15 +142,11 @@ std::int64_t pairs_not_compared(const Scored& scored) {
   return pairs;
 }
 
-/// Why some items have no pair to compare models on; "" if they have.
-std::string without_pairs(const Scored& scored, const std::vector<std::size_t>& items) {
-  bool has_pairs = false;
-  for (const std::size_t i : items) {
-    if (!scored.compared_pairs(i, kOverallLabel).empty()) return "";
-    has_pairs = has_pairs || !overall_pairs(scored.data.items[i]).empty();
-  }
-  return has_pairs ? "no ordered pair was answered by every judge"
-                   : fmt::format("the overall labels order no two responses, in {}", counted(std::ssize(items), "prompt"));
+/// Why models cannot be compared on some items.
+std::string why_without_pairs(const Data& data, const std::vector<std::size_t>& items) {
+  if (std::ranges::any_of(items, [&](std::size_t i) { return !overall_pairs(data.items[i]).empty(); }))
+    return "no ordered pair was answered by every judge";
+  return fmt::format("the overall labels order no two responses, in {}", counted(std::ssize(items), "prompt"));
 }
 
 /// What one item contributes, so that every figure can be computed again without the texts.
@@ -218,7 +214,6 @@ json evaluate(const Scored& scored) {
   std::vector<Cluster> of_categories;
   result["pairs_not_compared"] = pairs_not_compared(scored);
   for (const auto& [row, items] : rows) {
-    if (const std::string why = without_pairs(scored, items); row != kAll && !why.empty()) result["without_pairs"][row] = why;
     std::set<std::string> labels;
     for (const std::size_t i : items) {
       for (const auto& [label, pairs] : data.items[i].pairs) labels.insert(label);
@@ -235,6 +230,7 @@ json evaluate(const Scored& scored) {
       if (row != kAll) append_weighted(of_categories, clusters);
       overall[row] = std::move(accuracies);
     }
+    if (row != kAll && !overall.contains(row)) result["without_pairs"][row] = why_without_pairs(data, items);
   }
   for (const auto& [row, accuracies] : overall) {
     if (row != kAll) categories.push_back({&accuracies.pooled});

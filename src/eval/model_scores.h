@@ -34,7 +34,7 @@ struct ModelScores {
     std::int64_t requests = 0, tokens = 0;
     double money = 0;
     std::string currency;
-    double pairs = 0;  ///< Pairs, ordered and tied, that were asked for this
+    double pairs = 0;  ///< Pairs, ordered and tied, that the judges answered for it
   };
 
   std::string name = {}, source = {};        ///< Name in tables; what the model was made from

@@ -33,7 +33,6 @@ constexpr int kEnsemble = 5;                // about as many members as a catego
 constexpr double kVarianceWeight = 0.5;     // of standardised members
 constexpr std::int64_t kEarlyFolds = 3;     // of kInnerFolds: about the share of phase 1
 constexpr int kOverallWeights[] = {3, 10};  // of overall labels beside those of the points
-constexpr double kLoose = 0.1;              // penalty of a single factor
 constexpr std::int64_t kClusters = 4;       // of prompts
 constexpr std::int64_t kDirections = 4;     // in which prompts differ
 
@@ -64,7 +63,7 @@ Stack fit_stack(const std::vector<at::Tensor>& columns, const std::vector<double
   const at::Tensor target_K = at::tensor(at::ArrayRef<double>(target), at::TensorOptions().dtype(at::kDouble));
   // How far apart the target's rewards should be, given how noisy these labels are.
   const moe::PairDifferences along = moe::pair_differences(at::mv(z_NK, target_K).unsqueeze(1), labelled.groups);
-  const double scale = std::max(0.02, moe::fit_ridge(along, {}, 0.1).item<double>());
+  const double scale = std::max(0.02, best_scale(along));
   const moe::RidgeChoice choice = moe::choose_ridge(moe::pair_differences(z_NK, labelled.groups), {.towards_F = target_K * scale},
                                                     {300, 100, 30, 10, 3, 1, 0.3});
   const double loss = choice.held_out_loss.empty() ? 0 : std::ranges::min(choice.held_out_loss);
@@ -207,10 +206,6 @@ at::Tensor CategoryArms::out_of_fold(const Heads& heads, const at::Tensor& x_NF)
   return all_N;
 }
 
-double CategoryArms::scale_of(const at::Tensor& reward_N, const LabelledGroups& labelled) {
-  return std::max(0.0, moe::fit_ridge(moe::pair_differences(reward_N.unsqueeze(1), labelled.groups), {}, kLoose).item<double>());
-}
-
 void CategoryArms::ensemble(const LabelledGroups& labelled, const Heads& own, std::uint64_t seed, ArmTable& table) const {
   std::vector<at::Tensor> members;
   Rng rng(seed, "evidence/ensemble/" + category_.name, static_cast<std::uint64_t>(fold_));
@@ -321,11 +316,13 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   table.add("stack_universal", fit_stack(columns, target, labelled).reward_N);
 
   // Heads of their own that start from what the points taught.
-  const Heads warm =
-      fit_heads(x_NF_, labelled, residual_strengths(), nullptr, &points.universal, scale_of(universal_raw_N, labelled));
+  const auto scale_of = [&](const at::Tensor& reward_N) {
+    return best_scale(moe::pair_differences(reward_N.unsqueeze(1), labelled.groups));
+  };
+  const Heads warm = fit_heads(x_NF_, labelled, residual_strengths(), nullptr, &points.universal, scale_of(universal_raw_N));
   const at::Tensor warm_N = standardised(out_of_fold(warm), training_);
   table.add("warm", warm_N);
-  const Heads residual = fit_heads(x_NF_, labelled, residual_strengths(), nullptr, &pooled, scale_of(pooled_raw_N, labelled));
+  const Heads residual = fit_heads(x_NF_, labelled, residual_strengths(), nullptr, &pooled, scale_of(pooled_raw_N));
   const at::Tensor residual_N = standardised(out_of_fold(residual), training_);
   table.add("residual", residual_N);
 

@@ -74,8 +74,6 @@ class CategoryArms {
   [[nodiscard]] at::Tensor out_of_fold(const Heads& heads, const at::Tensor& x_NF) const;
   /// A head on the prompts of the first folds, of the strength of another.
   [[nodiscard]] at::Tensor early_head(const LabelledGroups& labelled, const Heads& heads) const;
-  /// The factor with which rewards explain the labels best.
-  static double scale_of(const at::Tensor& reward_N, const LabelledGroups& labelled);
   void ensemble(const LabelledGroups& labelled, const Heads& own, std::uint64_t seed, ArmTable& table) const;
   /// Length and bag of tokens.
   void shallow(const LabelledGroups& labelled, ArmTable& table) const;

@@ -1,6 +1,7 @@
 #include "evidence/heads.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
@@ -19,16 +20,6 @@ LabelledGroups LabelledGroups::with(const LabelledGroups& others, int times) con
   LabelledGroups both = *this;
   for (int i = 0; i < times; ++i) both.append(others);
   return both;
-}
-
-LabelledGroups LabelledGroups::without_fold(std::int64_t inner) const {
-  LabelledGroups others;
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    if (fold[g] == inner) continue;
-    others.groups.push_back(groups[g]);
-    others.fold.push_back(fold[g]);
-  }
-  return others;
 }
 
 LabelledGroups LabelledGroups::of_first_folds(std::int64_t folds, bool others) const {
@@ -51,12 +42,16 @@ const std::vector<double>& residual_strengths() {
   return kStrengths;
 }
 
+double best_scale(const moe::PairDifferences& of_reward) {
+  constexpr double kLoose = 0.1;  // penalty of a single factor
+  return std::max(0.0, moe::fit_ridge(of_reward, {}, kLoose).item<double>());
+}
+
 namespace {
 
 /// The loss of held-out groups under the heads of their folds times the factor that suits them best. The labels that teach may
 /// say other gaps than those that judge, and only the order of a head's rewards is tested.
 double loss_at_best_scale(const at::Tensor& x_NF, const std::vector<at::Tensor>& of_folds, const LabelledGroups& judged) {
-  constexpr double kLoose = 0.1;  // penalty of a single factor
   const at::Tensor all_NK = at::matmul(x_NF.to(at::kDouble), at::stack(of_folds, 1)),
                    reward_N = at::zeros_like(all_NK.select(1, 0));
   for (std::size_t g = 0; g < judged.groups.size(); ++g) {
@@ -64,7 +59,7 @@ double loss_at_best_scale(const at::Tensor& x_NF, const std::vector<at::Tensor>&
     reward_N.narrow(0, rows.first, rows.count).copy_(all_NK.narrow(0, rows.first, rows.count).select(1, judged.fold[g]));
   }
   const moe::PairDifferences pairs = moe::pair_differences(reward_N.unsqueeze(1), judged.groups);
-  return moe::summed_loss(pairs, moe::fit_ridge(pairs, {}, kLoose).clamp_min(0));
+  return moe::summed_loss(pairs, at::full({1}, best_scale(pairs), at::kDouble));
 }
 
 }  // namespace

@@ -18,10 +18,12 @@ struct LabelledGroups {
   void append(const LabelledGroups& other);
   /// These groups with others that count several times as much.
   [[nodiscard]] LabelledGroups with(const LabelledGroups& others, int times) const;
-  [[nodiscard]] LabelledGroups without_fold(std::int64_t inner) const;
   /// Those of the first inner folds, or of the others.
   [[nodiscard]] LabelledGroups of_first_folds(std::int64_t folds, bool others = false) const;
 };
+
+/// The factor with which a reward, the only feature of these pairs, explains them best; at least 0.
+double best_scale(const moe::PairDifferences& of_reward);
 
 /// A head on all groups, and for each inner fold the head on the others.
 struct Heads {

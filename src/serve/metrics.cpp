@@ -125,7 +125,7 @@ void Metrics::Recent::add(double value) {
 }
 
 /// The caller holds the lock.
-void Metrics::begin_anew(const Scorer& scorer) {
+void Metrics::start_over(const Scorer& scorer) {
   const std::vector<std::string>& categories = scorer.model->router.categories();
   const auto gone = [&](const std::pair<std::string, std::string>& key) {
     return key.first == scorer.name && key.second != kSingle && std::ranges::find(categories, key.second) == categories.end();
@@ -147,7 +147,7 @@ void Metrics::scored(const Scorer& scorer, std::span<const moe::GroupScore* cons
   if (newest.digest != scorer.digest) {
     newest.digest = scorer.digest;
     newest.fallback = {};
-    begin_anew(scorer);
+    start_over(scorer);
   }
   for (const moe::GroupScore* group : groups) {
     ++routes_[{scorer.name, scorer.model->router.categories()[static_cast<std::size_t>(group->route.likeliest)]}];

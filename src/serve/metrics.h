@@ -81,7 +81,7 @@ class Metrics {
   void request(const std::string& endpoint, int status, double seconds) { requests_.add(endpoint, status, seconds); }
   void batch(const BatchFacts& batch);
   void queued(double seconds);
-  /// Scores that a bundle gave and somebody got. With the first of another bundle under a name, what is recent begins anew, and
+  /// Scores that a bundle gave and somebody got. With the first of another bundle under a name, what is recent starts over, and
   /// the categories that it lacks are forgotten; later scores of the one before do not count.
   void scored(const Scorer& scorer, std::span<const moe::GroupScore* const> groups);
   [[nodiscard]] std::string text(const Gauges& gauges) const;
@@ -108,7 +108,7 @@ class Metrics {
     std::string digest;
     Recent fallback;  ///< 1 for a text that the single model scored, else 0
   };
-  void begin_anew(const Scorer& scorer);
+  void start_over(const Scorer& scorer);
   [[nodiscard]] std::string drift_text() const;
 
   RequestCounts requests_;

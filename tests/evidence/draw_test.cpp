@@ -142,8 +142,8 @@ TEST_F(DrawTest, ACategoryWithoutEnoughPromptsIsNamed) {
   EXPECT_NE(said.find("category chat has 0 prompts to train on"), std::string::npos) << said;
 }
 
-/// Runs whose models order the pairs of the first tested prompts rightly, as many as a model's limit says, and of the others
-/// wrongly.
+/// Runs in which each model orders the pairs of its first tested prompts correctly, as many as its limit says, and those of the
+/// others wrongly.
 class RunCellsTest : public DrawTest {
  protected:
   RunCellsTest() : drawn_(draw(17)), about_({{"regime", "12-rater"}, {"blocks", tested_blocks({drawn_}, *store_)}}) {}

@@ -1,4 +1,4 @@
-// Figures of a server: how far scores and routes have moved, and that another bundle begins anew.
+// Figures of a server: how far scores and routes have moved, and that another bundle resets them.
 #include "serve/metrics.h"
 
 #include <gtest/gtest.h>
