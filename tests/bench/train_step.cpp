@@ -1,6 +1,7 @@
 // Times training steps of one LoRA expert (or several over one base, in turn or in one pass) on groups of token ids: the
 // arithmetic of `dmoerm run` without its data path. Input: JSON lines {"prefix": [ids], "responses": [[ids], ...], "pairs":
-// [[winner, loser], ...]}. Output: one JSON line. With --profile it also says where the time goes.
+// [[winner, loser], ...]}. Output: one JSON line; `weights_sha256` is that of the bits of what was trained, which two runs with
+// the same options must share. With --profile it also says where the time goes.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
@@ -18,6 +19,7 @@
 #include <optional>
 #include <span>
 
+#include "base/hash.h"
 #include "base/rng.h"
 #include "bench/op_times.h"
 #include "nn/adamw.h"
@@ -121,6 +123,16 @@ struct Trained {
   nn::AdamW optimizer;
   double loss = 0;
 };
+
+/// SHA-256 of the bits of the experts' parameters, in hexadecimal.
+std::string sha256_of(std::span<const std::unique_ptr<Trained>> trained) {
+  std::string bits;
+  for (const auto& one : trained) {
+    const at::Tensor host = one->expert.flat.cpu().contiguous();
+    bits.append(static_cast<const char*>(host.const_data_ptr()), host.nbytes());
+  }
+  return sha256_hex(bits);
+}
 
 /// How steps are laid out in passes.
 struct Passes {
@@ -291,6 +303,8 @@ int main(int argc, char** argv) {
                        {"linear_flops", 1e9 * gflops * median},
                        {"peak_mib", std::max(loading_mib, largest_mib())},
                        {"training_mib", largest_mib()},
+                       {"training_gpu_mib", nn::peak_gpu_memory_mib(device)},
+                       {"weights_sha256", sha256_of(trained)},
                        {"first_loss", first_loss},
                        {"first_grad_norm", first_norm}};
   if (profile) found["profile"] = where;

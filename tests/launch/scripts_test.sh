@@ -24,6 +24,7 @@ expect "an unknown benchmark lists the known ones" 2 "tokenizer-speed" "$root/la
 expect "an unknown torture test lists the known ones" 2 "same-bits" "$root/launch/torture.sh" no-such
 expect "set-up refuses an unknown part" 2 "unknown argument '--with nothing'" "$root/launch/setup.sh" --with nothing
 expect "dev refuses an unknown verb" 2 "Usage: launch/dev" "$root/launch/dev" no-such
+[[ -e /dev/nvidiactl ]] || expect "dev's check of a GPU is skipped without one" 77 "needs a GPU" "$root/launch/dev" gpu
 expect "the experiment asks for its data" 2 "--data DIR is missing" "$root/launch/evidence.sh"
 expect "the experiment names a folder that is not there" 2 "there is no such folder" "$root/launch/evidence.sh" --data "$scratch/nowhere"
 expect "the experiment refuses an option without a value" 2 "--seeds: a value is missing" "$root/launch/evidence.sh" --data "$scratch" --seeds

@@ -19,8 +19,13 @@ def unshared_pairs(count, vocabulary, seed=1):
     return [group(draw, vocabulary, 0, [length(draw, 215, 0.6, 20, 512) for _ in range(2)]) for _ in range(count)]
 
 
+def group_of_lengths(count, vocabulary, prefix, responses, seed=1):
+    """Groups that all have these lengths."""
+    draw = random.Random(seed)
+    return [group(draw, vocabulary, prefix, responses) for _ in range(count)]
+
+
 def group(draw, vocabulary, prefix, responses):
     """A group in the layout of bench_train_step, whose labelled pairs are those of neighbours."""
     ids = lambda n: [draw.randrange(1000, vocabulary - 1) for _ in range(n)]  # noqa: E731
     return {"prefix": ids(prefix), "responses": [ids(n) for n in responses], "pairs": [[i, i + 1] for i in range(len(responses) - 1)]}
-

@@ -23,10 +23,10 @@ class Reached(Exception):
 
 
 class PeerScorer:
-    def __init__(self, bundle, categories, threads, batch=0):
+    def __init__(self, bundle, categories, threads, batch=0, device="cpu"):
         torch.set_num_threads(threads)
         bundle = Path(bundle)
-        self.router, self.batch, self.categories = Router(bundle / "router"), batch, categories
+        self.router, self.batch, self.categories, self.device = Router(bundle / "router"), batch, categories, device
         self.aggregators = {name: Aggregator(bundle / "aggregator" / f"{name}.safetensors") for name in categories}
         base = AutoModelForSequenceClassification.from_pretrained(bundle / "base", dtype=torch.float32)
         self.model = None
@@ -37,7 +37,7 @@ class PeerScorer:
                     self.model = PeftModel.from_pretrained(base, folder, adapter_name=f"{name}/{point}")
                 else:
                     self.model.load_adapter(folder, adapter_name=f"{name}/{point}")
-        self.model.eval()
+        self.model.eval().to(device)
         self.pad = base.config.pad_token_id
 
     def rewards(self, adapter, texts, batch):
@@ -45,8 +45,8 @@ class PeerScorer:
         parts = []
         for begin in range(0, len(texts), batch):
             ids, mask = padded(texts[begin:begin + batch], self.pad)
-            parts.append(self.model(input_ids=ids, attention_mask=None if bool(mask.all()) else mask, use_cache=False).logits[:, 0].float())
-        return torch.cat(parts)
+            parts.append(self.model(input_ids=ids.to(self.device), attention_mask=None if bool(mask.all()) else mask.to(self.device), use_cache=False).logits[:, 0].float())
+        return torch.cat(parts).cpu()
 
     def prompt_state(self, prompt):
         decoder, kept = self.model.get_base_model().model, []
@@ -59,13 +59,13 @@ class PeerScorer:
         hook = decoder.layers[layers - 1].register_forward_hook(keep) if layers > 0 else None
         try:
             with self.model.disable_adapter():
-                kept.append(decoder(input_ids=torch.tensor([prompt]), use_cache=False).last_hidden_state)
+                kept.append(decoder(input_ids=torch.tensor([prompt], device=self.device), use_cache=False).last_hidden_state)
         except Reached:
             pass
         finally:
             if hook is not None:
                 hook.remove()
-        rows = kept[0].reshape(len(prompt), -1)
+        rows = kept[0].reshape(len(prompt), -1).cpu()
         return rows[-1] if self.router.pooling == "last" else rows.mean(0)
 
     @torch.inference_mode()
@@ -80,7 +80,7 @@ class PeerScorer:
         name = next(iter(self.categories))
         adapter, tried = f"{name}/{self.categories[name][0]}", {}
         self.rewards(adapter, texts[:1], 1)
-        for size in sorted({min(size, len(texts)) for size in (1, 4, 16)}) if not self.batch else [self.batch]:
+        for size in sorted({min(size, len(texts)) for size in (1, 4, 16, 64)}) if not self.batch else [self.batch]:
             begun = time.perf_counter()
             self.rewards(adapter, texts, size)
             tried[size] = time.perf_counter() - begun

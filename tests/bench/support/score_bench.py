@@ -20,6 +20,7 @@ from reward_server import Client, RewardServer  # noqa: E402
 from serve_load import make_rows  # noqa: E402
 
 NEEDED = ("torch", "transformers", "peft")
+NEEDED_BY_OURS = ("torch", "safetensors")  # to make the bundle
 TOLERANCE = 1e-3
 
 
@@ -36,7 +37,8 @@ def parse(doc, responses, prompt_words, response_words, rounds=3):
     parser.add_argument("--weights", choices=["float32", "int8"], default="float32", help="int8: ours with int8 weights in turns with ours with float32, without the peer")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--peer-batch", type=int, default=0, help="texts of a padded batch; default: the fastest of 1, 4 and 16")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of ours and of the peer")
+    parser.add_argument("--peer-batch", type=int, default=0, help="texts of a padded batch; default: the fastest of 1, 4, 16 and 64")
     parser.add_argument("--ours-only", action="store_true", help="without the peer, and without a comparison of scores")
     parser.add_argument("--work", default=os.path.join(ROOT, "runs", "score-bench"))
     parser.add_argument("--seed", type=int, default=5)
@@ -48,9 +50,10 @@ def parse(doc, responses, prompt_words, response_words, rounds=3):
 
 
 class Ours:
-    def __init__(self, program, bundle, threads, weights):
+    def __init__(self, program, bundle, args, weights):
         options = [] if weights == "float32" else ["--weights", weights]  # older programs do not know the option
-        self.server = RewardServer(program, [bundle], *options, threads=threads)
+        options += [] if args.device == "cpu" else ["--device", args.device]
+        self.server = RewardServer(program, [bundle], *options, threads=args.threads)
 
     def __enter__(self):
         return self
@@ -82,7 +85,7 @@ class Peer:
         from peer_scorer import PeerScorer
         template = ChatTemplate.of(manifest, Tokenizer(Path(bundle) / "base" / "tokenizer.json"), bundle)
         self.reads = lambda row: (template.ids(messages_of(row["prompt"]), None), [template.ids(messages_of(row["prompt"]), one) for one in row["responses"]])
-        self.scorer = PeerScorer(bundle, {c["name"]: c["points"] for c in manifest["categories"]}, args.threads, args.peer_batch)
+        self.scorer = PeerScorer(bundle, {c["name"]: c["points"] for c in manifest["categories"]}, args.threads, args.peer_batch, args.device)
         tried = self.scorer.choose_batch(self.reads(row)[1])
         print("peer: seconds of one expert by texts of a batch:", {size: round(seconds, 2) for size, seconds in tried.items()}, flush=True)
 
@@ -116,7 +119,7 @@ def differences(ours, others):
 
 def measure(name, args):
     program = os.path.join(os.environ["DMOERM_BUILD"], "dmoerm")
-    absent = [package for package in NEEDED if importlib.util.find_spec(package) is None]
+    absent = [package for package in (NEEDED_BY_OURS if args.ours_only else NEEDED) if importlib.util.find_spec(package) is None]
     if absent:
         return print(f"skipped: {', '.join(absent)} not installed: launch/setup.sh --with tests")
     os.makedirs(args.work, exist_ok=True)
@@ -131,9 +134,9 @@ def measure(name, args):
     sides = ["ours", other] if other else ["ours"]
     seconds, scores = {side: [] for side in sides}, {side: [] for side in sides}
     with contextlib.ExitStack() as servers:
-        scorers = {"ours": servers.enter_context(Ours(program, bundle, args.threads, args.weights))}
+        scorers = {"ours": servers.enter_context(Ours(program, bundle, args, args.weights))}
         if other == "float32":
-            scorers[other] = servers.enter_context(Ours(program, bundle, args.threads, "float32"))
+            scorers[other] = servers.enter_context(Ours(program, bundle, args, "float32"))
         for ours in scorers.values():
             ours.score(rows[0])
         if other == "peer":
@@ -147,7 +150,7 @@ def measure(name, args):
             print(", ".join(f"{side} {seconds[side][-1]:.3f} s" for side in sides), flush=True)
         memory = {side: scorers[side].peak_mib() for side in sides}
     medians = {side: round(statistics.median(own), 4) for side, own in seconds.items()}
-    result = {"name": name, "unit": "s", "part": args.part, "top_layers": args.top_layers, "experts": args.experts, "responses": args.responses, "weights": args.weights, "threads": args.threads,
+    result = {"name": name, "unit": "s", "part": args.part, "top_layers": args.top_layers, "experts": args.experts, "responses": args.responses, "weights": args.weights, "device": args.device, "threads": args.threads,
               **medians, "spread": {side: [round(min(own), 4), round(max(own), 4)] for side, own in seconds.items()}, "peak_mib": memory}
     if other:
         result |= {"ratio": round(medians[other] / medians["ours"], 3), **differences(scores["ours"], scores[other])}

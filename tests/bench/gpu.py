@@ -1,0 +1,305 @@
+"""gpu: what a first run on a GPU must answer, in about ten minutes: is it right, does it repeat its bits, how fast is it?
+
+    gpu.py [PART...] [--limit-s 585] [--out runs/gpu] [--trial]
+
+Each part has a limit of its own and none stops the others; one that cannot run says why. Ends with a table, as docs/results/gpu.md has it, and one JSON line; `--out` keeps what each part printed, and 3 GB of
+model while it runs. Exit code 0, 1 if a part failed, 77 without a GPU. With --trial the parts run on the CPU at small sizes, so that a machine without a GPU can check the script; its figures mean nothing.
+"""
+import argparse
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from bench_common import DEFAULT_MODEL, ROOT, write_lines
+from made_up_groups import group_of_lengths
+
+BUILD = os.environ["DMOERM_BUILD"]
+BENCH = os.path.join(ROOT, "tests", "bench")
+SIZES = {  # of a run, and of a trial
+    False: {"device": "cuda", "shape": {}, "vocabulary": 151936, "pairs": 64, "lengths": (119, 45), "tokens": 16384, "repeats": 5, "matmul": ["--size", 8192], "tests": "-*Golden*", "micro": (8, 32, 64),
+            "best_of": {"responses": 64, "experts": 6, "prompt-words": 200, "response-words": 120, "rounds": 5}},
+    True: {"device": "cpu", "shape": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 1100}, "vocabulary": 1100, "pairs": 4,
+           "lengths": (9, 5), "tokens": 64, "repeats": 1, "matmul": ["--size", 64, "--copy-mib", 1], "tests": "FlashOffsets.*:GradientNorm.*", "micro": (2, 4),
+           "best_of": {"responses": 4, "experts": 2, "prompt-words": 5, "response-words": 3, "rounds": 1, "rank": 2}},
+}
+
+
+class NotRun(Exception):
+    """Why a part cannot run here."""
+
+
+class Failed(Exception):
+    """What went wrong in a part, or what it found to be wrong."""
+
+
+class Run:
+    """A run's settings and folder, what its parts found so far, and the time that is left."""
+
+    def __init__(self, trial, limit_s, out):
+        self.trial, self.out, self.found = trial, out, {}
+        self.sizes = SIZES[trial]
+        self.device = self.sizes["device"]
+        self.ends = time.monotonic() + limit_s
+        self.threads = min(4, os.cpu_count() or 1)
+        self.model, self.groups = os.path.join(out, "model"), os.path.join(out, "groups.jsonl")
+
+    def begin(self, name, limit_s):
+        self.log, self.part_ends = os.path.join(self.out, name + ".log"), min(self.ends, time.monotonic() + limit_s)
+        open(self.log, "w", encoding="utf-8").close()
+
+    def command(self, *words, **environment):
+        """Runs a command until the part's limit and keeps what it prints. -> (exit code, standard output)"""
+        words = [str(word) for word in words]
+        left = self.part_ends - time.monotonic()
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True)
+        try:
+            out, errors = process.communicate(timeout=max(left, 1))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, errors = process.communicate()
+            raise Failed(f"{os.path.basename(words[0])} took longer than the {max(left, 1):.0f} s that were left") from None
+        finally:
+            with open(self.log, "a", encoding="utf-8") as log:
+                log.write(f"$ {' '.join(words)}\n{out}{errors}")
+        return process.returncode, out
+
+    def result(self, *words):
+        """The JSON line that a command ends with."""
+        code, out = self.command(*words)
+        lines = [line for line in out.splitlines() if line.startswith("{")]
+        if code != 0 or not lines:
+            raise Failed(f"{os.path.basename(str(words[1] if words[0] == sys.executable else words[0]))} ended with code {code}: {last_line(self.log)}")
+        return json.loads(lines[-1])
+
+    def python(self, script, *words):
+        return self.result(sys.executable, os.path.join(BENCH, script), *words)
+
+
+def last_line(path):
+    with open(path, encoding="utf-8") as file:
+        lines = [line.strip() for line in file if line.strip()]
+    return lines[-1][:200]
+
+
+def built(*names):
+    """The path of a program of the build."""
+    path = os.path.join(BUILD, *names)
+    if not os.path.exists(path):
+        raise NotRun(f"{os.path.join(*names)} is not built: launch/build.sh")
+    return path
+
+
+def need(*packages):
+    absent = [package for package in packages if importlib.util.find_spec(package) is None]
+    if absent:
+        raise NotRun(f"{', '.join(absent)} not installed: launch/setup.sh --with tests")
+
+
+def kernels(run):
+    """The tests of the label gpu: the kernels against the CPU's formulas, and NCCL."""
+    code, out = run.command("ctest", "--test-dir", BUILD, "-L", "^gpu$", "--output-on-failure")
+    ends = re.findall(r"Test +#\d+: (\S+) \.*(.*?) +[\d.]+ sec", out)
+    if not ends:
+        raise NotRun("the build has no tests for a GPU: it found no nvcc (launch/setup.sh)")
+    passed, skipped = ([name for name, how in ends if word in how] for word in ("Passed", "Skipped"))
+    wrong = [name for name, _ in ends if name not in passed + skipped]
+    if wrong or (code != 0 and passed):
+        raise Failed("not passed: " + (", ".join(wrong) or f"ctest ended with code {code}"))
+    if not passed:
+        raise NotRun(f"all {len(skipped)} tests of the label gpu are skipped here")
+    return {"passed": len(passed), "skipped": len(skipped)}
+
+
+def sanitizer(run, tool):
+    program = shutil.which("compute-sanitizer", path=os.environ["PATH"] + os.pathsep + "/usr/local/cuda/bin")
+    if run.device == "cpu":
+        raise NotRun("it needs a GPU")
+    if program is None:
+        raise NotRun("compute-sanitizer, which CUDA toolkits have, is not installed")
+    tests = sorted(name for name in os.listdir(built("tests")) if re.fullmatch(r"kernel_\w+_on_gpu", name))
+    if not tests:
+        raise NotRun("the build has no tests of kernels for a GPU: it found no nvcc (launch/setup.sh)")
+    for test in tests:
+        code, out = run.command(program, "--tool", tool, "--error-exitcode", 9, built("tests", test))
+        if code != 0:
+            raise Failed(f"{test} ended with code {code}: {out.strip().splitlines()[-1][:160] if out.strip() else 'it printed nothing'}")
+    return {"programs": len(tests)}
+
+
+def memcheck(run):
+    """The kernels' tests under compute-sanitizer: accesses out of bounds."""
+    return sanitizer(run, "memcheck")
+
+
+def racecheck(run):
+    """The same: threads of a block that race."""
+    return sanitizer(run, "racecheck")
+
+
+def tests(run):
+    """The unit tests of the model and of training on the device."""
+    count = 0
+    for name in ("model_test", "train_test"):
+        code, out = run.command(built("tests", name), "--gtest_filter=" + run.sizes["tests"], DMOERM_TEST_DEVICE=run.device)
+        failed = re.findall(r"^\[  FAILED  \] ([^,\s]+)", out, re.MULTILINE)
+        passed = re.search(r"^\[  PASSED  \] (\d+) test", out, re.MULTILINE)
+        if code != 0:
+            raise Failed(f"{name}: " + (", ".join(dict.fromkeys(failed)) or f"ended with code {code}: {last_line(run.log)}"))
+        if not passed or passed[1] == "0":
+            raise Failed(f"{name} ran no test")
+        count += int(passed[1])
+    return {"passed": count}
+
+
+def ceiling(run):
+    """What the device reaches in bfloat16 products and in copies."""
+    need("torch")
+    return run.python("support/matmul_peak.py", "--device", run.device, *run.sizes["matmul"])
+
+
+def step(run):
+    """A training step of one LoRA expert over Qwen2.5-1.5B's shapes, twice in two processes: the bits must be the same."""
+    need("torch")
+    program = built("tests", "bench", "bench_train_step")
+    make_inputs(run)
+    sizes = run.sizes
+    options = ["--model", run.model, "--groups", run.groups, "--groups-per-step", sizes["pairs"], "--micro-batch-tokens", sizes["tokens"], "--dropout", 0.05, "--dtype", "bfloat16", "--device", run.device,
+               "--repeats", sizes["repeats"], "--threads", run.threads]
+    first, second = run.result(program, *options), run.result(program, *options)
+    for what in ("first_loss", "weights_sha256"):
+        if first[what] != second[what]:
+            raise Failed(f"the same steps do not repeat their bits: {what} {first[what]} and {second[what]}")
+    found = {"bits": "same", "step_s": min(first["seconds"][len(first["seconds"]) // 2], second["seconds"][len(second["seconds"]) // 2]),
+             "pairs_per_s": max(first["pairs_per_s"], second["pairs_per_s"]), "tokens_per_s": round(max(first["packed_tokens_per_s"], second["packed_tokens_per_s"])),
+             "tflops": max(first["gflops"], second["gflops"]) / 1000, "gpu_mib": round(first["training_gpu_mib"])}
+    if "ceiling" in run.found:
+        found["share_of_measured_peak"] = found["tflops"] / run.found["ceiling"]["matmul_tflops"]
+    return found
+
+
+def make_inputs(run):
+    """The random model, and pairs of HH's mean lengths."""
+    changed = [f"{key}={value}" for key, value in run.sizes["shape"].items()]
+    code, _ = run.command(sys.executable, os.path.join(BENCH, "support", "random_decoder.py"), "--out", run.model, *(["--set", *changed] if changed else []))
+    if code != 0:
+        raise Failed(f"no model could be made: {last_line(run.log)}")
+    prefix, response = run.sizes["lengths"]
+    write_lines(run.groups, group_of_lengths(run.sizes["pairs"], run.sizes["vocabulary"], prefix, [response, response]))
+
+
+def peer(run):
+    """The same pairs with transformers and PEFT, each text in full."""
+    need("torch", "transformers", "peft")
+    if "step" not in run.found:
+        raise NotRun("it needs the part step before it")
+    found = run.python("support/peer_decoder.py", "--model", run.model, "--groups", run.groups, "--device", run.device, "--micro-pairs", *run.sizes["micro"], "--repeats", min(3, run.sizes["repeats"]),
+                       "--threads", run.threads)
+    return {"pairs_per_s": found["pairs_per_s"], "micro_pairs": found["micro_pairs"], "ours_is_times_as_fast": run.found["step"]["pairs_per_s"] / found["pairs_per_s"]}
+
+
+def best_of(run):
+    """The best of 64 responses with six experts over SmolLM2, through the reward server."""
+    need("torch", "safetensors")
+    built("dmoerm")
+    model = DEFAULT_MODEL
+    if run.trial:
+        sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+        import tiny_model
+        model = os.path.join(run.out, "tiny")
+        tiny_model.write_model(model, settings=tiny_model.config() | {"max_position_embeddings": 2048})
+    if not os.path.exists(os.path.join(model, "model.safetensors")):
+        raise NotRun("SmolLM2 is not there: launch/setup.sh --with smollm2")
+    alone = any(importlib.util.find_spec(package) is None for package in ("transformers", "peft"))
+    sizes = [word for key, value in run.sizes["best_of"].items() for word in ("--" + key, value)]
+    found = run.python("score_best_of.py", "--model", model, "--device", run.device, "--work", os.path.join(run.out, "bundles"), "--threads", run.threads, *sizes, *(["--ours-only"] if alone else []))
+    more = {} if "peer" not in found else {"peer_s": found["peer"], "ours_is_times_as_fast": found["ratio"], "largest_difference": found["largest_difference"]}
+    return {"ours_s": found["ours"], "responses": found["responses"], "experts": found["experts"], **more}
+
+
+PARTS = {"kernels": (40, kernels), "memcheck": (60, memcheck), "racecheck": (60, racecheck), "tests": (120, tests), "ceiling": (40, ceiling), "step": (150, step), "peer": (110, peer), "best-of-64": (110, best_of)}
+
+
+def run_part(run, name):
+    """-> {"state", "seconds", ...}; nothing that goes wrong in a part ends the run"""
+    limit_s, work = PARTS[name]
+    begun = time.monotonic()
+    if run.ends - begun < 10:
+        return {"state": "not run", "seconds": 0, "why": "no time was left"}
+    run.begin(name, limit_s)
+    try:
+        run.found[name] = work(run)
+        state = {"state": "ok", "found": run.found[name]}
+    except NotRun as e:
+        state = {"state": "not run", "why": str(e)}
+    except (Failed, OSError, KeyError, ValueError) as e:
+        state = {"state": "FAILED", "why": f"{e} ({os.path.relpath(run.log)})"}
+    return {**state, "seconds": round(time.monotonic() - begun, 1)}
+
+
+def shown(result):
+    if "why" in result:
+        return f"{result['state']}: {result['why']}"
+    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in result["found"].items())
+
+
+def table(results):
+    yield "| part | what | found | seconds |"
+    yield "|---|---|---|---|"
+    for name, result in results.items():
+        yield f"| {name} | {PARTS[name][1].__doc__} | {shown(result)} | {result['seconds']} |"
+
+
+def gpu_here():
+    """Name, memory, driver and clock of the first GPU as nvidia-smi says them; None without one."""
+    try:
+        said = subprocess.run(["nvidia-smi", "--query-gpu=name,memory.total,driver_version,clocks.max.sm", "--format=csv,noheader"], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return said.stdout.splitlines()[0].strip() if said.returncode == 0 and said.stdout.strip() else None
+
+
+def check_machine():
+    """-> the GPU. Leaves with 77 where there is none, and with 1 where the build cannot use it."""
+    gpu = gpu_here()
+    if gpu is None:
+        print("skipped: nvidia-smi finds no NVIDIA GPU on this machine (--trial checks the script without one)")
+        sys.exit(77)
+    cache = os.path.join(BUILD, "CMakeCache.txt")
+    if not os.path.exists(cache):
+        sys.exit(f"gpu: nothing is built in {BUILD}: launch/dev gpu builds and comes back here")
+    with open(cache, encoding="utf-8") as file:
+        if "DMOERM_CUDA:BOOL=ON\n" not in file.read():
+            sys.exit(f"gpu: the build in {BUILD} does not use a GPU: launch/dev gpu makes one that does (DMOERM_CUDA=ON)")
+    return gpu
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {', '.join(PARTS)}")
+    parser.add_argument("--limit-s", type=float, default=585, help="of all parts together")
+    parser.add_argument("--out", default=os.path.join(ROOT, "runs", "gpu"))
+    parser.add_argument("--trial", action="store_true", help="on the CPU, at small sizes")
+    a = parser.parse_args()
+    unknown = [part for part in a.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"unknown part {unknown[0]}; known: {', '.join(PARTS)}")
+    gpu = "none: a trial on the CPU" if a.trial else check_machine()
+    os.makedirs(a.out, exist_ok=True)
+    run, results = Run(a.trial, a.limit_s, os.path.abspath(a.out)), {}
+    for name in (part for part in PARTS if not a.parts or part in a.parts):
+        results[name] = run_part(run, name)
+        print(f"{name}: {shown(results[name])} ({results[name]['seconds']} s)", flush=True)
+    shutil.rmtree(run.model, ignore_errors=True)
+    print("", *table(results), "", sep="\n")
+    print(json.dumps({"name": "gpu", "gpu": gpu, "trial": a.trial, "parts": results}))
+    sys.exit(1 if any(result["state"] == "FAILED" for result in results.values()) else 0)
+
+
+if __name__ == "__main__":
+    main()
