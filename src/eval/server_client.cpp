@@ -74,7 +74,8 @@ class Asking {
         rng_(policy.seed),
         concurrency_(policy.concurrency_max),
         http_(policy.concurrency_max, kReplyBytesMax) {
-    judge::HttpTarget target{.bearer = key_.secret()};
+    judge::HttpTarget target;
+    target.bearer = key_.secret();
     target.endpoint.url = address.url;
     target.endpoint.request_timeout_s = policy.request_timeout_s;
     if (const char* file = set_variable("SSL_CERT_FILE")) target.endpoint.ca_file = file;
