@@ -117,7 +117,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   transfer.headers.add(name, value);
   if (name.size() == 8 && strncasecmp(data, "location", 8) == 0)
     transfer.location = value.substr(std::min(value.find_first_not_of(' '), value.size()), 1000);
-  if (lower(name) == "x-compute-tokens") transfer.tokens = count_in(trim(value));
+  if (name.size() == 16 && strncasecmp(data, "x-compute-tokens", 16) == 0) transfer.tokens = count_in(trim(value));
   return bytes;
 }
 

@@ -190,13 +190,13 @@ class Eval(unittest.TestCase):
     def test_a_server_has_the_scores_of_its_bundle(self):
         bundle = os.path.join(self.folder, "bundle")
         key = {"DMOERM_API_KEY": "a-key-of-sixteen-letters"}
-        with RewardServer(PROGRAM, [f"first={bundle}", f"second={bundle}"], "--normalise", "standard", env=key) as server:
+        with RewardServer(PROGRAM, [f"first={bundle}", f"second={bundle}"], env=key) as server:
             url = f"server:http://127.0.0.1:{server.port}"
             models = ["--bundle", "bundle", "--model", f"ours={url}", "--model", f"vllm={url}/classify#second", "--model", "both=mean(ours,vllm)"]
             done = self.run_program("eval", *models, "data.jsonl", "--threads", "1", "--out", "out", "--resamples", "100", env=key)
             result = self.read("out/eval.json")
             for g in result["groups"]:
-                self.assertEqual(g["scores"]["ours"], g["scores"]["bundle"], "bit by bit, raw though the server normalises")
+                self.assertEqual(g["scores"]["ours"], g["scores"]["bundle"], "bit by bit")
                 self.assertEqual(g["scores"]["vllm"], g["scores"]["bundle"], "one conversation a request")
             accuracy = result["accuracy"]["all"]["overall"]["models"]
             self.assertEqual(accuracy["both"], accuracy["bundle"])
@@ -216,6 +216,12 @@ class Eval(unittest.TestCase):
             for model, code in ((f"x={url}/score", "server-path-unknown"), (f"x={url}#third", "server-path-not-found"), (f"x={url}/get_reward", "no-chat-template")):
                 self.assertIn(f"[{code}]", self.run_program("eval", "--model", model, "data.jsonl", code=2, env=key).stderr)
             self.assertIn("[server-refuses-key]", self.run_program("eval", "--model", f"x={url}", "data.jsonl", code=2, env={"DMOERM_API_KEY": ""}).stderr)
+
+    def test_a_server_that_normalises_is_asked_for_raw_scores(self):
+        with RewardServer(PROGRAM, [os.path.join(self.folder, "bundle")], "--normalise", "standard") as server:
+            self.dmoerm("eval", "--bundle", "bundle", "--model", f"server:http://127.0.0.1:{server.port}/", "data.jsonl", "--threads", "1", "--out", "out", "--resamples", "100")
+            for g in self.read("out/eval.json")["groups"]:
+                self.assertEqual(g["scores"][f"127.0.0.1:{server.port}"], g["scores"]["bundle"])
 
     def test_best_of_n(self):
         self.dmoerm("synth", "--out", "lists.jsonl", "--lists", "--groups", "3", "--responses", "100", "--categories", "2")
