@@ -16,20 +16,23 @@
 namespace dmoerm::cli {
 
 void add_model_options(CLI::App& verb, ModelOptions& options) {
-  verb.add_option("--model", options.models,
-                  "Model as NAME=WHAT: a bundle's folder, a folder of one reward model or of one for each category, scores:FILE "
-                  "(lines {\"id\", "
-                  "\"scores\"}), field:KEY (scores in the data), judge:CONFIG (the judges of a run's configuration, asked in "
-                  "both orders), length, "
-                  "or an ensemble of models named before it: mean(A,B), wco(A,B), uwo(A,B); may be repeated")
+  verb.add_option(
+          "--model", options.models,
+          "Model as NAME=WHAT: a bundle's folder, a folder of one reward model or of one for each category, server:URL (a "
+          "reward server, whose path names the protocol: none for dmoerm serve, /get_reward for OpenRLHF, /classify or "
+          "/pooling for vLLM; #MODEL behind it names one of several; DMOERM_API_KEY is its key), scores:FILE (lines "
+          "{\"id\", \"scores\"}), field:KEY (scores in the data), judge:CONFIG (the judges of a run's configuration, asked in "
+          "both orders), length, "
+          "or an ensemble of models named before it: mean(A,B), wco(A,B), uwo(A,B); may be repeated")
       ->allow_extra_args(false);
   verb.add_option("--bundle", options.bundles, "Folder of a bundle, which is called bundle in the tables")
       ->type_name(kFolder)
       ->allow_extra_args(false);
   verb.add_flag("--parts", options.scoring.parts,
                 "Show a bundle's parts as models of their own: NAME:true-category, NAME:mean (of the experts), NAME:single");
-  verb.add_option("--template", options.scoring.chat_template,
-                  "Chat template of reward models that are not part of a bundle: a name or a file");
+  verb.add_option(
+      "--template", options.scoring.chat_template,
+      "Chat template of reward models that are not part of a bundle, and of servers that take texts: a name or a file");
   verb.add_option("--base", options.scoring.adapter_base,
                   "Folder of the model that a PEFT adapter adapts; default: the one that its adapter_config.json names")
       ->type_name(kFolder);

@@ -220,7 +220,7 @@ json bon_figures(const Scored& scored, const std::string& gold, std::int64_t lar
                                {"left_out", f.left_out},
                                {"responses_left_out", f.responses_left_out}});
   result["models"] = json::array();
-  for (const ModelScores& m : scored.models) result["models"].push_back({{"name", m.name}, {"source", m.source}});
+  for (const ModelScores& m : scored.models) result["models"].push_back(source_json(m));
   return result;
 }
 

@@ -95,6 +95,9 @@ ModelScores ensemble(const std::string& name, const std::string& what, const std
   }
   if (members.size() < 2)
     throw ConfigError("ensemble-too-small", fmt::format("{}: expected at least two models, separated by commas", what));
+  for (const ModelScores* m : of) {
+    if (!m->tokens_unknown.empty()) result.tokens_unknown = fmt::format("of {}: {}", m->name, m->tokens_unknown);
+  }
   for (std::size_t i = 0; i < members.front().size(); ++i) {
     ItemScores& item = result.items.emplace_back();
     for (const ModelScores* m : of) item.tokens += m->items[i].tokens;

@@ -248,9 +248,12 @@ json evaluate(const Scored& scored) {
       tokens += model.items[i].tokens;
       pairs += std::ssize(scored.compared_pairs(i, kOverallLabel));
     }
-    json one = {{"name", model.name}, {"source", model.source}, {"tokens", tokens}};
+    json one = source_json(model);
+    const bool known = model.tokens_unknown.empty();
+    one["tokens"] = known ? json(tokens) : json();
+    if (!known) one["tokens_unknown"] = model.tokens_unknown;
     one["tokens_per_1000_pairs"] =
-        pairs > 0 && tokens > 0 ? json(1000.0 * static_cast<double>(tokens) / static_cast<double>(pairs)) : json();
+        known && pairs > 0 && tokens > 0 ? json(1000.0 * static_cast<double>(tokens) / static_cast<double>(pairs)) : json();
     if (model.cost) {
       one["cost"] = {{"requests", model.cost->requests},
                      {"tokens", model.cost->tokens},

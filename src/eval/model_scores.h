@@ -41,6 +41,9 @@ struct ModelScores {
   std::vector<std::string> categories = {};  ///< Categories of its router; empty without one
   std::vector<ItemScores> items = {};        ///< In the order of the data
   std::optional<Cost> cost = {};
+  std::string tokens_unknown = {};  ///< Why ItemScores::tokens say nothing; "" if they do
+  /// Of a reward server: its address and protocol, and what it said of itself.
+  std::map<std::string, std::string> server = {};
 };
 
 /// How right a model is on an ordered pair: 1, 0, or 0.5 where it sees no difference. Nothing if it did not compare the two.

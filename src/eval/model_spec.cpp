@@ -18,8 +18,13 @@ bool is_name(const std::string& text) {
   return !text.empty() && std::ranges::all_of(text, fits);
 }
 
-/// A name for what has none: the last part of its path.
+/// A name for what has none: the last part of its path; of a server the model that is asked for, or its host and port.
 std::string name_of(const std::string& what) {
+  if (what.starts_with(kServer)) {
+    const std::size_t hash = what.find('#'), host = what.find("://");
+    if (hash != std::string::npos) return name_of(what.substr(hash + 1));
+    return name_of(what.substr(0, what.find('/', host == std::string::npos ? 0 : host + 3)).substr(kServer.size()));
+  }
   if (what.starts_with(kJudges)) return name_of(std::string(kGivenScores) + what.substr(kJudges.size()));
   if (what.starts_with(kFieldScores)) return name_of(what.substr(kFieldScores.size()));
   std::filesystem::path path(what.starts_with(kGivenScores) ? what.substr(kGivenScores.size()) : what);
@@ -33,7 +38,7 @@ std::string name_of(const std::string& what) {
 }  // namespace
 
 ModelSpec parse_model(const std::string& text) {
-  const std::size_t equals = text.find('=');
+  const std::size_t equals = text.starts_with(kServer) ? std::string::npos : text.find('=');  // an address may have one
   ModelSpec spec;
   spec.what = equals == std::string::npos ? text : text.substr(equals + 1);
   spec.name = equals == std::string::npos ? name_of(spec.what) : text.substr(0, equals);

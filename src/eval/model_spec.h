@@ -20,10 +20,13 @@ inline constexpr std::string_view kFieldScores = "field:";
 /// Beginning of ModelSpec::what for the judges of a configuration.
 inline constexpr std::string_view kJudges = "judge:";
 
+/// Beginning of ModelSpec::what for a reward server: its address follows, see parse_server().
+inline constexpr std::string_view kServer = "server:";
+
 /// A model as the command line names it.
 struct ModelSpec {
   std::string name;  ///< Letters, digits and ._:-+
-  std::string what;  ///< A directory, scores:FILE, field:KEY, judge:CONFIG, length, mean(A,B), wco(A,B), uwo(A,B)
+  std::string what;  ///< A directory, server:URL, scores:FILE, field:KEY, judge:CONFIG, length, mean(A,B), wco(A,B), uwo(A,B)
   nn::BaseWeights weights = nn::BaseWeights::float32;  ///< Weights of a directory's backbone
 };
 
@@ -33,7 +36,7 @@ ModelSpec parse_model(const std::string& text);
 /// How texts are scored.
 struct ScoringOptions {
   std::string device = "cpu";
-  std::string chat_template;       ///< Template of a reward model that has no bundle; "" = it must have one
+  std::string chat_template;       ///< Template of a reward model or server that has no bundle; "" = it must have one
   std::string adapter_base;        ///< Directory of the model that a PEFT adapter adapts; "" = the one that it names
   std::int64_t max_length = 2048;  ///< Longest text of such a model, in tokens
   std::int64_t batch_tokens = 4096;

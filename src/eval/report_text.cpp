@@ -269,11 +269,17 @@ std::string paid_text(const json& model) {
   return text;
 }
 
+/// The tokens that a model read, or why they are not known.
+std::string tokens_text(const json& model) {
+  return model.contains("tokens_unknown") ? fmt::format("- ({})", model["tokens_unknown"].get<std::string>())
+                                          : number(model["tokens"], "{}");
+}
+
 std::string cost_section(const json& result) {
   Rows rows = {{"model", "made from", "tokens", "tokens for 1,000 pairs", "paid now"}};
   for (const json& model : result["models"])
-    rows.push_back({model["name"], model["source"], number(model["tokens"], "{}"),
-                    number(model["tokens_per_1000_pairs"], "{:.0f}"), paid_text(model)});
+    rows.push_back(
+        {model["name"], model["source"], tokens_text(model), number(model["tokens_per_1000_pairs"], "{:.0f}"), paid_text(model)});
   return "\n## Models\n\n" + markdown_table(rows);
 }
 

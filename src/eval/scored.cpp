@@ -18,6 +18,12 @@ json to_json(const Interval& interval) { return {{"value", interval.value}, {"lo
 
 json finite(double value) { return std::isfinite(value) ? json(value) : json(); }
 
+json source_json(const ModelScores& model) {
+  json source = {{"name", model.name}, {"source", model.source}};
+  if (!model.server.empty()) source["server"] = model.server;
+  return source;
+}
+
 std::map<std::string, std::vector<std::size_t>> Scored::rows() const {
   std::map<std::string, std::vector<std::size_t>> rows;
   std::vector<std::size_t> all;

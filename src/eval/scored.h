@@ -35,6 +35,8 @@ struct Scored {
 
 /// {"value", "low", "high"}
 nlohmann::json to_json(const Interval& interval);
+/// {"name", "source"} of a model, and for a server also "server": what it was.
+nlohmann::json source_json(const ModelScores& model);
 /// The number, or null for NaN and infinity.
 nlohmann::json finite(double value);
 

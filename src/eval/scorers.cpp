@@ -12,6 +12,7 @@
 #include "eval/given_scores.h"
 #include "eval/judge_scores.h"
 #include "eval/reward_scorers.h"
+#include "eval/server_scores.h"
 
 namespace dmoerm::eval {
 namespace {
@@ -79,6 +80,8 @@ std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Da
       models.push_back(length_scores(spec.name, data));
     } else if (spec.what.starts_with(kGivenScores)) {
       models.push_back(given_scores(spec.name, spec.what.substr(kGivenScores.size()), data));
+    } else if (spec.what.starts_with(kServer)) {
+      models.push_back(server_scores(spec, data, options, on_scored));
     } else if (spec.what.starts_with(kFieldScores)) {
       models.push_back(field_scores(spec.name, spec.what.substr(kFieldScores.size()), data));
     } else if (spec.what.starts_with(kJudges)) {

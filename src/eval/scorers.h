@@ -1,4 +1,4 @@
-// Everything that can score items: bundles, reward models, given scores, the length of a response, ensembles.
+// Everything that can score items: bundles, reward models, reward servers, given scores, the length of a response, ensembles.
 #pragma once
 #include <vector>
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -122,5 +123,17 @@ std::string ApiKey::redact(std::string text) const {
 }
 
 std::string ApiKey::redact_data(std::string text) const { return secret_.size() < kSecretMin ? text : redact(std::move(text)); }
+
+bool is_unprotected(const std::string& address) {
+  const std::string url = lower(address);
+  if (!url.starts_with("http://")) return false;
+  const std::string rest = url.substr(7, url.find_first_of("/?", 7) - 7);
+  if (rest.starts_with('[')) {
+    const std::string host = rest.substr(1, rest.find(']') - 1);
+    return host != "::1" && !host.starts_with("::ffff:127.");
+  }
+  const std::string host = rest.substr(0, rest.find(':'));
+  return host != "localhost" && !host.ends_with(".localhost") && !host.starts_with("127.");
+}
 
 }  // namespace dmoerm::judge

@@ -36,4 +36,7 @@ class ApiKey {
   std::string secret_;
 };
 
+/// Whether requests to the address, and keys with them, go unencrypted to another machine.
+bool is_unprotected(const std::string& address);
+
 }  // namespace dmoerm::judge

@@ -219,19 +219,6 @@ std::string setting_of(int status, const ApiProblem& report) {
   return advice;
 }
 
-/// Whether the address is plain HTTP to another machine.
-bool is_unprotected(const std::string& address) {
-  const std::string url = lower(address);
-  if (!url.starts_with("http://")) return false;
-  const std::string rest = url.substr(7, url.find_first_of("/?", 7) - 7);
-  if (rest.starts_with('[')) {
-    const std::string host = rest.substr(1, rest.find(']') - 1);
-    return host != "::1" && !host.starts_with("::ffff:127.");
-  }
-  const std::string host = rest.substr(0, rest.find(':'));
-  return host != "localhost" && !host.ends_with(".localhost") && !host.starts_with("127.");
-}
-
 }  // namespace
 
 bool was_sent(const HttpResult& result) {

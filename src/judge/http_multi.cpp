@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -15,6 +16,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/text.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -78,6 +80,7 @@ struct Transfer {
   Steady::time_point begun;
   std::string body, location;
   RateHeaderReader headers;
+  std::int64_t tokens = -1;
   bool requested = false;  ///< The request was, or is being, written to a connection
   bool repeated = false;   ///< libcurl was about to write it a second time
   bool too_big = false;
@@ -94,16 +97,27 @@ std::size_t on_body(char* data, std::size_t, std::size_t bytes, void* user) {
   return bytes;
 }
 
+/// The number that a header has; -1 if it is none.
+std::int64_t count_in(std::string_view value) {
+  std::int64_t count = -1;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), count);
+  return error == std::errc() && end == value.data() + value.size() && count >= 0 ? count : -1;
+}
+
 std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   const std::string_view line(data, bytes);
   const std::size_t colon = line.find(':');
-  if (line.substr(0, 5) == "HTTP/") transfer.headers = {};  // drops those of an interim reply
+  if (line.substr(0, 5) == "HTTP/") {  // drops those of an interim reply
+    transfer.headers = {};
+    transfer.tokens = -1;
+  }
   if (colon == std::string_view::npos) return bytes;
   const std::string_view name = line.substr(0, colon), value = line.substr(colon + 1);
   transfer.headers.add(name, value);
   if (name.size() == 8 && strncasecmp(data, "location", 8) == 0)
     transfer.location = value.substr(std::min(value.find_first_not_of(' '), value.size()), 1000);
+  if (name.size() == 16 && strncasecmp(data, "x-compute-tokens", 16) == 0) transfer.tokens = count_in(trim(value));
   return bytes;
 }
 
@@ -225,6 +239,7 @@ struct HttpMulti::Impl {
     transfer->id = id;
     transfer->location.clear();
     transfer->headers = {};
+    transfer->tokens = -1;
     transfer->requested = transfer->repeated = transfer->too_big = false;
     transfer->error[0] = 0;
     return transfer;
@@ -263,6 +278,7 @@ struct HttpMulti::Impl {
       result.asked = shown(asked);
     result.seconds = std::chrono::duration<double>(Steady::now() - transfer.begun).count();
     result.headers = transfer.headers.get();
+    result.tokens = transfer.tokens;
     result.location = std::move(transfer.location);
     result.body = std::move(transfer.body);
     transfer.body = {};

@@ -36,6 +36,7 @@ struct HttpResult {
   std::string location;  ///< Target of a redirect, which is never followed
   std::string problem;   ///< What went wrong; empty if `replied`
   RateHeaders headers;
+  std::int64_t tokens = -1;  ///< Tokens that the server read, by its header X-Compute-Tokens; -1 if it does not say
   double seconds = 0;
 };
 

@@ -15,8 +15,12 @@ import threading
 import unittest
 import xml.dom.minidom
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "support"))
+from reward_server import RewardServer  # noqa: E402
+
 PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
-WRITTEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "earlier")
+WRITTEN = os.path.join(HERE, "..", "golden", "earlier")
 
 
 def group(number, category="chat", split="test"):
@@ -64,8 +68,8 @@ class Eval(unittest.TestCase):
         done = self.run_program(*arguments, code=code)
         return done.stdout if code == 0 else done.stderr
 
-    def run_program(self, *arguments, code=0):
-        done = subprocess.run([PROGRAM, *arguments], cwd=self.folder, capture_output=True, text=True, check=False, env=dict(os.environ, OMP_NUM_THREADS="1"))
+    def run_program(self, *arguments, code=0, env=None):
+        done = subprocess.run([PROGRAM, *arguments], cwd=self.folder, capture_output=True, text=True, check=False, env=dict(os.environ, OMP_NUM_THREADS="1", **(env or {})))
         self.assertEqual(done.returncode, code, done.stderr)
         return done
 
@@ -182,6 +186,42 @@ class Eval(unittest.TestCase):
             self.assertIn("preferences and not scores", table)
         self.assertEqual((len(Judge.asked), max(Judge.asked.values())), (18, 1))
         self.assertIn("[model-without-scores]", self.dmoerm("bon", "--model", "j=judge:judge.yaml", "--gold", "overall", "data.jsonl", code=2))
+
+    def test_a_server_has_the_scores_of_its_bundle(self):
+        bundle = os.path.join(self.folder, "bundle")
+        key = {"DMOERM_API_KEY": "a-key-of-sixteen-letters"}
+        with RewardServer(PROGRAM, [f"first={bundle}", f"second={bundle}"], env=key) as server:
+            url = f"server:http://127.0.0.1:{server.port}"
+            models = ["--bundle", "bundle", "--model", f"ours={url}", "--model", f"vllm={url}/classify#second", "--model", "both=mean(ours,vllm)"]
+            done = self.run_program("eval", *models, "data.jsonl", "--threads", "1", "--out", "out", "--resamples", "100", env=key)
+            result = self.read("out/eval.json")
+            for g in result["groups"]:
+                self.assertEqual(g["scores"]["ours"], g["scores"]["bundle"], "bit by bit")
+                self.assertEqual(g["scores"]["vllm"], g["scores"]["bundle"], "one conversation a request")
+            accuracy = result["accuracy"]["all"]["overall"]["models"]
+            self.assertEqual(accuracy["both"], accuracy["bundle"])
+            said = {m["name"]: m for m in result["models"]}
+            with open(os.path.join(bundle, "dmoerm.json"), encoding="utf-8") as file:
+                template = json.load(file)["template"]["sha256"]
+            self.assertEqual(said["ours"]["server"], {"url": url.removeprefix("server:") + "/v1/reward", "protocol": "dmoerm", "model": "first", "template_sha256": template})
+            self.assertEqual((said["vllm"]["server"]["model"], said["vllm"]["server"]["asked_for"]), ("second", "second"))
+            self.assertGreater(said["ours"]["tokens"], 0)
+            self.assertGreater(said["vllm"]["tokens"], said["ours"]["tokens"], "each text with its prompt")
+            self.assertNotIn(key["DMOERM_API_KEY"], done.stdout + done.stderr + json.dumps(result))
+            self.dmoerm("synth", "--out", "lists.jsonl", "--lists", "--groups", "1", "--responses", "100", "--categories", "1")
+            self.run_program("bon", "--bundle", "bundle", "--model", f"ours={url}", "lists.jsonl", "--threads", "1", "--out", "bon", "--resamples", "100", env=key)
+            curves = self.read("bon/bon.json")["curves"]
+            self.assertEqual(curves["ours"], curves["bundle"], "a list of more responses than one request has")
+            self.assertEqual(self.read("bon/bon.json")["models"][1]["server"]["model"], "first")
+            for model, code in ((f"x={url}/score", "server-path-unknown"), (f"x={url}#third", "server-path-not-found"), (f"x={url}/get_reward", "no-chat-template")):
+                self.assertIn(f"[{code}]", self.run_program("eval", "--model", model, "data.jsonl", code=2, env=key).stderr)
+            self.assertIn("[server-refuses-key]", self.run_program("eval", "--model", f"x={url}", "data.jsonl", code=2, env={"DMOERM_API_KEY": ""}).stderr)
+
+    def test_a_server_that_normalises_is_asked_for_raw_scores(self):
+        with RewardServer(PROGRAM, [os.path.join(self.folder, "bundle")], "--normalise", "standard") as server:
+            self.dmoerm("eval", "--bundle", "bundle", "--model", f"server:http://127.0.0.1:{server.port}/", "data.jsonl", "--threads", "1", "--out", "out", "--resamples", "100")
+            for g in self.read("out/eval.json")["groups"]:
+                self.assertEqual(g["scores"][f"127.0.0.1:{server.port}"], g["scores"]["bundle"])
 
     def test_best_of_n(self):
         self.dmoerm("synth", "--out", "lists.jsonl", "--lists", "--groups", "3", "--responses", "100", "--categories", "2")

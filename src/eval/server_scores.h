@@ -1,0 +1,14 @@
+// A reward server as a model: it is asked over HTTP about every item.
+#pragma once
+#include "eval/model_scores.h"
+#include "eval/model_spec.h"
+
+namespace dmoerm::eval {
+
+/// Ask the server of a specification server:URL for the raw scores of all responses. ModelScores::server says what the server
+/// was; its tokens are those that it counts.
+/// @throws as parse_server(), ServerTexts and ask_server(); ConfigError if the protocol takes templated texts and no template is
+/// named; DataError naming the item if a reply has not one finite number for each response, or another model replies than before
+ModelScores server_scores(const ModelSpec& spec, const Data& data, const ScoringOptions& options, const OnScored& on_scored);
+
+}  // namespace dmoerm::eval
