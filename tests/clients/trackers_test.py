@@ -100,7 +100,7 @@ class Trackers(unittest.TestCase):
 
     def test_mlflow(self):
         self.needs("mlflow")
-        os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+        os.environ.update(MLFLOW_ALLOW_FILE_STORE="true", MLFLOW_DISABLE_TELEMETRY="true")
         from mlflow.tracking import MlflowClient
         client = MlflowClient((self.folder / "mlruns").as_uri())
         experiment = client.get_experiment_by_name("made-up")
