@@ -399,9 +399,8 @@ struct HttpServer::State {
     if (response == nullptr) return MHD_NO;
     (void)body.release();  // the library frees it when it is sent
     MHD_add_response_header(response, "Content-Type", answer.type.c_str());
-    for (const auto* headers : {&answer.headers, &pending.more_headers}) {
-      for (const auto& [name, value] : *headers) MHD_add_response_header(response, name.c_str(), value.c_str());
-    }
+    answer.headers.insert(answer.headers.end(), pending.more_headers.begin(), pending.more_headers.end());
+    for (const auto& [name, value] : answer.headers) MHD_add_response_header(response, name.c_str(), value.c_str());
     {
       const std::lock_guard lock(mutex);
       close |= closes;
