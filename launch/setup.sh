@@ -3,7 +3,8 @@
 # pretrained model, and the chart library of reports. Does only what is missing; if it is killed, the next run repairs what it left.
 # Usage: launch/setup.sh [--with tests] [--with clients] [--with smollm2] [--with dev] [--download DIR | --from DIR]
 #   tests    the Python packages that tests compare with
-#   clients  clients of the reward server, in an environment of their own, and a browser: what the tests with this label need
+#   clients  clients of the reward server and readers of a run's metrics, in an environment of their own, and a browser: what the
+#            tests with this label need
 #   smollm2  SmolLM2-135M-Instruct, besides the default MiniLM
 #   dev      clang, clang-format, clang-tidy, shellcheck
 # --download DIR  put the Python packages and models into DIR, for a machine without network; installs nothing. Needs the same Python there.

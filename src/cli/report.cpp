@@ -70,8 +70,8 @@ void run(const Options& options) {
     fmt::print("The chart library is not installed (launch/setup.sh): the curves are drawn without zoom.\n");
   fmt::print("\nreport: {}  (open it in a browser)\nmodel card: {}\n", page.string(), card.string());
   if (!options.wandb.empty())
-    fmt::print("W&B: {} written; wandb sync --sync-all sends those below ./wandb, wandb sync DIR a single one\n",
-               counted(static_cast<std::int64_t>(in_wandb), "offline run"));
+    fmt::print("W&B: {} written; wandb sync {}/offline-run-* sends them\n",
+               counted(static_cast<std::int64_t>(in_wandb), "offline run"), options.wandb);
   if (!options.mlflow.empty())
     fmt::print("MLflow: {} written; MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {} shows them\n",
                counted(static_cast<std::int64_t>(in_mlflow), "run"), options.mlflow);

@@ -18,6 +18,7 @@
 #include "nn/device.h"
 #include "serve/clock.h"
 #include "serve/front.h"
+#include "serve/origins.h"
 #include "serve/rank.h"
 #include "serve/service.h"
 
@@ -84,6 +85,14 @@ void read_keys_and_certificate(Options& options) {
         fmt::format("--host {}: other machines reach this address, so that an API key is wanted: give --api-key-file or "
                     "set DMOERM_API_KEY",
                     options.http.host));
+  for (const std::string& origin : options.http.origins) {
+    serve::expect_origin(origin);
+    if (options.service.api_keys.empty())
+      throw ConfigError("api-key-missing",
+                        fmt::format("--cors {}: pages of other origins are let in only with an API key: give --api-key-file or "
+                                    "set DMOERM_API_KEY",
+                                    origin));
+  }
   if (options.certificate.empty() != options.key.empty())
     throw ConfigError("tls-not-usable", "--tls-cert and --tls-key belong together: give both or neither");
   if (!options.certificate.empty()) {
@@ -362,6 +371,10 @@ void add_serve(CLI::App& app) {
       ->type_name(kFile);
   verb->add_option("--tls-cert", options->certificate, "PEM file of the certificate, for HTTPS")->type_name(kFile);
   verb->add_option("--tls-key", options->key, "PEM file of its key")->type_name(kFile);
+  verb->add_option("--cors", options->http.origins,
+                   "Origin whose pages may ask from a browser, with an API key, as https://app.example.com; may be repeated")
+      ->type_name("ORIGIN")
+      ->allow_extra_args(false);
   verb->add_option("--threads", options->threads, "Number of threads that compute; 0 = one per core")->check(kNonNegative);
   verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));

@@ -12,6 +12,7 @@
 #include "base/text_table.h"
 #include "config/tree.h"
 #include "report/html.h"
+#include "report/learning_curves.h"
 
 namespace dmoerm::report {
 namespace {
@@ -256,6 +257,9 @@ std::string comparison_page(const Comparison& comparison) {
   page.sections.push_back({"accuracy", "Accuracy",
                            (chart.rows.empty() ? note("No run has been evaluated yet.") : figure(svg_of(chart), chart.title)) +
                                table_of(accuracy_rows(comparison))});
+  std::vector<TitledRun> titled;
+  for (const ComparedRun& r : comparison.runs) titled.push_back({r.title, &r.run});
+  page.sections.push_back(compared_curves_section(titled));
   page.sections.push_back({"cost", "Cost", table_of(cost_rows(comparison))});
   page.sections.push_back({"settings", "Settings that differ",
                            comparison.settings.empty() ? paragraph("The settings are the same.")

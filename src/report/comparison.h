@@ -1,4 +1,4 @@
-// Several runs side by side: how good, at what cost, and which settings differ.
+// Several runs side by side: how good, how they learnt, at what cost, and which settings differ.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -46,6 +46,7 @@ Comparison compare_runs(const std::vector<std::string>& folders,
 
 /// Tables for a terminal, in Markdown.
 std::string comparison_text(const Comparison& comparison);
+/// The same as a page, with learning curves.
 std::string comparison_page(const Comparison& comparison);
 
 }  // namespace dmoerm::report

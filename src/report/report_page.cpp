@@ -12,6 +12,7 @@
 #include "report/accuracies.h"
 #include "report/embedded.h"
 #include "report/html.h"
+#include "report/learning_curves.h"
 #include "report/sections_of_data.h"
 #include "report/sections_of_quality.h"
 #include "report/sections_of_training.h"
@@ -32,12 +33,18 @@ const char* tone_of(Verdict verdict) {
   }
 }
 
+/// A section that is made when its turn comes.
+struct Planned {
+  std::string id, title;
+  std::function<Section()> make;
+};
+
 /// The section, or the same without content if what the run has left cannot be understood.
-Section made(const std::string& id, const std::string& title, const std::function<Section()>& make) {
+Section made(const Planned& section) {
   try {
-    return make();
+    return section.make();
   } catch (const std::exception&) {
-    return {id, title,
+    return {section.id, section.title,
             note("Files of this section do not have the form that this version of the program writes. `dmoerm run` with the "
                  "configuration of the run repairs damaged results.")};
   }
@@ -50,43 +57,51 @@ std::string evaluated_html(const Part& result) {
   return html + folded("All tables", "<pre tabindex=\"0\">" + escaped(eval::report_text(result.value)) + "</pre>\n");
 }
 
+/// The sections of the page in their order. They hold references to the arguments.
+std::vector<Planned> planned_sections(const Run& run, const Accuracies& accuracies, const std::vector<Evaluated>& evaluated,
+                                      bool interactive) {
+  std::vector<Planned> planned = {
+      {"accuracy", "Accuracy on the test prompts", [&] { return accuracy_section(run, accuracies); }}};
+  for (const Evaluated& e : evaluated) {
+    const std::string id = fmt::format("evaluated-{}", planned.size()), title = "Measured with dmoerm eval: " + e.folder;
+    planned.push_back({id, title, [&e, id, title] { return Section{id, title, evaluated_html(e.result)}; }});
+  }
+  const std::vector<Planned> further = {
+      {"data", "Data", [&] { return data_section(run); }},
+      {"labels", "Labels", [&] { return labels_section(run); }},
+      {"router", "Router", [&] { return router_section(run); }},
+      {"curves", "Learning curves", [&run, interactive] { return curves_section(run, interactive); }},
+      {"correlations", "Do the experts say different things?", [&] { return correlations_section(run); }},
+      {"calibration", "Calibration", [&] { return calibration_section(run); }},
+      {"length", "Does it count words?", [&] { return length_section(run); }},
+      {"cost", "What training cost", [&] { return cost_section(run); }},
+      {"timeline", "Timeline of the ranks", [&] { return timeline_section(run); }},
+      {"checksums", "Checksums", [&] { return checksums_section(run); }},
+      {"configuration", "Configuration", [&] { return configuration_section(run); }}};
+  planned.insert(planned.end(), further.begin(), further.end());
+  return planned;
+}
+
 }  // namespace
 
 std::string report_page(const Run& run, const std::vector<Evaluated>& evaluated, const std::string& chart_library,
                         const OnPart& on_part) {
-  constexpr std::int64_t kOwnSections = 12;
   Page page;
+  const Accuracies accuracies = accuracies_of(run);
+  const std::vector<Planned> planned = planned_sections(run, accuracies, evaluated, !chart_library.empty());
   const auto tell = [&] {
-    if (on_part) on_part(std::ssize(page.sections), kOwnSections + std::ssize(evaluated));
+    if (on_part) on_part(std::ssize(page.sections), std::ssize(planned));
   };
   tell();
-  const Accuracies accuracies = accuracies_of(run);
   const Headline headline = headline_of(run, accuracies);
   page.title = run.name + ": report";
   page.lead = fmt::format("<div class=\"lead{}\">\n{}", tone_of(headline.verdict), paragraph(headline.sentence));
   for (const std::string& sentence : headline.further) page.lead += paragraph(sentence);
   page.lead += "</div>\n";
-  const auto add = [&](const char* id, const char* title, const std::function<Section()>& make) {
-    page.sections.push_back(made(id, title, make));
-    tell();
-  };
-  add("accuracy", "Accuracy on the test prompts", [&] { return accuracy_section(run, accuracies); });
-  for (std::size_t i = 0; i < evaluated.size(); ++i) {
-    const std::string id = fmt::format("evaluated-{}", i + 1), title = "Measured with dmoerm eval: " + evaluated[i].folder;
-    page.sections.push_back(made(id, title, [&] { return Section{id, title, evaluated_html(evaluated[i].result)}; }));
+  for (const Planned& section : planned) {
+    page.sections.push_back(made(section));
     tell();
   }
-  add("data", "Data", [&] { return data_section(run); });
-  add("labels", "Labels", [&] { return labels_section(run); });
-  add("router", "Router", [&] { return router_section(run); });
-  add("curves", "Learning curves", [&] { return curves_section(run, !chart_library.empty()); });
-  add("correlations", "Do the experts say different things?", [&] { return correlations_section(run); });
-  add("calibration", "Calibration", [&] { return calibration_section(run); });
-  add("length", "Does it count words?", [&] { return length_section(run); });
-  add("cost", "What training cost", [&] { return cost_section(run); });
-  add("timeline", "Timeline of the ranks", [&] { return timeline_section(run); });
-  add("checksums", "Checksums", [&] { return checksums_section(run); });
-  add("configuration", "Configuration", [&] { return configuration_section(run); });
   if (!chart_library.empty()) page.script = chart_library + "\n" + std::string(kCurveScript);
   return html_of(page);
 }

@@ -19,109 +19,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kStartsMax = 6;  // timelines that are drawn
-struct Measure {
-  const char* key;
-  const char* title;
-};
-constexpr Measure kMeasures[] = {{"validation_accuracy", "validation accuracy"},
-                                 {"validation_loss", "validation loss"},
-                                 {"train_loss", "training loss"},
-                                 {"gradient_norm", "gradient norm"},
-                                 {"lr", "learning rate"}};
-
-constexpr const char* kNoCategory = "all categories";  // what models of no category are shown under
-
-/// What a curve is called beside the others of its category.
-std::string curve_name(const Training& t) {
-  if (!t.point.empty()) return t.point;
-  const auto id = plan::TaskId::parse(t.task);
-  if (id && id->kind == plan::TaskKind::category_baseline) return "one per category";
-  if (id && id->kind == plan::TaskKind::pooled_baseline) return "one per category, all labels";
-  if (id && id->kind == plan::TaskKind::single) return "single model";
-  if (id && id->kind == plan::TaskKind::base_of_all) return "base of all categories";
-  return t.kind;
-}
-
-/// Whether it is a model of the product or a baseline, and not one of a fold or an earlier round.
-bool is_final(const Training& t) {
-  auto id = plan::TaskId::parse(t.task);
-  if (!id) id = plan::TaskId::parse(std::filesystem::path(t.task).parent_path().string());
-  return id && id->fold == 0 && id->round == 0;
-}
-
-std::string group_name(const Training& t) { return t.category.empty() ? kNoCategory : t.category; }
-
-std::vector<std::pair<std::string, std::vector<const Training*>>> by_category(const Run& run) {
-  std::vector<std::pair<std::string, std::vector<const Training*>>> groups;
-  for (const std::string& c : run.categories) groups.emplace_back(c, std::vector<const Training*>());
-  groups.emplace_back(kNoCategory, std::vector<const Training*>());
-  for (const Training& t : run.trainings) {
-    if (t.lines.empty() || !is_final(t)) continue;
-    for (auto& [name, own] : groups) {
-      if (name == group_name(t)) own.push_back(&t);
-    }
-  }
-  std::erase_if(groups, [](const auto& group) { return group.second.empty(); });
-  return groups;
-}
-
-std::string static_curves(const std::string& category, const std::vector<const Training*>& trainings) {
-  double last = 1, low = 0.5, high = 0.6;
-  std::vector<std::vector<Chart::Point>> lines;
-  std::vector<std::string> names;
-  for (const Training* t : trainings) {
-    std::vector<Chart::Point> line;
-    for (const json& at : t->lines) {
-      if (!at.contains("validation_accuracy") || !at["validation_accuracy"].is_number()) continue;
-      const double step = at["step"], accuracy = at["validation_accuracy"];
-      line.push_back({step, accuracy});
-      last = std::max(last, step), low = std::min(low, accuracy), high = std::max(high, accuracy);
-    }
-    names.push_back(curve_name(*t));
-    lines.push_back(std::move(line));
-  }
-  Chart chart(category, "Share of validation pairs in the right order, at each evaluation.", {"step", 0, last},
-              {"accuracy", std::max(0.0, low - 0.02), std::min(1.0, high + 0.02)}, 760, 340);
-  for (std::size_t i = 0; i < lines.size(); ++i) chart.line(lines[i], i, Chart::Style::plain);
-  chart.legend(names);
-  return figure(chart.svg(), "Learning curves of " + category);
-}
-
-/// Text that may stand in a script element: no sequence in it ends the element.
-std::string script_safe(std::string text) {
-  for (std::size_t at = 0; (at = text.find('<', at)) != std::string::npos; at += 6) text.replace(at, 1, "\\u003c");
-  return text;
-}
-
-json points_of(const Training& t) {
-  json points = json::array();
-  for (const json& at : t.lines) {
-    json point = {at["step"]};
-    for (const Measure& measure : kMeasures) {
-      const bool there = at.contains(measure.key) && at[measure.key].is_number();
-      // Six digits are more than a screen shows, and keep the page small.
-      point.push_back(there ? json::parse(fmt::format("{:.6g}", at[measure.key].get<double>()), nullptr, false) : json());
-    }
-    points.push_back(std::move(point));
-  }
-  return points;
-}
-
-std::string panel_html(const std::vector<std::pair<std::string, std::vector<const Training*>>>& groups) {
-  json data = {{"groups", json::array()}, {"measures", json::array()}, {"first", 1}};
-  for (const Measure& measure : kMeasures) data["measures"].push_back(measure.title);
-  for (const auto& [name, trainings] : groups) {
-    json runs = json::array();
-    for (const Training* t : trainings) runs.push_back({{"name", curve_name(*t)}, {"points", points_of(*t)}});
-    data["groups"].push_back({{"name", name}, {"runs", runs}});
-  }
-  return "<div id=\"curve-panel\" hidden>\n<div class=\"controls\"><label>Category <select id=\"curve-group\"></select></label>\n"
-         "<label>Measure <select id=\"curve-measure\"></select></label></div>\n<div id=\"curve-box\" role=\"img\" "
-         "aria-label=\"Learning curves; the charts below show the same\"></div>\n<div id=\"curve-legend\"></div>\n"
-         "<p class=\"note\">Drag to zoom, double-click to see all again.</p></div>\n<script type=\"application/json\" "
-         "id=\"curve-data\">" +
-         script_safe(data.dump(-1, ' ', false, json::error_handler_t::replace)) + "</script>\n";
-}
 
 struct Routes {
   std::map<std::string, double> likeliest;
@@ -207,22 +104,6 @@ Section router_section(const Run& run) {
     section.body += note(fmt::format("Expected calibration error of its confidence: {:.3f}, at temperature {:.2f}.",
                                      run.report.value["router"].at("calibration_error").get<double>(),
                                      run.report.value["router"].at("temperature").get<double>()));
-  return section;
-}
-
-Section curves_section(const Run& run, bool interactive) {
-  Section section{"curves", "Learning curves", ""};
-  const auto groups = by_category(run);
-  if (groups.empty()) {
-    section.body = note("No training has been evaluated yet.");
-    return section;
-  }
-  std::string charts;
-  for (const auto& [name, trainings] : groups) charts += static_curves(name, trainings);
-  section.body = interactive ? panel_html(groups) + folded("All charts, to print", charts) : charts;
-  const auto others = std::ranges::count_if(run.trainings, [](const Training& t) { return !t.lines.empty() && !is_final(t); });
-  if (others > 0)
-    section.body += note(fmt::format("{} of folds or earlier rounds are not shown.", counted(others, "training", "trainings")));
   return section;
 }
 

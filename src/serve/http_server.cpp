@@ -28,6 +28,7 @@
 #include "serve/framing.h"
 #include "serve/lingering.h"
 #include "serve/listening_socket.h"
+#include "serve/origins.h"
 #include "serve/problem.h"
 
 namespace dmoerm::serve {
@@ -130,6 +131,7 @@ struct HttpServer::State {
     int socket = -1;
     bool too_long = false, too_many = false, handed_over = false;
     std::optional<HttpAnswer> at_once{};  ///< The answer to a request without a body, for when it is read to its end
+    std::vector<std::pair<std::string, std::string>> more_headers{};  ///< That its answer gets, whatever it is
   };
 
   HttpOptions options;
@@ -273,23 +275,24 @@ struct HttpServer::State {
     const std::string length = request.header("content-length");
     std::from_chars(length.data(), length.data() + length.size(), request.stated_length);
     enter(pending->socket, Connection::Phase::body);
-    std::optional<HttpAnswer> refused;
+    const bool preflight = is_preflight(request.method, request.headers, options.origins);
+    pending->more_headers = origin_headers(request.headers, options.origins, preflight);
+    std::optional<HttpAnswer> answer;
     const auto problem = framing_problem(request.headers, line.version);
     if (problem) {
-      refused = refusal(request, 400, ErrorCode("bad-http-headers"), *problem);
+      answer = refusal(request, 400, ErrorCode("bad-http-headers"), *problem);
     } else if (request.stated_length > options.body_bytes_max) {
-      refused = too_long(request);
+      answer = too_long(request);
     } else if (bytes + std::max<std::int64_t>(request.stated_length, 0) > options.bodies_bytes_max) {
-      refused = too_many(request);
+      answer = too_many(request);
     } else {
-      refused = check(request);
+      answer = preflight ? HttpAnswer{.status = 204, .body = ""} : check(request);
     }
     *context = pending.release();
-    if (!refused) return MHD_YES;
+    if (!answer) return MHD_YES;
     // The library closes a connection that is answered now, whose client may still send.
-    if (problem || names_a_body(request))
-      return send_and_close(connection, *static_cast<Pending*>(*context), std::move(*refused));
-    static_cast<Pending*>(*context)->at_once = std::move(refused);
+    if (problem || names_a_body(request)) return send_and_close(connection, *static_cast<Pending*>(*context), std::move(*answer));
+    static_cast<Pending*>(*context)->at_once = std::move(answer);
     return MHD_YES;
   }
 
@@ -396,6 +399,7 @@ struct HttpServer::State {
     if (response == nullptr) return MHD_NO;
     (void)body.release();  // the library frees it when it is sent
     MHD_add_response_header(response, "Content-Type", answer.type.c_str());
+    answer.headers.insert(answer.headers.end(), pending.more_headers.begin(), pending.more_headers.end());
     for (const auto& [name, value] : answer.headers) MHD_add_response_header(response, name.c_str(), value.c_str());
     {
       const std::lock_guard lock(mutex);

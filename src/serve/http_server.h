@@ -39,6 +39,7 @@ struct HttpOptions {
   std::string host = "127.0.0.1";
   int port = 0;                             ///< 0: any free one
   std::string certificate{}, key{};         ///< PEM texts; empty: no TLS
+  std::vector<std::string> origins{};       ///< Whose pages may ask from a browser, beside the server's own
   std::int64_t body_bytes_max = 8 << 20;    ///< Longest body of a request
   std::int64_t bodies_bytes_max = 1 << 29;  ///< Bytes of all bodies that are held at a time, unpacked
   unsigned connections_max = 1024;

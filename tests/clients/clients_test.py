@@ -21,12 +21,12 @@ from unittest import mock
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GUIDES = ROOT / "docs/guides"
 BUNDLE = str(ROOT / "tests/golden/earlier/bundle")
-HOME = pathlib.Path(os.environ.get("DMOERM_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "dmoerm"))
-MODELS = pathlib.Path(os.environ.get("DMOERM_MODELS") or HOME / "models")
-PYTHON = HOME / "clients/bin/python"
+sys.path.insert(0, str(ROOT / "tests/support"))
+import clients_environment  # noqa: E402
+
+MODELS = pathlib.Path(os.environ.get("DMOERM_MODELS") or clients_environment.HOME / "models")
 
 PROMPT, RESPONSES = "Where is my order?", ["It arrives tomorrow before noon.", "Orders arrive when they arrive."]
-sys.path.insert(0, str(ROOT / "tests/support"))
 
 
 def templated(prompt, response):
@@ -216,11 +216,7 @@ def client_module(package, name, mocked=()):
 
 def main():
     program, chosen = sys.argv[1], sys.argv[2:]
-    if not PYTHON.exists():
-        print(f"skipped: no {PYTHON}: launch/setup.sh --with clients")
-        return 77
-    if pathlib.Path(sys.prefix) != PYTHON.parents[1]:
-        os.execv(PYTHON, [str(PYTHON), *sys.argv])
+    clients_environment.enter()
     from reward_server import RewardServer, offline_scores
     scores = offline_scores(program, BUNDLE, [{"prompt": PROMPT, "responses": RESPONSES}])[0]["scores"]
     failed = 0

@@ -2,9 +2,11 @@
 """The server's page in Chromium without a window: it scores by keyboard, shows what the server says, stays in its width, and complains about
 nothing. Usage: page_test.py PROGRAM [FOLDER for screenshots]
 """
+import http.server
 import json
 import os
 import sys
+import threading
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests/support"))
@@ -123,6 +125,34 @@ def check_markup_stays_text(page):
     assert page.evaluate("window.hurt === undefined && !document.querySelector('#result b b, #result img')")
 
 
+def check_other_origins(program, bundle):
+    """A page of another origin gets scores where --cors names the origin, and else learns nothing."""
+    class Blank(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    pages = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Blank)
+    threading.Thread(target=pages.serve_forever, daemon=True).start()
+    origin = f"http://127.0.0.1:{pages.server_port}"
+    body = json.dumps(json.dumps({"prompt": PROMPT, "responses": RESPONSES}))
+    try:
+        for options in (["--cors", origin], ["--cors", "http://127.0.0.1:1"]):
+            with RewardServer(program, ["earlier=" + bundle], *options, env={"DMOERM_API_KEY": "secret"}) as server, chromium.Chromium() as browser:
+                page = browser.page(800, 600)
+                page.open(origin)
+                said = page.evaluate(f"fetch('http://127.0.0.1:{server.port}/v1/reward', {{method: 'POST', body: {body}, headers: {{Authorization: 'Bearer secret', "
+                                     "'Content-Type': 'application/json'}}).then(r => r.json()).then(r => r.scores.length).catch(e => e.name)")
+                assert said == (2 if origin in options else "TypeError"), (options, said)
+    finally:
+        pages.shutdown()
+        pages.server_close()
+
+
 def main():
     program, folder = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
     if not chromium.PROGRAM:
@@ -157,6 +187,7 @@ def main():
         page.press("Enter", control=True)
         page.wait("!document.getElementById('result').hidden")
         assert text(page, "verdict") == "Responses A and B score the same.", text(page, "verdict")
+    check_other_origins(program, bundle)
     print("the page holds")
     return 0
 

@@ -5,6 +5,7 @@ runs are compared on the groups that they share. dmoerm explain: every code of t
 Usage: report_run_test.py PROGRAM"""
 import glob
 import html.parser
+import itertools
 import json
 import os
 import re
@@ -23,6 +24,9 @@ from fabricated_run import fabricate  # noqa: E402
 PROGRAM = None
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VOID = {"meta", "br", "hr", "img", "input", "link"}
+# Elements that end to the right of the window, but for those in boxes that scroll.
+BEYOND_THE_WINDOW = ("[...document.querySelectorAll('body *')].filter(e => !e.parentElement.closest('.wide, pre') && "
+                     "e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))")
 
 
 def dmoerm(*arguments, code=0, home=None):
@@ -139,10 +143,30 @@ class Reports(unittest.TestCase):
         self.assertEqual(len(card.data.eval_results), 10)
         self.assertTrue(all(0.5 < r.metric_value < 1 for r in card.data.eval_results))
 
-    def test_runs_are_compared_on_shared_groups(self):
+    def compared(self):
+        """Two runs, as `compare` shows them: what it prints; the page is both.html."""
         fabricate(self.path("a"), categories=2, points=1, groups=80, steps=20, seed=1)
         fabricate(self.path("b"), categories=2, points=1, groups=60, steps=20, seed=2)
-        said = dmoerm("compare", self.path("a"), self.path("b"), "--out", self.path("both.html"))
+        return dmoerm("compare", self.path("a"), self.path("b"), "--out", self.path("both.html"))
+
+    def test_runs_are_compared_by_their_curves(self):
+        self.compared()
+        with open(self.path("both.html"), encoding="utf-8") as f:
+            text = f.read()
+        charts = dict(re.findall(r'aria-label="Learning curves of the ([^"]*)"(.*?)</figure>', text, re.S))
+        self.assertEqual(list(charts), [f"{model}: {measure}" for model in ("base of category_a", "base of category_b", "single model") for measure in ("accuracy", "loss")])
+        for name, chart in charts.items():
+            self.assertEqual(len(re.findall('<path d="M[^"]*" fill="none"', chart)), 2, name)  # a line for each run
+            for run in "ab":
+                self.assertIn(f">{run}</text>", chart)
+        os.remove(self.path("b", "single", "metrics.jsonl"))
+        dmoerm("compare", self.path("a"), self.path("b"), "--out", self.path("both.html"))
+        with open(self.path("both.html"), encoding="utf-8") as f:
+            single = re.search(r'aria-label="Learning curves of the single model: loss"(.*?)</figure>', f.read(), re.S).group(1)
+        self.assertEqual(len(re.findall('<path d="M[^"]*" fill="none"', single)), 1)
+
+    def test_runs_are_compared_on_shared_groups(self):
+        said = self.compared()
         self.assertIn("the 120 test groups that both have (of 120 and 160)", said)
         self.assertRegex(said, r"\| seed +\| 1 +\| 2 +\|")
         self.assertNotIn("base.lr", said)
@@ -156,14 +180,17 @@ class Reports(unittest.TestCase):
         if chromium.PROGRAM is None:
             self.skipTest("Chromium is not installed")
         self.page("--no-script")
+        self.compared()
         with chromium.Chromium() as browser:
-            for width, dark in ((1280, False), (390, True)):
-                page = browser.page(width, 900, dark)
-                page.open("file://" + self.path("page.html"))
-                self.assertEqual(page.complaints(), [])
-                self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), width, "the page itself scrolls sideways")
-                ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-                self.assertEqual(int(re.search(r"\d+", ground).group()) < 128, dark)
+            for file, width, dark in itertools.product(("page.html", "both.html"), (1280, 390), (False, True)):
+                with self.subTest(file=file, width=width, dark=dark):
+                    page = browser.page(width, 900, dark)
+                    page.open("file://" + self.path(file))
+                    self.assertEqual(page.complaints(), [])
+                    self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), width, "the page itself scrolls sideways")
+                    self.assertEqual(page.evaluate(BEYOND_THE_WINDOW), [])
+                    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+                    self.assertEqual(int(re.search(r"\d+", ground).group()) < 128, dark)
 
     def test_browser_zooms_the_curves_of_the_chosen_category(self):
         library = os.path.join(os.environ.get("DMOERM_HOME") or os.path.expanduser("~/.cache/dmoerm"), "charts", "dygraph-combined.js")
@@ -178,26 +205,14 @@ class Reports(unittest.TestCase):
             page.evaluate("const s = document.getElementById('curve-group'); s.value = '1'; s.dispatchEvent(new Event('change'))")
             self.assertIn("point_b1", page.evaluate("document.getElementById('curve-legend').textContent"))
 
-    def test_mlflow_reads_the_store(self):
+    def test_mlflow_store_is_replaced(self):
         store = self.path("mlruns")
-        said = dmoerm("report", self.run_path, "--out", self.path("page.html"), "--mlflow", store)
-        self.assertIn("MLflow: 47 runs written", said)  # base and baseline of 9 categories, 27 experts, the single model, the test prompts
-        dmoerm("report", self.run_path, "--out", self.path("page.html"), "--mlflow", store)
+        for _ in range(2):
+            said = dmoerm("report", self.run_path, "--out", self.path("page.html"), "--mlflow", store)
+            self.assertIn("MLflow: 47 runs written", said)  # base and baseline of 9 categories, 27 experts, the single model, the test prompts
+            self.assertEqual(len(os.listdir(store)), 1)
+            self.assertEqual(len(glob.glob(os.path.join(store, "*", "*", "meta.yaml"))), 47)
         self.assertIn("MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri", said)
-        self.assertEqual(len(os.listdir(store)), 1, "written again, it replaces the experiment")
-        try:
-            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-            from mlflow.tracking import MlflowClient
-        except ImportError:
-            self.skipTest("mlflow is not installed")
-        client = MlflowClient("file://" + store)
-        experiment = client.get_experiment_by_name("many")
-        runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id], max_results=1000)}
-        self.assertEqual(len(runs), 47)
-        curve = client.get_metric_history(runs["base/category_a"].info.run_id, "validation_accuracy")
-        self.assertEqual([m.step for m in curve], list(range(0, 101, 10)))
-        self.assertGreater(runs["test prompts"].data.metrics["accuracy.all.dmoerm"], 0.5)
-        self.assertEqual(runs["expert/category_a/point_a1/point_a1"].data.params["point"], "point_a1")
 
     def test_runs_of_one_name_stay_apart(self):
         store, offline = self.path("shared-mlruns"), self.path("shared-wandb")
@@ -225,26 +240,8 @@ class Reports(unittest.TestCase):
         self.assertIn("W&B: 46 offline runs", dmoerm("report", self.run_path, "--out", self.path("page.html"), "--wandb", folder))
         files = sorted(glob.glob(os.path.join(folder, "offline-run-*", "run-*.wandb")))
         self.assertEqual(len(files), 46)
-        parsed = {}
         for file in files:
-            records = list(wandb_records(file))
-            self.assertEqual(len(records), 15)  # header, run, 11 evaluations, summary, exit
-            try:
-                from wandb.proto.wandb_internal_pb2 import Record
-            except ImportError:
-                continue
-            messages = []
-            for record in records:
-                messages.append(Record())
-                messages[-1].ParseFromString(record)
-            parsed[messages[1].run.display_name] = messages
-        if not parsed:
-            self.skipTest("wandb is not installed: only the framing of its files was checked")
-        messages = parsed["base/category_a"]
-        self.assertEqual([m.WhichOneof("record_type") for m in messages], ["header", "run", *["history"] * 11, "summary", "exit"])
-        self.assertEqual([m.history.step.num for m in messages[2:13]], list(range(0, 101, 10)))
-        last = {item.nested_key[0]: item.value_json for item in messages[12].history.item}
-        self.assertGreater(float(last["validation_accuracy"]), 0.5)
+            self.assertEqual(len(list(wandb_records(file))), 15)  # header, run, 11 evaluations, summary, exit
 
     def test_long_wandb_log_crosses_blocks(self):
         fabricate(self.path("long"), categories=1, points=1, groups=5, steps=3000)

@@ -228,6 +228,32 @@ def test_keys_and_hosts():
     expect(done.returncode == 2, done.stderr)
 
 
+def test_pages_of_other_origins():
+    mine, key = "http://app.example:3000", {"Authorization": "Bearer s3cret"}
+    asked = {"Origin": mine, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    granted, scores = "access-control-allow-origin", offline(ROWS[:1])[0]["scores"]
+    with Server("--cors", mine, "--cors", "https://other.example", env={"DMOERM_API_KEY": "s3cret"}) as server:
+        status, text, headers = server.ask("OPTIONS", "/v1/reward", headers=asked, raw=True)
+        expect((status, text, headers[granted], headers["vary"]) == (204, "", mine, "Origin"), (status, text, headers))
+        expect("POST" in headers["access-control-allow-methods"] and "authorization" in headers["access-control-allow-headers"].lower(), headers)
+        status, text, headers = server.post("/v1/reward", ROWS[0], headers={"Origin": mine, **key}, raw=True)
+        expect((status, headers[granted], json.loads(text)["scores"]) == (200, mine, scores), (status, text, headers))
+        expect("access-control-allow-credentials" not in headers, headers)
+        status, _, headers = server.post("/v1/reward", ROWS[0], headers={"Origin": mine}, raw=True)
+        expect((status, headers[granted]) == (401, mine), "the page must be able to read that its key is missing")
+        for origin in ("http://app.example", "https://app.example:3000", "null", "http://app.example:3000.evil.example"):
+            status, _, headers = server.ask("OPTIONS", "/v1/reward", headers={**asked, "Origin": origin}, raw=True)
+            expect(status == 401 and granted not in headers and headers["vary"] == "Origin", (origin, status, headers))
+            expect(granted not in server.post("/v1/reward", ROWS[0], headers={"Origin": origin, **key}, raw=True)[2], origin)
+    with Server(env={"DMOERM_API_KEY": "s3cret"}) as server:
+        status, _, headers = server.ask("OPTIONS", "/v1/reward", headers=asked, raw=True)
+        expect(status == 401 and granted not in headers and "vary" not in headers, (status, headers))
+    for origin, keys, code in ((mine, {}, "api-key-missing"), ("*", {"DMOERM_API_KEY": "k"}, "bad-origin"), (mine + "/", {"DMOERM_API_KEY": "k"}, "bad-origin")):
+        env = {k: v for k, v in os.environ.items() if k != "DMOERM_API_KEY"}
+        done = subprocess.run([DMOERM, "serve", "--port", "0", "--bundle", BUNDLE, "--cors", origin], capture_output=True, text=True, env={**env, **keys}, timeout=60)
+        expect(done.returncode == 2 and f"[{code}]" in done.stderr, done.stderr)
+
+
 def test_compressed_bodies(server):
     wanted, body = offline(ROWS[:1])[0]["scores"], json.dumps(ROWS[0]).encode()
     raw = zlib.compressobj(wbits=-15)
@@ -611,7 +637,7 @@ def main():
                 print("held:", test.__name__, flush=True)
             code, said = server.stop()
             expect(code == 0 and "served" in said, said)
-        for test in (test_guides_survive_lost_connections, test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced, test_idle_ranks_stay):
+        for test in (test_guides_survive_lost_connections, test_keys_and_hosts, test_pages_of_other_origins, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die, test_a_rank_that_hangs_is_replaced, test_idle_ranks_stay):
             test()
             print("held:", test.__name__, flush=True)
         for test in (test_tls, test_ranks_know_no_keys, test_reload_loses_nothing, test_ranks_have_the_same_bundle, test_no_rank_is_ready):

@@ -105,7 +105,7 @@ class Mask:
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Keeps transformers from reporting the head that a model without head leaves out, and from drawing bars."""
-    logging = transformers.utils.logging
+    logging: Any = transformers.utils.logging  # without type hints
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -120,8 +120,8 @@ def quiet_loading() -> Iterator[None]:
 class Backbone:
     """A model of transformers without its head. Texts go through it one batch at a time, padded on the right."""
 
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
-        self.model = model.eval().requires_grad_(False).to(device)
+    def __init__(self, model: transformers.PreTrainedModel, device: torch.device) -> None:
+        self.model: transformers.PreTrainedModel = model.requires_grad_(False).train(False).to(device)
         self.config: Any = model.config
         self.device = device
         self.encoder: bool = self.config.model_type == "bert"
@@ -192,7 +192,8 @@ class Backbone:
             raise BundleError(f"token id {int(ids.max())} is outside the model's vocabulary of {self.config.vocab_size}")
         options: dict[str, Any] = {} if self.encoder else {"use_cache": False}
         out = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), output_hidden_states=layers > 0, **options)
-        return out.hidden_states[layers] if layers > 0 else out.last_hidden_state
+        states: Tensor = out.hidden_states[layers] if layers > 0 else out.last_hidden_state
+        return states
 
     @torch.inference_mode()
     def states(self, texts: Sequence[Text], adapters: Sequence[str | None], batch_size: int) -> Tensor:
