@@ -87,7 +87,7 @@ double largest_difference(const json& before, const json& after) {
 Compressed compress_bundle(const fs::path& directory, const fs::path& out, const OnStep& on_step) {
   on_step(0, 0);
   OutFolder folder(directory, out);
-  const moe::Bundle bundle = moe::load_bundle(directory, at::kCPU);
+  const moe::Bundle bundle = moe::load_bundle(directory, at::kCPU, nn::BaseWeights::float32, moe::Backbones::whole);
   json manifest = read_json(directory / moe::kBundleManifest);
   const std::vector<Tuned> tuned = tuned_of(bundle, manifest);
   constexpr std::size_t kLeast = 2;

@@ -193,7 +193,7 @@ class Export {
 
 std::vector<Exported> export_bundle(const ExportOptions& options, const OnExported& on_exported) {
   OutFolder folder(options.bundle, options.out);
-  const moe::Bundle bundle = moe::load_bundle(options.bundle, at::kCPU);
+  const moe::Bundle bundle = moe::load_bundle(options.bundle, at::kCPU, nn::BaseWeights::float32, moe::Backbones::whole);
   const std::vector<Part> parts = chosen_parts(bundle, options.parts);
   Export writer(bundle, options, folder.path());
   const bool alone = parts.size() == 1 && (options.layout != Layout::peft || parts[0].model.adapter() == nullptr);

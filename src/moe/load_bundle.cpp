@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "moe/bundle_files.h"
 #include "nn/device.h"
+#include "nn/elected_changes.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -175,7 +176,7 @@ std::shared_ptr<const tokenizer::ChatTemplate> read_template(const fs::path& dir
                                                    special_in_text);
 }
 
-Bundle read(const fs::path& directory, const json& manifest, at::Device device) {
+Bundle read(const fs::path& directory, const json& manifest, at::Device device, Backbones backbones) {
   Bundle bundle;
   bundle.directory = directory;
   bundle.tokenizer = std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(directory / "base" / "tokenizer.json"));
@@ -191,7 +192,10 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
       nn::Backbone::load(directory / "base", device, 0, nn::pick_dtype(manifest.value("dtype", "float32")));
   const ScoringLimits limits{{manifest.at("max_length"), manifest.at("min_prompt_tokens"), bundle.chat_template->head_tokens()},
                              manifest.at("batch_tokens")};
-  bundle.model = assemble(files_of(directory, manifest), {[&] { return base; }, {}}, limits);
+  nn::BackboneSource source{[&] { return base; }, {}};
+  if (backbones == Backbones::as_stored)
+    source.changes = nn::ElectedChanges::load(directory / "base", base->spec(), {base, &base->weights()});
+  bundle.model = assemble(files_of(directory, manifest), source, limits);
   return bundle;
 }
 
@@ -211,7 +215,7 @@ std::string why_no_bundle(const fs::path& directory) {
 
 }  // namespace
 
-Bundle load_bundle(const fs::path& directory, at::Device device, nn::BaseWeights weights) {
+Bundle load_bundle(const fs::path& directory, at::Device device, nn::BaseWeights weights, Backbones backbones) {
   if (!fs::exists(directory / kBundleManifest))
     throw DataError("not-a-bundle", fmt::format("{}: {}", directory.string(), why_no_bundle(directory)));
   const json manifest = read_json(directory / kBundleManifest);
@@ -224,7 +228,7 @@ Bundle load_bundle(const fs::path& directory, at::Device device, nn::BaseWeights
     if (weights == nn::BaseWeights::int8)
       nn::Backbone::expect_int8_possible(directory.string(), device, nn::pick_dtype(manifest.value("dtype", "float32")));
     check_files(directory, manifest.at("files"));
-    Bundle bundle = read(directory, manifest, device);
+    Bundle bundle = read(directory, manifest, device, backbones);
     GoldenCheck check(bundle);
     for (const json& item : manifest.at("golden")) check.compare(item);
     check.tell();

@@ -13,11 +13,13 @@
 #include <cmath>
 #include <numbers>
 #include <optional>
+#include <stdexcept>
 
 #include "base/activity.h"
 #include "base/error.h"
 #include "nn/attention_flash.h"
 #include "nn/decoder_layer.h"
+#include "nn/elected_changes.h"
 #include "nn/encoder_layer.h"
 #include "nn/masked_weights.h"
 #include "nn/ops.h"
@@ -122,10 +124,34 @@ void check_batch(const data::PackedBatch& batch, const BackboneSpec& spec) {
   }
 }
 
+/// A layer's norms and biases in memory of their own, without its matrices.
+LayerWeights vectors_of(const LayerWeights& layer) {
+  LayerWeights own;
+  for (at::Tensor LayerWeights::*const part :
+       {&LayerWeights::norm1_w, &LayerWeights::norm1_b, &LayerWeights::qkv_b, &LayerWeights::q_norm_w, &LayerWeights::k_norm_w,
+        &LayerWeights::o_b, &LayerWeights::norm2_w, &LayerWeights::norm2_b, &LayerWeights::up_b, &LayerWeights::down_b}) {
+    if ((layer.*part).defined()) own.*part = (layer.*part).clone();
+  }
+  return own;
+}
+
 }  // namespace
 
 Backbone::Backbone(const BackboneSpec& spec, Weights weights) : spec_(spec), weights_(std::move(weights)) {
   if (!spec_.encoder()) inverse_frequencies_E = rope_frequencies(spec_).to(device());
+}
+
+Backbone::Backbone(const BackboneSpec& spec, std::shared_ptr<const MaskedWeights> masked)
+    : Backbone(spec, masked->outside_layers(spec)) {
+  masked_ = std::move(masked);
+}
+
+std::shared_ptr<Backbone> Backbone::load_as_mask(const std::filesystem::path& directory,
+                                                 const std::shared_ptr<ElectedChanges>& changes, HeadReads reads) {
+  BackboneSpec spec = read_backbone_spec(directory);
+  spec.head_reads = reads;
+  std::shared_ptr<const MaskedWeights> masked = MaskedWeights::load(directory, spec, changes);
+  return masked == nullptr ? nullptr : std::make_shared<Backbone>(spec, std::move(masked));
 }
 
 std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory, at::Device device, std::int64_t layers,
@@ -152,17 +178,47 @@ void Backbone::expect_int8_possible(const std::string& model, at::Device device,
 }
 
 void Backbone::use(BaseWeights weights) {
+  if (weights == BaseWeights::int8) expect_int8_possible("the backbone", device(), dtype());
+  const auto turn = take_turn();
+  if (masked_) weights_.layers = masked_->layers();
   std::vector<Int8Layer> in_int8;
-  if (weights == BaseWeights::int8) {
-    expect_int8_possible("the backbone", device(), dtype());
-    in_int8.reserve(weights_.layers.size());
-    for (const LayerWeights& layer : weights_.layers) in_int8.emplace_back(spec_, layer);
+  std::vector<LayerWeights> vectors;
+  for (std::size_t i = 0; weights == BaseWeights::int8 && i < weights_.layers.size(); ++i) {
+    if (masked_) masked_->make(i);
+    in_int8.emplace_back(spec_, weights_.layers[i]);
+    if (masked_) vectors.push_back(vectors_of(weights_.layers[i]));  // so that passes need no layer in float32
   }
+  if (!vectors.empty()) weights_.layers = std::move(vectors);
   in_int8_ = std::move(in_int8);
 }
 
+void Backbone::expect_whole() const {
+  if (masked_) throw std::logic_error("the weights of a backbone that is kept as a mask were asked for");
+}
+
+const Weights& Backbone::weights() const {
+  expect_whole();
+  return weights_;
+}
+
+Weights& Backbone::weights() {
+  expect_whole();
+  return weights_;
+}
+
+std::unique_lock<std::mutex> Backbone::take_turn() const {
+  return masked_ ? masked_->take_turn() : std::unique_lock<std::mutex>();
+}
+
+LayerCall Backbone::call_of(const ForwardState& state, std::size_t layer, bool may_end) const {
+  if (masked_ && in_int8_.empty()) masked_->make(layer);
+  const bool ends_at_reads = may_end && layer + 1 == weights_.layers.size() && spec_.head_reads == HeadReads::last;
+  const Int8Layer* in_int8 = in_int8_.empty() ? nullptr : &in_int8_[layer];
+  return {spec_, weights_.layers[layer], state.batch, layer, in_int8, ends_at_reads};
+}
+
 at::Tensor Backbone::embed(ForwardState& state) const {
-  at::Tensor x_TD = weights_.embed_tokens.index_select(0, state.ids_T);
+  at::Tensor x_TD = masked_ ? masked_->embed_tokens(state.ids_T) : weights_.embed_tokens.index_select(0, state.ids_T);
   if (!spec_.encoder()) return x_TD;
   x_TD.add_(weights_.embed_positions.index_select(0, state.positions_T)).add_(weights_.embed_types.select(0, 0));
   state.embedded_TD = x_TD;
@@ -229,6 +285,7 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Ada
                              const Trunk& trunk) const {
   ForwardState local;
   ForwardState& state = keep != nullptr ? *keep : local;
+  const auto turn = take_turn();
   take_adapters(adapters, state);
   prepare(batch, state);
   state.first_layer = adapters.empty() ? 0 : weights_.layers.size();
@@ -261,6 +318,7 @@ at::Tensor Backbone::final_norm(const at::Tensor& x, at::Tensor* rstd) const {
 
 at::Tensor Backbone::trunk(const data::PackedBatch& batch, std::size_t layers) const {
   ForwardState state;
+  const auto turn = take_turn();
   prepare(batch, state);
   at::Tensor x = embed(state);
   for (std::size_t i = 0; i < layers; ++i) x = layer_forward(call_of(state, i, false), x, nullptr);
@@ -283,6 +341,7 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
   const auto call = [&](const std::function<void(std::size_t)>& hook, std::size_t slice) {
     if (gradients.weights != nullptr && hook) hook(slice);
   };
+  const auto turn = take_turn();
   const at::Tensor none;
   at::Tensor dx =
       spec_.head_reads == HeadReads::last ? grad_RD : response_means_backward(grad_RD, keep.responses, keep.ids_T.size(0));

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <vector>
@@ -15,6 +16,9 @@
 #include "nn/weights.h"
 
 namespace dmoerm::nn {
+
+class ElectedChanges;
+class MaskedWeights;
 
 /// What a forward pass keeps for its backward pass.
 struct ForwardState {
@@ -55,6 +59,13 @@ class Backbone {
   static std::shared_ptr<Backbone> load(const std::filesystem::path& directory, at::Device device, std::int64_t layers = 0,
                                         at::ScalarType dtype = at::kFloat, std::optional<HeadReads> reads = {});
   Backbone(const BackboneSpec& spec, Weights weights);
+  /// A backbone that is kept as a mask (elected_changes.h), for forward passes. They have the bits of one whose weights are
+  /// whole. Passes of backbones over the same changes take turns.
+  Backbone(const BackboneSpec& spec, std::shared_ptr<const MaskedWeights> masked);
+  /// One of a folder. @return null if it holds no mask over these changes
+  /// @throws DataError as read_backbone_spec() and MaskedWeights::load() do
+  static std::shared_ptr<Backbone> load_as_mask(const std::filesystem::path& directory,
+                                                const std::shared_ptr<ElectedChanges>& changes, HeadReads reads);
 
   /// What forward passes read from now on. For int8 the matrices of the layers are laid out in eight bits (int8_product.h), which
   /// do not see later changes of weights(); embeddings, norms and adapters stay in float32, and so does the backward pass.
@@ -81,8 +92,9 @@ class Backbone {
   [[nodiscard]] at::Tensor hidden(const data::PackedBatch& batch) const;
 
   [[nodiscard]] const BackboneSpec& spec() const { return spec_; }
-  [[nodiscard]] const Weights& weights() const { return weights_; }
-  [[nodiscard]] Weights& weights() { return weights_; }
+  /// @throws std::logic_error if the backbone is kept as a mask
+  [[nodiscard]] const Weights& weights() const;
+  [[nodiscard]] Weights& weights();
   [[nodiscard]] at::Device device() const { return weights_.flat.device(); }
   [[nodiscard]] at::ScalarType dtype() const { return weights_.flat.scalar_type(); }
   /// How the model's batches are laid out.
@@ -98,11 +110,11 @@ class Backbone {
   /// The tables that the layers need for a batch.
   void prepare(const data::PackedBatch& batch, ForwardState& state) const;
   /// @param may_end  whether the pass reads nothing but what leaves this layer, if it is the last
-  [[nodiscard]] LayerCall call_of(const ForwardState& state, std::size_t layer, bool may_end) const {
-    const bool ends_at_reads = may_end && layer + 1 == weights_.layers.size() && spec_.head_reads == HeadReads::last;
-    const Int8Layer* in_int8 = in_int8_.empty() ? nullptr : &in_int8_[layer];
-    return {spec_, weights_.layers[layer], state.batch, layer, in_int8, ends_at_reads};
-  }
+  [[nodiscard]] LayerCall call_of(const ForwardState& state, std::size_t layer, bool may_end) const;
+  /// What a pass holds while it reads weights_.
+  [[nodiscard]] std::unique_lock<std::mutex> take_turn() const;
+  /// @throws std::logic_error
+  void expect_whole() const;
   [[nodiscard]] NormWeights embed_norm() const { return {weights_.embed_norm_w, weights_.embed_norm_b}; }
   static at::Tensor layer_forward(const LayerCall& call, const at::Tensor& x_TD, LayerSaved* saved);
   at::Tensor embed(ForwardState& state) const;
@@ -110,9 +122,10 @@ class Backbone {
   LayerSaved take_saved(ForwardState& state, std::size_t layer) const;
   void embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const;
   BackboneSpec spec_;
-  Weights weights_;
-  std::vector<Int8Layer> in_int8_;   ///< The layers' matrices in eight bits; empty: forward passes read weights_
-  at::Tensor inverse_frequencies_E;  ///< Frequencies of the rotary embedding, float32
+  Weights weights_;                              ///< Of a mask: MaskedWeights::outside_layers()
+  std::shared_ptr<const MaskedWeights> masked_;  ///< Null: weights_ are whole
+  std::vector<Int8Layer> in_int8_;               ///< The layers' matrices in eight bits; empty: forward passes read weights_
+  at::Tensor inverse_frequencies_E;              ///< Frequencies of the rotary embedding, float32
 };
 
 }  // namespace dmoerm::nn

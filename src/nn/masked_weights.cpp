@@ -36,11 +36,11 @@ at::Tensor packed(const at::Tensor& places) {
   return bytes;
 }
 
-at::Tensor unpacked(const at::Tensor& bytes, at::IntArrayRef shape) {
-  std::int64_t count = 1;
-  for (const std::int64_t extent : shape) count *= extent;
-  const at::Tensor bits = at::arange(8, bytes.options());
-  return bytes.unsqueeze(1).bitwise_right_shift(bits).bitwise_and(1).flatten().narrow(0, 0, count).view(shape).to(at::kFloat);
+/// A tensor's shape in a file must be this one.
+void expect_shape(const SafetensorsReader& from, const std::string& name, const std::vector<std::int64_t>& shape) {
+  if (from.shape(name) == shape) return;
+  throw DataError("tensor-shape-differs", fmt::format("{}: tensor {} has shape {}, the pretrained model requires {}",
+                                                      from.file_of(name), name, shape_text(from.shape(name)), shape_text(shape)));
 }
 
 }  // namespace
@@ -74,10 +74,21 @@ Mask mask_of(const Weights& pretrained, const NamedTensors& elected, const Weigh
   return mask;
 }
 
+at::Tensor places_of(const at::Tensor& bits, at::IntArrayRef shape) {
+  std::int64_t count = 1;
+  for (const std::int64_t extent : shape) count *= extent;
+  const at::Tensor shifts = at::arange(8, bits.options());
+  return bits.unsqueeze(1).bitwise_right_shift(shifts).bitwise_and(1).flatten().narrow(0, 0, count).view(shape);
+}
+
+at::Tensor masked(const at::Tensor& pretrained, const at::Tensor& elected, const at::Tensor& places, double scale) {
+  return pretrained.to(at::kFloat) + elected.to(at::kFloat) * places.to(at::kFloat) * scale;
+}
+
 void apply(const Mask& mask, const NamedTensors& elected, Weights& pretrained) {
   for (std::size_t i = 0; i < elected.size(); ++i) {
     const at::Tensor& slot = pretrained.named()[i].second;
-    slot.copy_(wide(slot) + elected[i].second * unpacked(mask.bits[i].second, slot.sizes()) * mask.scale);
+    slot.copy_(masked(slot.cpu(), elected[i].second, places_of(mask.bits[i].second, slot.sizes()), mask.scale));
   }
 }
 
@@ -92,31 +103,44 @@ void save_masked(const std::filesystem::path& directory, const Mask& mask, const
   save_safetensors(directory / kModelFile, tensors, std::move(stored.metadata));
 }
 
+std::optional<MaskFile> MaskFile::open(const std::filesystem::path& directory) {
+  if (!std::filesystem::exists(directory / kModelFile)) return std::nullopt;
+  MaskFile file;
+  file.reader_ = SafetensorsReader::open(directory / kModelFile);
+  const auto& metadata = file.reader_.metadata();
+  const auto scale = metadata.find(kScaleKey), place = metadata.find(kPretrainedKey);
+  if (scale == metadata.end() || place == metadata.end()) return std::nullopt;
+  file.scale_ = std::strtod(scale->second.c_str(), nullptr);
+  file.pretrained_ = (directory / place->second).lexically_normal();
+  return file;
+}
+
+Mask MaskFile::read(const Weights& weights) const {
+  Mask mask;
+  mask.scale = scale_;
+  for (const auto& [name, slot] : weights.named()) {
+    expect_shape(reader_, kMaskPrefix + name, {(slot.numel() + 7) / 8});
+    mask.bits.emplace_back(name, reader_.load(kMaskPrefix + name));
+  }
+  return mask;
+}
+
+NamedTensors read_elected(const std::filesystem::path& directory, const Weights& pretrained) {
+  const auto reader = SafetensorsReader::open(directory / kElectedFile);
+  NamedTensors elected;
+  for (const auto& [name, slot] : pretrained.named()) {
+    expect_shape(reader, name, slot.sizes().vec());
+    elected.emplace_back(name, reader.load(name));
+  }
+  return elected;
+}
+
 std::optional<Weights> load_masked(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device,
                                    at::ScalarType dtype) {
-  if (!std::filesystem::exists(directory / kModelFile)) return std::nullopt;
-  const auto reader = SafetensorsReader::open(directory / kModelFile);
-  const auto scale = reader.metadata().find(kScaleKey), place = reader.metadata().find(kPretrainedKey);
-  if (scale == reader.metadata().end() || place == reader.metadata().end()) return std::nullopt;
-  const std::filesystem::path pretrained = (directory / place->second).lexically_normal();
-  Weights weights = Weights::load(spec, pretrained, device, dtype);
-  const auto stored = SafetensorsReader::open(pretrained / kElectedFile);
-  Mask mask;
-  NamedTensors elected;
-  mask.scale = std::strtod(scale->second.c_str(), nullptr);
-  const auto expect = [](const SafetensorsReader& from, const std::string& name, const std::vector<std::int64_t>& shape) {
-    if (from.shape(name) != shape)
-      throw DataError("tensor-shape-differs",
-                      fmt::format("{}: tensor {} has shape {}, the pretrained model requires {}", from.file_of(name), name,
-                                  shape_text(from.shape(name)), shape_text(shape)));
-  };
-  for (const auto& [name, slot] : weights.named()) {
-    expect(stored, name, slot.sizes().vec());
-    expect(reader, kMaskPrefix + name, {(slot.numel() + 7) / 8});
-    elected.emplace_back(name, stored.load(name).to(at::kFloat));
-    mask.bits.emplace_back(name, reader.load(kMaskPrefix + name));
-  }
-  apply(mask, elected, weights);
+  const std::optional<MaskFile> file = MaskFile::open(directory);
+  if (!file) return std::nullopt;
+  Weights weights = Weights::load(spec, file->pretrained(), device, dtype);
+  apply(file->read(weights), read_elected(file->pretrained(), weights), weights);
   return weights;
 }
 

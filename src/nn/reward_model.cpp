@@ -82,7 +82,10 @@ RewardModel RewardModel::load(const fs::path& directory, const BackboneSource& s
   }
   if (fs::exists(directory / "config.json")) {
     const std::shared_ptr<Backbone> like = source.shared();
-    RewardModel model(Backbone::load(directory, like->device(), 0, like->dtype(), like->spec().head_reads));
+    const HeadReads reads = like->spec().head_reads;
+    std::shared_ptr<Backbone> own = source.changes ? Backbone::load_as_mask(directory, source.changes, reads) : nullptr;
+    if (own == nullptr) own = Backbone::load(directory, like->device(), 0, like->dtype(), reads);
+    RewardModel model(std::move(own));
     load_stored_head(SafetensorsReader::open_model(directory), "", model.backbone_->spec(), model.head_);
     return model;
   }

@@ -20,6 +20,8 @@ namespace dmoerm::nn {
 struct BackboneSource {
   std::function<std::shared_ptr<Backbone>()> shared;  ///< Gives the frozen backbone of all adapters
   std::function<std::shared_ptr<Backbone>()> own;     ///< Gives a copy that one model may overwrite
+  /// Over which backbones are kept as masks; null: they are made whole when they are loaded.
+  std::shared_ptr<ElectedChanges> changes = nullptr;
 };
 
 /// Scores responses: the head reads the state of a response's last token. A model has either an adapter over a frozen backbone

@@ -49,16 +49,6 @@ class Layout {
   std::int64_t total_ = 0;
 };
 
-/// The number of the layer that a tensor belongs to; -1 if it belongs to none.
-std::int64_t layer_of(const std::string& name) {
-  for (const std::string_view prefix : {"layers.", "encoder.layer."}) {
-    if (!name.starts_with(prefix)) continue;
-    const std::string number = name.substr(prefix.size(), 9);
-    return !number.empty() && std::isdigit(static_cast<unsigned char>(number[0])) ? std::stoll(number) : -1;
-  }
-  return -1;
-}
-
 /// @throws DataError if the files have another number of layers than config.json says
 void check_layers(const ModelTensors& tensors, const std::filesystem::path& directory, std::int64_t layers_of_config) {
   std::int64_t layers = 0;
@@ -96,6 +86,15 @@ bool is_zeros(const std::string& name, const at::Tensor& slot) {
 }
 
 }  // namespace
+
+std::int64_t layer_of(const std::string& name) {
+  for (const std::string_view prefix : {"layers.", "encoder.layer."}) {
+    if (!name.starts_with(prefix)) continue;
+    const std::string number = name.substr(prefix.size(), 9);
+    return !number.empty() && std::isdigit(static_cast<unsigned char>(number[0])) ? std::stoll(number) : -1;
+  }
+  return -1;
+}
 
 std::string head_model_prefix(const BackboneSpec& spec) { return spec.encoder() ? "bert." : "model."; }
 

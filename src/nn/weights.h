@@ -66,6 +66,8 @@ class Weights {
   std::vector<std::int64_t> bounds_;  ///< Bounds in `flat` of embeddings, layers with memory of their own, and final norm
 };
 
+/// The number of the layer that a tensor of Weights::named() belongs to by its name; -1 if it belongs to none.
+std::int64_t layer_of(const std::string& name);
 /// Prefix of the names of Weights::named() in transformers models with a head: "model." or "bert.".
 std::string head_model_prefix(const BackboneSpec& spec);
 

@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -12,6 +13,7 @@
 #include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
 #include "moe/save_bundle.h"
+#include "nn/masked_weights.h"
 #include "support/captured_log.h"
 #include "support/scratch.h"
 
@@ -293,6 +295,72 @@ TEST_F(BundleFolder, ScoresPromptsOfManyCallersAtOnceAsOneByOne) {
 void sum_again(const fs::path& bundle, json& manifest) {
   manifest["files"] = file_sums(bundle);
   write_json_atomically(bundle / "dmoerm.json", manifest);
+}
+
+/// Makes masks of the backbones in some folders of a bundle, over one vector of changes, as `export --compress emr` does.
+void make_masks(const fs::path& bundle, const std::vector<fs::path>& folders) {
+  const nn::BackboneSpec spec = nn::read_backbone_spec(bundle / "base");
+  const auto load = [&](const fs::path& folder) { return nn::Weights::load(spec, bundle / folder, at::kCPU); };
+  const nn::Weights pretrained = load("base");
+  std::vector<nn::Weights> tuned;
+  std::vector<const nn::Weights*> all;
+  for (const fs::path& folder : folders) tuned.push_back(load(folder));
+  for (const nn::Weights& one : tuned) all.push_back(&one);
+  const nn::NamedTensors elected = nn::elect(pretrained, all);
+  nn::save_safetensors(bundle / "base" / nn::kElectedFile, elected);
+  for (std::size_t i = 0; i < folders.size(); ++i) {
+    nn::ValueHead head{at::zeros({spec.width})};
+    nn::load_stored_head(nn::SafetensorsReader::open_model(bundle / folders[i]), "", spec, head);
+    nn::save_masked(bundle / folders[i], nn::mask_of(pretrained, elected, tuned[i]), spec, head,
+                    fs::path("base").lexically_relative(folders[i]).string());
+  }
+  json manifest = read_json(bundle / "dmoerm.json");
+  manifest["schema_version"] = kBundleSchemaMasked;
+  manifest["golden"] = json::array();  // those of the plain bundle
+  sum_again(bundle, manifest);
+}
+
+TEST_F(BundleFolder, ScoresOverMasksAsOverWholeBackbonesAndHoldsThemOnce) {
+  const auto own = [&] {
+    const std::shared_ptr<nn::Backbone> backbone = nn::Backbone::load(folder_ / "model", at::kCPU);
+    backbone->weights().flat.add_(at::randn_like(backbone->weights().flat) * 0.1);
+    return backbone;
+  };
+  for (Category& category : bundle_.model.categories) {
+    category.base = nn::RewardModel(own());
+    for (nn::RewardModel& expert : category.experts) expert = over(category.base.shared_backbone(), expert);
+  }
+  bundle_.model.fallback = nn::RewardModel(own());
+  at::Tensor head = bundle_.model.fallback.head().w_D;
+  head.copy_(at::randn(head.sizes()));
+  const fs::path bundle = save();
+  make_masks(bundle, {"base/chat", "base/code", "single"});
+  for (const nn::BaseWeights weights : {nn::BaseWeights::float32, nn::BaseWeights::int8}) {
+    const Bundle whole = load_bundle(bundle, at::kCPU, weights, Backbones::whole),
+                 masked = load_bundle(bundle, at::kCPU, weights);
+    std::vector<TokenTexts> texts;
+    for (const char* prompt : {"tell me something", "why", "hello there", "x y z"})
+      texts.push_back(tokenize(whole, {{"user", prompt}}, {"one thing", "another thing that is longer"}));
+    std::vector<ScoreCall> calls;
+    for (const TokenTexts& own_texts : texts) {
+      for (const char* category : {"chat", "", "code"}) calls.push_back({&own_texts, category});
+    }
+    const std::vector<GroupScore> together = masked.model.score(calls), expected = whole.model.score(calls);
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      EXPECT_EQ(rewards(together[i]), rewards(expected[i])) << i;
+      EXPECT_EQ(together[i].responses[1].points, expected[i].responses[1].points) << i;
+      EXPECT_EQ(rewards(masked.model.score(*calls[i].texts, calls[i].category)), rewards(expected[i])) << i << ", one by one";
+      for (const char* one : {"chat", "", "code"}) {
+        const auto scores = masked.model.scores_in(one, texts[0]), wanted = whole.model.scores_in(one, texts[0]);
+        EXPECT_EQ(scores[0].reward, wanted[0].reward) << one;
+      }
+    }
+    EXPECT_NE(rewards(expected[0]), rewards(score_texts(bundle_, {{"user", "tell me something"}},
+                                                        {"one thing", "another thing that is longer"}, "chat")));
+    EXPECT_NO_THROW((void)whole.model.category("chat").backbone().weights());
+    EXPECT_THROW((void)masked.model.category("chat").backbone().weights(), std::logic_error) << "there are none";
+    EXPECT_THROW((void)masked.model.fallback.backbone().weights(), std::logic_error);
+  }
 }
 
 TEST_F(BundleFolder, SaysWhatLiesThereInsteadOfABundle) {

@@ -1,9 +1,9 @@
 """A bundle over a real decoder with made-up weights, for measurements of speed.
 
-    made_up_bundle.py --model DIR --out DIR --program DMOERM [--categories 2 --points 3 --rank 16 --max-length 512 --top-layers 0 --router-layers 0]
+    made_up_bundle.py --model DIR --out DIR --program DMOERM [--categories 2 --points 3 --rank 16 --max-length 512 --top-layers 0 --router-layers 0 --whole]
 
 Every category has `--points` experts, LoRA adapters on q and v of all layers or of the top ones, with random values; the router and the aggregators (kind stack) are random too, and no prompt goes to the
-single model. The router reads the mean state of a prompt after `--router-layers` layers, or after all of them.
+single model. The router reads the mean state of a prompt after `--router-layers` layers, or after all of them. With `--whole` every category and the single model have a backbone of their own, as training of all weights leaves it: the model with random changes.
 """
 import argparse
 import hashlib
@@ -19,6 +19,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 EARLIER = os.path.join(HERE, "..", "..", "golden", "earlier", "bundle", "dmoerm.json")
 GOLDEN = {"prompt": [{"role": "user", "content": "How do I keep bread fresh for longer?"}], "responses": ["Store it in a paper bag at room temperature.", "Bread is bread."]}
 
+CHANGE = 0.05  # of backbones of their own, in deviations of each tensor
+
 
 def write_json(path, value):
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -26,10 +28,12 @@ def write_json(path, value):
         json.dump(value, file, indent=1)
 
 
-def make_base(model, out):
-    """The model as a sequence classifier. -> its configuration"""
+def make_base(model, out, change=0.0):
+    """The model as a sequence classifier, its weights moved by `change` times their deviation. -> its configuration"""
     shutil.copytree(model, out, ignore=shutil.ignore_patterns("*.safetensors", "PROVENANCE.json"))
     tensors = {name: tensor for name, tensor in load_file(os.path.join(model, "model.safetensors")).items() if name.startswith("model.")}
+    if change:
+        tensors = {name: tensor.float() + torch.randn(tensor.shape) * tensor.float().std() * change for name, tensor in tensors.items()}
     with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     tensors["score.weight"] = torch.randn(1, config["hidden_size"]) * 0.02
@@ -56,7 +60,7 @@ def make_adapter(config, rank, out, top_layers=0):
     save_file(tensors, os.path.join(out, "adapter_model.safetensors"), {"format": "pt"})
 
 
-def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length=512, top_layers=0, router_layers=0, seed=7):
+def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length=512, top_layers=0, router_layers=0, whole=False, seed=7):
     """Writes the bundle unless the folder exists."""
     if os.path.exists(os.path.join(out, "dmoerm.json")):
         return
@@ -68,17 +72,22 @@ def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length
     hidden, path = config["hidden_size"], lambda *words: os.path.join(part, *words)
     write_json(path("router", "router.json"), {"categories": names, "confidence_min": 0.0, "pooling": "mean", "temperature": 1.0, "layers": router_layers})
     save_file({"mean": torch.zeros(hidden), "std": torch.ones(hidden), "weight": torch.randn(categories, hidden) * 0.1, "bias": torch.zeros(categories)}, path("router", "router.safetensors"), {"format": "pt"})
-    make_adapter(config, rank, path("single"), top_layers)
+    if whole:
+        make_base(model, path("single"), CHANGE)
+    else:
+        make_adapter(config, rank, path("single"), top_layers)
     os.makedirs(path("aggregator"))
     for name in names:
+        if whole:
+            make_base(model, path("base", name), CHANGE)
         for point in range(points):
             make_adapter(config, rank, path("experts", name, f"point_{point}"), top_layers)
         meta = {"format": "pt", "kind": "stack", "version": "2", "reads_base": "false", "variance_price": "0", "best_step": "0", "validation_accuracy": "0"}
         save_file({"reward_mean": torch.zeros(points), "reward_std": torch.ones(points), "weight": torch.rand(points)}, path("aggregator", name + ".safetensors"), meta)
     with open(EARLIER, encoding="utf-8") as file:
         manifest = json.load(file)
-    manifest.update(schema_version=2, dtype="float32", batch_tokens=2048, max_length=max_length, min_prompt_tokens=32, golden=[], single="adapter", provenance={"run": "made up", "seed": seed},
-                    categories=[{"name": name, "base": "base", "aggregator": "stack", "points": [f"point_{p}" for p in range(points)]} for name in names],
+    manifest.update(schema_version=2, dtype="float32", batch_tokens=2048, max_length=max_length, min_prompt_tokens=32, golden=[], single="checkpoint" if whole else "adapter", provenance={"run": "made up", "seed": seed},
+                    categories=[{"name": name, "base": f"base/{name}" if whole else "base", "aggregator": "stack", "points": [f"point_{p}" for p in range(points)]} for name in names],
                     single_stats={"count": 2, "mean": 0.0, "std": 1.0}, score_stats={name: {"count": 2, "mean": 0.0, "std": 1.0} for name in names}, files={})
     for folder, _, files in os.walk(part):
         for file in files:
@@ -104,5 +113,6 @@ if __name__ == "__main__":
     parser.add_argument("--program", required=True)
     for name, number in (("categories", 2), ("points", 3), ("rank", 16), ("max-length", 512), ("top-layers", 0), ("router-layers", 0)):
         parser.add_argument("--" + name, type=int, default=number)
+    parser.add_argument("--whole", action="store_true")
     given = parser.parse_args()
     make_bundle(**vars(given))
