@@ -88,14 +88,12 @@ class Checker {
       if (config.base.tuning == Tuning::full) {
         fail(key + ".dir", "imported-expert-needs-lora-base",
              "an adapter fits the weights that it was trained on, the pretrained ones, but base.tuning is full, which trains "
-             "other "
-             "weights for the category: set base.tuning to lora");
+             "other weights for the category: set base.tuning to lora");
       }
       if (config.head.reads == Pooling::mean) {
         fail(key + ".dir", "imported-expert-reads-last",
              "head.reads is mean, but the head of a sequence classifier was trained on the state of the last token: set "
-             "head.reads "
-             "to last");
+             "head.reads to last");
       }
     }
   }

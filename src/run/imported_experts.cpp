@@ -55,6 +55,17 @@ std::optional<fs::path> base_in_bundle(const fs::path& adapter) {
   return std::nullopt;
 }
 
+/// What tells an adapter's base from the backbone; "" if they are the same. @throws DataError, IoError if it cannot be read
+std::string difference_of(const fs::path& base, const fs::path& backbone, const nn::BackboneSpec& spec) {
+  if (const std::int64_t layers = nn::read_backbone_spec(base).layers; layers != spec.layers)
+    return fmt::format("and its head reads the state after {} layers, but the run's heads after {} (backbone.layers)", layers,
+                       spec.layers);
+  std::error_code ignored;
+  if (fs::equivalent(base, backbone, ignored)) return "";
+  const std::string tensor = hf::first_difference(base, backbone, spec);
+  return tensor.empty() ? "" : fmt::format("whose tensor {} is not that of backbone.dir {}", tensor, backbone.string());
+}
+
 /// Compare the model that an adapter adapts with the backbone, as far as it is known.
 void check_base(const std::string& expert, const fs::path& adapter, const config::RunConfig& config,
                 const nn::BackboneSpec& spec) {
@@ -70,20 +81,18 @@ void check_base(const std::string& expert, const fs::path& adapter, const config
     if (!may_be(backbone, name)) warn(fmt::format("it adapts {}, and there is no such directory to compare with", name));
     return;
   }
-  std::error_code ignored;
-  if (fs::equivalent(*base, backbone, ignored)) return;
-  std::string tensor;
+  std::string difference;
   try {
-    tensor = hf::first_difference(*base, backbone, spec);
+    difference = difference_of(*base, backbone, spec);
   } catch (const Error& e) {
     return warn(fmt::format("it adapts {}, which cannot be compared ({})", base->string(), e.what()));
   }
-  if (!tensor.empty())
+  if (!difference.empty())
     throw DataError(
         "adapter-of-another-base",
-        fmt::format("{}: it adapts {}, whose tensor {} is not that of backbone.dir {}: an adapter fits only the model "
-                    "that it was trained on; set backbone.dir to that, or train the adapter over this one",
-                    file, base->string(), tensor, backbone.string()));
+        fmt::format("{}: it adapts {}, {}: an adapter fits only the model that it was trained on; set backbone.dir to that, or "
+                    "train the adapter over this one",
+                    file, base->string(), difference));
 }
 
 /// Say what is taken over, and what that means.

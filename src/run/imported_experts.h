@@ -14,7 +14,7 @@ namespace dmoerm::run {
 
 /// Check the imported experts of all categories, before any work, and say in the log what is taken over.
 /// @return SHA-256 over the files of each adapter, by "category/point"; part of the identity of its task
-/// @throws DataError naming the category's point and what hf::import_adapter() refuses, or both directories for an adapter of a
+/// @throws DataError naming the category's point and what hf::import_adapter() refuses, or both models for an adapter of a
 /// model whose weights are not the backbone's; a base that is not found only gives a warning
 std::map<std::string, std::string> check_imported_experts(const config::RunConfig& config, HashCache& hashes);
 

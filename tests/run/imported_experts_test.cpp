@@ -109,6 +109,9 @@ TEST_F(ImportedExperts, OfAnotherShapeAreRefused) {
   files_ = test::ForeignFiles(test::tiny_spec(40)).add_all(2);
   config_.backbone.layers = 1;
   EXPECT_NE(refusal().find("the backbone has 1 layers"), std::string::npos) << refusal();
+  files_ = test::ForeignFiles(test::tiny_spec(40)).add_q(0, 2);  // fits, but its head was trained on the state after both layers
+  files_.config["base_model_name_or_path"] = config_.backbone.dir;
+  EXPECT_NE(refusal().find("reads the state after 2 layers, but the run's heads after 1"), std::string::npos) << refusal();
 }
 
 }  // namespace
