@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/ATen.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -15,7 +16,7 @@ namespace dmoerm::test {
 
 /// A PEFT adapter with a random head, of which a test adds layers and changes settings before it writes it.
 struct ForeignFiles {
-  explicit ForeignFiles(const nn::BackboneSpec& of, int seed = 11) : spec(of) {
+  explicit ForeignFiles(const nn::BackboneSpec& of, std::uint64_t seed = 11) : spec(of) {
     at::manual_seed(seed);
     tensors.emplace_back("base_model.model.score.weight", at::randn({1, spec.width}));
   }
