@@ -92,6 +92,12 @@ void check(const config::RunConfig& config, const fs::path& run) {
     if (!fs::exists(input.path))
       problems.push_back(fmt::format("data.inputs: there is no {}{}", input.path, dangling_link(input.path)));
   }
+  for (const config::CategoryConfig& category : config.categories) {
+    for (const config::ImportedExpertConfig& expert : category.imported_experts) {
+      if (!fs::exists(expert.dir))
+        problems.push_back(fmt::format("categories.imported_experts: {}: {}", expert.dir, no_such_directory(expert.dir)));
+    }
+  }
   if (!fs::exists(fs::path(config.backbone.dir) / "config.json"))
     problems.push_back(
         fmt::format("backbone.dir: {}: {}", config.backbone.dir,

@@ -71,6 +71,33 @@ class Checker {
     }
   }
 
+  /// Imported experts are of points that the category has, one of each, and their base is the pretrained backbone.
+  void imported_experts(const std::string& category_key, const CategoryConfig& category, const RunConfig& config) {
+    std::map<std::string, std::string> points;
+    for (std::size_t i = 0; i < category.imported_experts.size(); ++i) {
+      const ImportedExpertConfig& expert = category.imported_experts[i];
+      const std::string key = fmt::format("{}.imported_experts.{}", category_key, i);
+      no_repetition(points, key + ".point", expert.point);
+      if (!expert.point.empty() && std::ranges::find(category.points, expert.point) == category.points.end()) {
+        const auto near = nearest(expert.point, category.points);
+        fail(key + ".point", "unknown-point",
+             fmt::format("\"{}\" is not a point of the category {}, which has {}{}", expert.point, category.name,
+                         fmt::join(category.points, ", "),
+                         near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
+      }
+      if (config.base.tuning == Tuning::full) {
+        fail(key + ".dir", "imported-expert-needs-lora-base",
+             "an adapter fits the weights that it was trained on, the pretrained ones, but base.tuning is full, which trains "
+             "other weights for the category: set base.tuning to lora");
+      }
+      if (config.head.reads == Pooling::mean) {
+        fail(key + ".dir", "imported-expert-reads-last",
+             "head.reads is mean, but the head of a sequence classifier was trained on the state of the last token: set "
+             "head.reads to last");
+      }
+    }
+  }
+
   void labels(const LabelsConfig& c, const std::string& run) {
     if (!c.judges.empty() && c.store.empty() && run == "labels")
       fail("name", "run-named-labels", "runs_dir/labels is the label store: give the run another name, or set labels.store");
@@ -201,6 +228,7 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
                    "\"overall\" is the name of the overall preference: choose another name for the point");
     }
     check.score_gap(key, category);
+    check.imported_experts(key, category, config);
     check.folder_names(key + ".points", category.points, static_cast<std::size_t>(config.experts.per_task));
   }
   for (std::size_t i = 0; i < data.inputs.size(); ++i) {

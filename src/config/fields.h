@@ -78,6 +78,15 @@ void describe(Visit& visit, Section& c) {
         "ordinary text.");
 }
 
+template <class Visit, Like<ImportedExpertConfig> Section>
+void describe(Visit& visit, Section& c) {
+  using enum Affects;
+  visit("point", c.point, required_name(), result | by_content, "Capability point whose expert the adapter is.");
+  visit("dir", c.dir, required_path(), result | by_content,
+        "Directory with adapter_config.json and adapter_model.safetensors: LoRA on the queries and values of the pretrained "
+        "backbone, with the head.");
+}
+
 template <class Visit, Like<CategoryConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
@@ -91,6 +100,9 @@ void describe(Visit& visit, Section& c) {
         "data.responses_per_group_max.");
   visit("groups_max", c.groups_max, at_least(0), groups,
         "Largest number of train groups kept of this category, by a seeded draw; 0 means data.groups_per_category_max.");
+  visit("imported_experts", c.imported_experts, any(), kByKey,
+        "PEFT adapters that other programs trained and that are the experts of some points, which the run then does not train. "
+        "It needs base.tuning: lora.");
 }
 
 template <class Visit, Like<TrainConfig> Section>

@@ -14,6 +14,8 @@ namespace {
 RunConfig defaults_for(const RunConfig& config) {
   RunConfig defaults;
   defaults.categories.resize(config.categories.size());
+  for (std::size_t i = 0; i < config.categories.size(); ++i)
+    defaults.categories[i].imported_experts.resize(config.categories[i].imported_experts.size());
   defaults.data.inputs.resize(config.data.inputs.size());
   defaults.labels.judges.resize(config.labels.judges.size());
   for (std::size_t i = 0; i < config.labels.judges.size(); ++i)

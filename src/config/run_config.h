@@ -67,6 +67,12 @@ struct ScoreGap {
   }
 };
 
+/// An expert that another program trained.
+struct ImportedExpertConfig {
+  std::string point;
+  std::string dir;
+};
+
 /// One category of tasks and its capability points.
 struct CategoryConfig {
   std::string name;
@@ -74,6 +80,15 @@ struct CategoryConfig {
   ScoreGap score_gap_min;
   std::int64_t responses_per_group_max = 0;
   std::int64_t groups_max = 0;
+  std::vector<ImportedExpertConfig> imported_experts = {};
+
+  /// Directory of the adapter that is a point's expert; "" for a point whose expert the run trains.
+  [[nodiscard]] std::string imported(std::string_view point) const {
+    for (const ImportedExpertConfig& expert : imported_experts) {
+      if (expert.point == point) return expert.dir;
+    }
+    return "";
+  }
 };
 
 /// AdamW and its schedule, early stopping, checkpoints: the same keys for every phase.

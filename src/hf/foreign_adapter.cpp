@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json_problem.h"
+#include "hf/foreign_head.h"
 
 namespace dmoerm::hf {
 namespace {
@@ -104,43 +105,48 @@ class Scale {
 
 bool is_adapter(const fs::path& directory) { return fs::exists(directory / kConfigFile); }
 
-fs::path base_of_adapter(const fs::path& directory) {
+std::string base_name_of_adapter(const fs::path& directory) {
   const json named = read_json(directory / kConfigFile).value("base_model_name_or_path", json());
-  const std::string base = named.is_string() ? named.get<std::string>() : "";
+  return named.is_string() ? named.get<std::string>() : "";
+}
+
+std::optional<fs::path> find_base_of_adapter(const fs::path& directory) {
+  const std::string base = base_name_of_adapter(directory);
   std::error_code ignored;
-  if (!base.empty()) {
-    fs::path from = fs::weakly_canonical(directory, ignored);
-    for (int up = 0; up < 4 && !from.empty(); ++up, from = from.parent_path()) {
-      if (fs::exists(from / base / "config.json", ignored)) return from / base;
-    }
-    if (fs::exists(fs::path(base) / "config.json", ignored)) return base;
+  if (base.empty()) return std::nullopt;
+  fs::path from = fs::weakly_canonical(directory, ignored);
+  for (int up = 0; up < 4 && !from.empty(); ++up, from = from.parent_path()) {
+    if (fs::exists(from / base / "config.json", ignored)) return from / base;
   }
+  if (fs::exists(fs::path(base) / "config.json", ignored)) return base;
+  return std::nullopt;
+}
+
+fs::path base_of_adapter(const fs::path& directory) {
+  if (const std::optional<fs::path> base = find_base_of_adapter(directory)) return *base;
   throw DataError(
       "adapter-base-not-found",
       fmt::format("{}: base_model_name_or_path is {}, and there is no such directory with a model; name the directory "
                   "of the model that it adapts with --base",
-                  (directory / kConfigFile).string(), named.dump()));
+                  (directory / kConfigFile).string(),
+                  read_json(directory / kConfigFile).value("base_model_name_or_path", json()).dump()));
 }
 
-std::map<std::string, at::Tensor> fold_adapter(const fs::path& directory, nn::Backbone& base) {
-  const fs::path file = directory / kTensorFile;
+ForeignAdapter read_adapter(const fs::path& directory, const nn::BackboneSpec& spec) {
   const Scale scale(directory / kConfigFile);
+  ForeignAdapter adapter{.file = directory / kTensorFile, .layers = {}, .rest = {}};
+  const fs::path& file = adapter.file;
   if (!fs::exists(file))
     throw DataError("tensor-missing",
                     fmt::format("{}: there is no such file; PEFT writes it with save_pretrained(DIR)", file.string()));
   const auto reader = nn::SafetensorsReader::open(file);
-  std::map<std::string, at::Tensor> slots, rest;
-  for (const auto& [name, slot] : base.weights().named()) slots.emplace(name, slot);
-  const auto refuse = [&](const std::string& why) {
-    return DataError("adapter-unsupported", fmt::format("{}: {}", file.string(), why));
-  };
   for (const std::string& stored : reader.names()) {
     std::string name = plain(stored);
     if (name.ends_with(kUp) || name.find("original_module") != std::string::npos) continue;
     if (!name.ends_with(kDown)) {
       if (name.find("lora_") != std::string::npos)
-        throw refuse(fmt::format("tensor {} is not a matrix of LoRA on a linear layer", stored));
-      rest.emplace(name, reader.load(stored).to(at::kFloat));
+        throw adapter.unsupported(fmt::format("tensor {} is not a matrix of LoRA on a linear layer", stored));
+      adapter.rest.emplace(name, reader.load(stored).to(at::kFloat));
       continue;
     }
     name.erase(name.size() - kDown.size());
@@ -151,24 +157,62 @@ std::map<std::string, at::Tensor> fold_adapter(const fs::path& directory, nn::Ba
           fmt::format("{}: LoRA adapts the head {}, whose own weights were not saved: train again with task_type SEQ_CLS or "
                       "modules_to_save, which keep the head",
                       file.string(), last));
-    const std::string prefix = nn::head_model_prefix(base.spec());
+    const std::string prefix = nn::head_model_prefix(spec);
     if (name.starts_with(prefix)) name.erase(0, prefix.size());
-    const auto slot = slots.find(name + ".weight");
-    if (slot == slots.end()) throw refuse(fmt::format("tensor {} adapts {}, which the base does not have", stored, name));
     std::string up = stored;
     up.replace(up.find("lora_A"), 6, "lora_B");
     if (!reader.has(up)) throw DataError("tensor-missing", fmt::format("{}: tensor {} is missing", file.string(), up));
-    const at::Tensor a = reader.load(stored).to(at::kFloat), b = reader.load(up).to(at::kFloat);
-    const at::Tensor& weight = slot->second;
-    if (a.dim() != 2 || b.dim() != 2 || a.size(0) != b.size(1) || b.size(0) != weight.size(0) || a.size(1) != weight.size(1))
-      throw DataError(
-          "tensor-shape-differs",
-          fmt::format("{}: tensors {} {} and {} {} do not belong to a layer of shape {}: is this the model that was adapted?",
-                      file.string(), stored, nn::shape_text(a.sizes().vec()), up, nn::shape_text(b.sizes().vec()),
-                      nn::shape_text(weight.sizes().vec())));
-    weight.add_(at::matmul(b, a).to(weight.device()), scale.of(a.size(0)));
+    AdaptedLayer layer{.name = name,
+                       .a_RI = reader.load(stored).to(at::kFloat),
+                       .b_OR = reader.load(up).to(at::kFloat),
+                       .scale = 0,
+                       .stored_a = stored,
+                       .stored_b = up};
+    if (layer.a_RI.dim() == 2) layer.scale = scale.of(layer.a_RI.size(0));
+    adapter.layers.push_back(std::move(layer));
   }
-  return rest;
+  return adapter;
+}
+
+DataError ForeignAdapter::unsupported(const std::string& why) const {
+  return DataError("adapter-unsupported", fmt::format("{}: {}", file.string(), why));
+}
+
+void ForeignAdapter::check_shape(const AdaptedLayer& layer, std::int64_t outputs, std::int64_t inputs) const {
+  const at::Tensor &a = layer.a_RI, &b = layer.b_OR;
+  if (a.dim() == 2 && b.dim() == 2 && a.size(0) == b.size(1) && a.size(0) > 0 && b.size(0) == outputs && a.size(1) == inputs)
+    return;
+  throw DataError(
+      "tensor-shape-differs",
+      fmt::format("{}: tensors {} {} and {} {} do not belong to a layer of shape {}: is this the model that was adapted?",
+                  file.string(), layer.stored_a, nn::shape_text(a.sizes().vec()), layer.stored_b, nn::shape_text(b.sizes().vec()),
+                  nn::shape_text({outputs, inputs})));
+}
+
+std::map<std::string, at::Tensor> ForeignAdapter::head_tensors(const nn::BackboneSpec& spec) const {
+  const std::string prefix = nn::head_model_prefix(spec);
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, tensor] : rest) {
+    const std::string own = name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+    if (!belongs_to_head(own)) throw unsupported(fmt::format("it replaces {}, which is not part of a head: {}", name, kMerge));
+    tensors.insert_or_assign(own, tensor);
+  }
+  return tensors;
+}
+
+std::map<std::string, at::Tensor> fold_adapter(const fs::path& directory, nn::Backbone& base) {
+  const ForeignAdapter adapter = read_adapter(directory, base.spec());
+  std::map<std::string, at::Tensor> slots;
+  for (const auto& [name, slot] : base.weights().named()) slots.emplace(name, slot);
+  for (const AdaptedLayer& layer : adapter.layers) {
+    const auto slot = slots.find(layer.name + ".weight");
+    if (slot == slots.end())
+      throw adapter.unsupported(fmt::format("tensor {} adapts {}, which the base does not have", layer.stored_a, layer.name));
+    const at::Tensor& weight = slot->second;
+    adapter.check_shape(layer, weight.size(0), weight.dim() == 2 ? weight.size(1) : 0);
+    weight.add_(at::matmul(layer.b_OR, layer.a_RI).to(weight.device()), layer.scale);
+  }
+  return adapter.head_tensors(base.spec());
 }
 
 }  // namespace dmoerm::hf

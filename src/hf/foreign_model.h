@@ -5,18 +5,11 @@
 #include <filesystem>
 #include <memory>
 
+#include "hf/foreign_head.h"
 #include "moe/token_texts.h"
 #include "nn/backbone.h"
 
 namespace dmoerm::hf {
-
-/// A head as transformers and others compute it: reward = w h + bias, where h is the state or, in BERT, tanh(pooler state).
-struct ForeignHead {
-  at::Tensor w_D;  ///< float32, on the CPU
-  double bias = 0;
-  at::Tensor pooler_DD = {};  ///< Undefined without a pooler
-  at::Tensor pooler_D = {};   ///< Its bias
-};
 
 /// A sequence classifier of transformers with one label (XForSequenceClassification of a supported family), or a PEFT adapter
 /// (LoRA on any linear layers, with or without rank-stabilised scale) over a model. The adapter is folded into the weights.

@@ -11,6 +11,12 @@
 
 namespace dmoerm::nn {
 
+AdaptedNames adapted_names(const BackboneSpec& spec, std::size_t layer) {
+  const std::string at =
+      spec.encoder() ? fmt::format("encoder.layer.{}.attention.self.", layer) : fmt::format("layers.{}.self_attn.", layer);
+  return {at + (spec.encoder() ? "query" : "q_proj"), at + (spec.encoder() ? "value" : "v_proj")};
+}
+
 std::int64_t LoraAdapter::parameters(const BackboneSpec& spec, const LoraSpec& lora) {
   const std::int64_t per_layer = lora.rank * (2 * spec.width + spec.q_width() + spec.kv_width());
   return (spec.layers - lora.first_layer) * per_layer;
@@ -53,9 +59,8 @@ NamedTensors LoraAdapter::named() const {
   const std::string prefix = "base_model.model." + head_model_prefix(spec_);
   const std::int64_t r = lora_.rank;
   for (std::size_t i = first_layer(); i < layers.size(); ++i) {
-    const std::string at = spec_.encoder() ? fmt::format("{}encoder.layer.{}.attention.self.", prefix, i)
-                                           : fmt::format("{}layers.{}.self_attn.", prefix, i);
-    const std::string q = at + (spec_.encoder() ? "query" : "q_proj"), v = at + (spec_.encoder() ? "value" : "v_proj");
+    const AdaptedNames adapted = adapted_names(spec_, i);
+    const std::string q = prefix + adapted.q, v = prefix + adapted.v;
     named.emplace_back(q + ".lora_A.weight", layers[i].a_qv.narrow(0, 0, r));
     named.emplace_back(q + ".lora_B.weight", layers[i].b_q);
     named.emplace_back(v + ".lora_A.weight", layers[i].a_qv.narrow(0, r, r));

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "nn/backbone_spec.h"
@@ -18,6 +19,12 @@ struct LoraSpec {
   std::int64_t first_layer = 0;  ///< Lowest adapted layer; below it the states are the base model's
   [[nodiscard]] double scale() const { return alpha / static_cast<double>(rank); }
 };
+
+/// The linear layers that an adapter changes in one layer of the backbone, as Weights::named() names them, without ".weight".
+struct AdaptedNames {
+  std::string q, v;
+};
+AdaptedNames adapted_names(const BackboneSpec& spec, std::size_t layer);
 
 /// The adapter's matrices in one layer. The A matrices of q and v are one tensor, so that one product computes both.
 struct LoraLayer {

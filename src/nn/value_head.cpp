@@ -36,6 +36,8 @@ NamedTensors pooler_tensors(const BackboneSpec& spec, at::ScalarType dtype) {
   return {{name + "weight", at::eye(spec.width).div(kPoolerScale).to(dtype)}, {name + "bias", at::zeros({spec.width}, dtype)}};
 }
 
+bool is_stored_head(const SafetensorsReader& reader) { return reader.metadata().contains(kScaleKey); }
+
 void load_stored_head(const SafetensorsReader& reader, const std::string& prefix, const BackboneSpec& spec, ValueHead& head) {
   const at::Tensor w_1D = head.w_D.view({1, -1});
   load_weight(reader, prefix + head_name(spec), w_1D);

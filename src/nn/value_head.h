@@ -32,6 +32,10 @@ StoredHead stored_head(const BackboneSpec& spec, const ValueHead& head);
 /// The pooler that goes with stored_head() in a whole model; empty for decoders.
 NamedTensors pooler_tensors(const BackboneSpec& spec, at::ScalarType dtype);
 
+/// Whether the files hold a head that stored_head() wrote for an encoder, which is linear; others read through a pooler with
+/// tanh.
+bool is_stored_head(const SafetensorsReader& reader);
+
 /// Read a head from the files of a classifier, with the factor that their metadata name.
 /// @param prefix  stands before head_name() in the files
 /// @throws DataError for a missing or misshapen head, or a bias that is not zero

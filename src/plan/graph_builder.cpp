@@ -219,11 +219,14 @@ double GraphBuilder::add_rounds(const config::CategoryConfig& c, const TaskId& e
 /// budget is not below the experts'
 double GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& experts, const std::string& base) {
   double tokens = 0, mean_steps = 0;
-  GroupSizes mean;  // over the points
+  GroupSizes mean;  // over the points that are trained
   std::vector<TaskId> reads = {TaskId::base(c.name, experts.fold)};
-  const double share = 1.0 / static_cast<double>(experts.points.size());
+  const auto is_trained = [&](const std::string& point) { return c.imported(point).empty(); };
+  const auto trained = static_cast<int>(std::ranges::count_if(experts.points, is_trained));
+  const double share = 1.0 / std::max(1, trained);
   for (const std::string& point : experts.points) {
     if (!config_.labels.judges.empty()) reads.push_back(TaskId::label(c.name, point, experts.round));
+    if (!is_trained(point)) continue;
     const GroupSizes labelled = trained_of(config_, experts, sizes_.labelled(c.name, point));
     const std::int64_t own = training_steps(config_.experts.train, labelled.epoch_groups);
     tokens += tokens_of(config_.experts.train, own, labelled);
@@ -232,9 +235,11 @@ double GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& 
     mean.tokens += share * labelled.tokens;
     mean.plain_tokens += share * labelled.plain_tokens;
   }
+  const GroupSizes validation = sizes_.overall(c.name, Subset::validation);
   add(experts, std::move(reads), base, kRanksMax,
-      training_load(config_.experts.train, config_.cluster, mean, sizes_.overall(c.name, Subset::validation), mean_steps,
-                    static_cast<int>(experts.points.size()), config_.head.start));
+      trained > 0
+          ? training_load(config_.experts.train, config_.cluster, mean, validation, mean_steps, trained, config_.head.start)
+          : reading_load(config_.experts.train, validation, static_cast<int>(experts.points.size())));
   // The labels wait for these gaps. A plan, in which labels cost no time, needs to know it too.
   const int before = experts.round > 0 ? experts.round - 1 : label_rounds(config_) - 1;
   if (before > 0) nodes_.back().task.inputs.push_back(TaskId::gaps(c.name, experts.points, before).text());

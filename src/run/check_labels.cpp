@@ -31,7 +31,9 @@ class LabelCheck {
     }
     check_overall();
     if (!config_.labels.judges.empty()) return;  // the points' labels come from the judges
-    for (const std::string& point : category.points) check_point(point);
+    for (const std::string& point : category.points) {
+      if (category.imported(point).empty()) check_point(point);
+    }
   }
 
   [[nodiscard]] const std::string& problems() const { return problems_; }

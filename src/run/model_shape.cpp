@@ -2,13 +2,16 @@
 
 #include <algorithm>
 
-#include "nn/backbone_spec.h"
-
 namespace dmoerm::run {
 
-plan::ModelShape shape_of(const config::RunConfig& config) {
+nn::BackboneSpec spec_of(const config::RunConfig& config) {
   nn::BackboneSpec spec = nn::read_backbone_spec(config.backbone.dir);
   if (config.backbone.layers > 0) spec.layers = std::min(spec.layers, config.backbone.layers);
+  return spec;
+}
+
+plan::ModelShape shape_of(const config::RunConfig& config) {
+  const nn::BackboneSpec spec = spec_of(config);
   const auto number = [](std::int64_t n) { return static_cast<double>(n); };
   plan::ModelShape shape =
       plan::decoder_shape(config.backbone.dir, number(spec.vocab), number(spec.width), number(spec.intermediate),

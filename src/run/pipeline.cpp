@@ -107,7 +107,9 @@ fs::path computed_on_file(const RunDirectory& directory) { return directory.root
 fs::path external_file(const RunDirectory& directory) { return directory.root() / "external.json"; }
 
 void write_facts(const RunDirectory& directory, const RunFacts& facts) {
-  write_json_atomically(computed_on_file(directory), {{"backbone", facts.on.backbone}, {"device", facts.on.device}});
+  json on{{"backbone", facts.on.backbone}, {"device", facts.on.device}};
+  if (!facts.on.imported.empty()) on["imported"] = facts.on.imported;
+  write_json_atomically(computed_on_file(directory), on);
   json external = json::object();
   for (const auto& [task, identity] : facts.external) external[task] = identity.settings;
   write_json_atomically(external_file(directory), external);
@@ -116,6 +118,7 @@ void write_facts(const RunDirectory& directory, const RunFacts& facts) {
 RunFacts read_facts(const RunDirectory& directory) {
   const json on = read_json(computed_on_file(directory)), external = read_json(external_file(directory));
   RunFacts facts{{on.at("backbone"), on.at("device")}, {}};
+  facts.on.imported = on.value("imported", facts.on.imported);
   for (const auto& [task, settings] : external.items()) facts.external[task] = {settings, {}};
   return facts;
 }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "run/check_labels.h"
+#include "run/imported_experts.h"
 #include "run/model_shape.h"
 #include "run/stage_aggregator.h"
 #include "run/stage_base.h"
@@ -44,7 +45,11 @@ class Planner {
  public:
   Planner(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on, const ExternalTasks& external,
           const Revise& revise)
-      : config_(config), external_(external), revise_(revise), common_(common_settings(config, store, on)) {}
+      : config_(config),
+        external_(external),
+        revise_(revise),
+        imported_(on.imported),
+        common_(common_settings(config, store, on)) {}
 
   /// @param node  a node whose inputs were all added before
   RunTask task_of(const plan::TaskNode& node) {
@@ -87,7 +92,7 @@ class Planner {
       case TaskKind::pooled_baseline:
         return base_settings(config_, node.id, node.steps);
       case TaskKind::expert_set:
-        return expert_settings(config_, category_of(node), node.id.fold);
+        return settings_of_experts(node);
       case TaskKind::gaps:
         return gaps_settings(config_, category_of(node));
       case TaskKind::features:
@@ -101,6 +106,12 @@ class Planner {
       default:
         return json::object();
     }
+  }
+
+  json settings_of_experts(const plan::TaskNode& node) const {
+    json settings = expert_settings(config_, category_of(node), node.id.fold);
+    settings.update(imported_settings(category_of(node), node.id, imported_));
+    return settings;
   }
 
   Body body_of(const plan::TaskNode& node) const {
@@ -151,6 +162,7 @@ class Planner {
   const config::RunConfig& config_;
   const ExternalTasks& external_;
   const Revise& revise_;
+  const std::map<std::string, std::string>& imported_;  ///< See ComputedOn
   json common_;
   std::map<std::string, std::string> keys_;  ///< Keys of the tasks added so far, by id
 };

@@ -47,6 +47,14 @@ std::vector<train::LabelledGroup> PointLabels::validation() const {
   return groups;
 }
 
+std::vector<train::LabelledGroup> PointLabels::measured_on() const {
+  if (judged()) {
+    std::vector<train::LabelledGroup> groups = of_judges(train::Subset::validation, preference::Ties::left_out);
+    if (!groups.empty()) return groups;
+  }
+  return of_data(train::Subset::validation, preference::Ties::left_out);
+}
+
 std::vector<train::LabelledGroup> PointLabels::of_data(train::Part part, preference::Ties ties) const {
   return train::labelled_groups(context_.store(), category_, part, label_.points.front(), context_.config(), ties);
 }

@@ -23,6 +23,10 @@ class PointLabels {
   /// @throws DataError if there are none
   [[nodiscard]] std::vector<train::LabelledGroup> validation() const;
 
+  /// The groups of the validation split with their pairs, for an expert that is not trained; those of the data if the judges
+  /// labelled none, and none if there are none.
+  [[nodiscard]] std::vector<train::LabelledGroup> measured_on() const;
+
  private:
   [[nodiscard]] bool judged() const { return !context_.config().labels.judges.empty(); }
   [[nodiscard]] std::vector<train::LabelledGroup> of_data(train::Part part, preference::Ties ties) const;

@@ -1,5 +1,6 @@
 // What every task of a run uses: configuration, data, device, and the models of finished tasks.
 #pragma once
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -85,8 +86,9 @@ class RunContext {
 
 /// Facts behind names of the configuration: which weights and which device the tasks use.
 struct ComputedOn {
-  std::string backbone;  ///< SHA-256 over config.json and every weight as loaded
-  std::string device;    ///< Type of the device: cpu or cuda
+  std::string backbone;                              ///< SHA-256 over config.json and every weight as loaded
+  std::string device;                                ///< Type of the device: cpu or cuda
+  std::map<std::string, std::string> imported = {};  ///< SHA-256 of imported experts, see check_imported_experts()
 };
 
 /// Check, before any work, that the backbone loads and is large enough for the configuration.

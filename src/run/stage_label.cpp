@@ -125,8 +125,21 @@ TaskIdentity LabelStage::identity_of(const Asking& asking) const {
                        {"criterion", judges_.front().answer_forms.front().criteria().find(target.category, target.point)},
                        {"bundle", labels.pairs.bundle.empty() ? "" : sha256_file(fs::path(labels.pairs.bundle) / "dmoerm.json")},
                        {"settings", config::settings_that_affect(config_, config::Affects::labels)}};
+  if (!trains_on(target)) identity.settings["train_groups"] = "left out: the point's expert is imported";
   if (rounds_ > 1) identity.settings["round"] = fmt::format("{} of {}", asking.round, rounds_);
   return identity;
+}
+
+bool LabelStage::trains_on(const label::Target& target) const {
+  const auto category = std::ranges::find(config_.categories, target.category, &config::CategoryConfig::name);
+  return category->imported(target.point).empty() || config_.base.labels == config::BaseLabels::all || config_.pooled_baseline;
+}
+
+std::vector<bool> LabelStage::read_of(const label::Target& target) const {
+  std::vector<bool> read = read_;
+  if (trains_on(target)) return read;
+  for (std::size_t i = 0; i < read.size(); ++i) read[i] = read[i] && groups_->entries()[i].split != preference::Split::train;
+  return read;
 }
 
 void LabelStage::identify(const std::map<std::string, TaskIdentity>& identities) {
@@ -157,10 +170,11 @@ const std::vector<label::GroupPairs>& LabelStage::pairs_of(std::size_t number) {
     if (!bundle_gaps_) bundle_gaps_ = expert_gaps(config_, *groups_, targets_, read_);
     gaps = (*bundle_gaps_)[target.category + "/" + target.point];
   }
-  asking.pairs = rounds_ == 1 ? label::choose_pairs(config_, *groups_, target, gaps, read_)
+  const std::vector<bool> read = read_of(target);
+  asking.pairs = rounds_ == 1 ? label::choose_pairs(config_, *groups_, target, gaps, read)
                               : label::choose_pairs_of_round(
                                     config_, *groups_, target, {asking.round, rounds_},
-                                    asking.round == 1 ? std::vector<label::GroupPairs>{} : pairs_of(before(number)), gaps, read_);
+                                    asking.round == 1 ? std::vector<label::GroupPairs>{} : pairs_of(before(number)), gaps, read);
   return *asking.pairs;
 }
 
@@ -182,7 +196,8 @@ LabelStage::Asked LabelStage::select_all_rounds() {
   choose_first();
   Asked all = select(first_round());
   for (std::size_t i = 0; rounds_ > 1 && i < all.pairs.size(); ++i)
-    all.pairs[i] = label::choose_pairs_of_round(config_, *groups_, all.targets[i], {rounds_, rounds_}, all.pairs[i], {}, read_);
+    all.pairs[i] = label::choose_pairs_of_round(config_, *groups_, all.targets[i], {rounds_, rounds_}, all.pairs[i], {},
+                                                read_of(all.targets[i]));
   return all;
 }
 

@@ -96,6 +96,10 @@ class LabelStage {
   };
   void open_or_look(const std::set<std::string>& tasks);
   [[nodiscard]] TaskIdentity identity_of(const Asking& asking) const;
+  /// Whether a model learns from a point's labels: its expert, or the phase-1 models and baselines that learn from all points.
+  [[nodiscard]] bool trains_on(const label::Target& target) const;
+  /// read_ for one point: without the train groups if no model learns from its labels, which then only measure its expert.
+  [[nodiscard]] std::vector<bool> read_of(const label::Target& target) const;
   /// The pairs of an asking, chosen now if they were not before.
   const std::vector<label::GroupPairs>& pairs_of(std::size_t asking);
   /// Whether the pairs of a later round are known, or were in an earlier run.

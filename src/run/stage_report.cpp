@@ -117,8 +117,8 @@ class Report {
       bounds = bounds || gap.bounded;
     }
     if (bounds) text += eval::kBoundsNote;
-    text += "\n## Experts on their own point's labels\n\n" + markdown_table(points_) + "\n## Routing and aggregators\n\n" +
-            markdown_table(routes_);
+    text += "\n## Experts on their own point's labels\n\n" + markdown_table(points_) + imported_text() +
+            "\n## Routing and aggregators\n\n" + markdown_table(routes_);
     text += router_text();
     text +=
         "\n## What it cost\n\nThe baselines may take as many tokens as base and experts together; whichever stops early takes "
@@ -151,12 +151,23 @@ class Report {
     void add_set(json metrics) {
       bool first = true;
       for (auto& [point, of_point] : metrics.items()) {
-        if (!first) of_point["tokens"] = of_point["seconds"] = 0;
-        first = false;
+        const bool trained = !of_point.contains("imported_from");
+        if (trained && !first) of_point["tokens"] = of_point["seconds"] = 0;
+        if (trained) first = false;
         add(of_point);
       }
     }
   };
+
+  /// Which experts the run did not train; "" if it trained all.
+  std::string imported_text() const {
+    std::string text;
+    for (const config::CategoryConfig& c : context_.config().categories) {
+      for (const config::ImportedExpertConfig& expert : c.imported_experts)
+        text += fmt::format("{}{}/{} ({})", text.empty() ? "" : ", ", c.name, expert.point, expert.dir);
+    }
+    return text.empty() ? "" : fmt::format("\nTaken over from elsewhere, not trained by this run: {}.\n", text);
+  }
 
   std::string cost_table() {
     std::vector<std::vector<std::string>> rows = {

@@ -19,6 +19,7 @@
 #include "plan/graph_builder.h"
 #include "plan/task_id.h"
 #include "run/check_ranks.h"
+#include "run/imported_experts.h"
 #include "run/label_rounds.h"
 #include "run/owner_file.h"
 #include "run/pipeline.h"
@@ -153,6 +154,7 @@ class Run {
         token_store_path(directory_).parent_path());  // after the owner file, as only the owner may remove folders
     // Before reading the inputs, which may take long.
     RunFacts facts{check_backbone(config_, directory_.hashes(), world_.size()), {}};
+    facts.on.imported = check_imported_experts(config_, directory_.hashes());
     remove_stale_temporaries(directory_.root());
     facts.external[plan::TaskId::ingest().text()] = run_ingest(config_, directory_, update_);
     const data::TokenStore store = data::TokenStore::open(token_store_path(directory_));

@@ -523,6 +523,11 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
     }
     if (c.method == Method::paper) c.base.labels = BaseLabels::overall, c.base.start = BaseStart::backbone;
     c.experts.train.tuning = Tuning::lora;
+    for (CategoryConfig& category : c.categories) {  // one expert of a point, over a base that is not trained whole
+      const bool possible = c.base.tuning == Tuning::lora && c.head.reads == Pooling::last;
+      category.imported_experts.resize(possible ? 1 : 0);
+      if (possible) category.imported_experts[0].point = category.points[0];
+    }
     c.watch.address = "127.0.0.1";
     for (InputConfig& input : c.data.inputs) {
       input.category = c.categories[0].name;
@@ -597,6 +602,33 @@ TEST(RunConfig, RefusesAScoreGapOfAnUnknownLabel) {
   EXPECT_EQ(found("{tone: wide}"), "c.yaml:6:27: categories.0.score_gap_min.tone: expected a number, found \"wide\"");
   EXPECT_EQ(found("{tone: 1, tone: 2}"), "c.yaml:6:30: categories.0.score_gap_min.tone: given twice");
   EXPECT_EQ(found("[1, 2]"), "c.yaml:6:20: categories.0.score_gap_min: expected a number, found a list");
+}
+
+TEST(RunConfig, TakesImportedExpertsByPoint) {
+  const auto file = [](const std::string& experts, const std::string& more = "base: {tuning: lora}\n") {
+    return "backbone: {dir: m}\ndata: {inputs: [{path: a}]}\ncategories:\n  - name: chat\n    points: [tone, logic]\n    "
+           "imported_experts: " +
+           experts + "\n" + more;
+  };
+  const RunConfig c = parse(file("[{point: logic, dir: adapters/logic}]"));
+  EXPECT_EQ(c.categories[0].imported("logic"), "/base/adapters/logic");
+  EXPECT_EQ(c.categories[0].imported("tone"), "");
+  EXPECT_FALSE(settings_that_affect(c.categories[0], Affects::result).contains("imported_experts"))
+      << "what is imported is part of the expert's identity, by its checksum, and not of its category's";
+  EXPECT_EQ(problems(file("[{point: logik, dir: a}]")),
+            "c.yaml:6:32: categories.0.imported_experts.0.point: \"logik\" is not a point of the category chat, which has tone, "
+            "logic; did you mean logic?");
+  EXPECT_NE(problems(file("[{point: logic, dir: a}, {point: logic, dir: b}]"))
+                .find("categories.0.imported_experts.1.point: \"logic\" is also the value of"),
+            std::string::npos);
+  EXPECT_NE(problems(file("[{point: logic}]")).find("categories.0.imported_experts.0.dir: is missing"), std::string::npos);
+  const std::string full = problems_with_codes(file("[{point: logic, dir: a}]", ""));
+  EXPECT_NE(full.find("base.tuning is full, which trains other weights for the category: set base.tuning to lora"),
+            std::string::npos)
+      << full;
+  EXPECT_NE(full.find("[imported-expert-needs-lora-base]"), std::string::npos) << full;
+  const std::string mean = problems_with_codes(file("[{point: logic, dir: a}]", "base: {tuning: lora}\nhead: {reads: mean}\n"));
+  EXPECT_NE(mean.find("[imported-expert-reads-last]"), std::string::npos) << mean;
 }
 
 TEST(RunConfig, SaysWhichValuesDiffer) {

@@ -39,6 +39,21 @@ TEST_F(Building, ExpertsThatStepTogetherAreOneTask) {
   EXPECT_EQ(expert_set_of(config_, config_.categories[0], 2), TaskId::expert("chat", {"wit"}));
 }
 
+TEST_F(Building, AnImportedExpertIsReadAndNotTrained) {
+  config_.experts.per_task = 2;
+  config_.labels.judges.resize(1);
+  const auto before = nodes();
+  config_.categories[0].imported_experts = {{"wit", "adapters/wit"}, {"tone", "adapters/tone"}};
+  const auto found = nodes();
+  EXPECT_GT(before.at("expert/chat/wit").load.steps, 0);
+  EXPECT_EQ(found.at("expert/chat/wit").load.steps, 0);
+  EXPECT_GT(found.at("expert/chat/wit").load.read_groups, 0) << "its figures on the validation split";
+  EXPECT_EQ(found.at("expert/chat/logic+tone").load.models, 1);
+  EXPECT_EQ(found.at("expert/chat/logic+tone").load.steps, before.at("expert/chat/logic+tone").load.steps);
+  EXPECT_TRUE(waits(found.at("expert/chat/wit"), "label/chat/wit")) << "whose verdicts measure it";
+  EXPECT_LT(found.at("single").steps, before.at("single").steps) << "the baselines' budget is that of what is trained";
+}
+
 TEST_F(Building, EveryTaskWaitsForAllThatItReads) {
   config_.labels.judges.resize(1);
   const auto found = nodes();

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <type_traits>
 
 #include "base/error.h"
@@ -222,6 +223,31 @@ TEST_F(Planning, PutsOnlySettingsThatAffectAStageIntoItsIdentity) {
               change.affects(Affects::groups | Affects::tokens))
         << change.key();
   }
+}
+
+TEST_F(Planning, AnImportedExpertCountsByItsChecksumInItsOwnTaskAndInWhatReadsIt) {
+  config_.categories[0].points = {"tone", "humour"};
+  EXPECT_NE(refusal().find("humour: no labels"), std::string::npos);
+  config_.categories[0].imported_experts = {{"humour", "/adapters/humour"}};
+  EXPECT_EQ(refusal(), "") << "a point whose expert is imported needs no labels";
+  const data::TokenStore store = this->store();
+  const auto keys_of = [&](const std::string& checksum) {
+    std::map<std::string, std::string> keys;
+    for (const RunTask& task : plan_tasks(config_, store, {"weights", "cpu", {{"chat/humour", checksum}}}))
+      keys[task.node.id] = task.identity.key();
+    return keys;
+  };
+  const auto before = keys_of("first"), after = keys_of("second");
+  std::set<std::string> changed;
+  for (const auto& [id, key] : before) {
+    if (after.at(id) != key) changed.insert(id);
+  }
+  for (const char* id : {"expert/chat/humour", "features/chat", "aggregator/chat", "eval/chat", "eval/code", "report", "bundle"})
+    EXPECT_TRUE(changed.contains(id)) << id;
+  for (const char* id : {"base/chat", "expert/chat/tone", "expert/code/style", "aggregator/code", "router", "single"})
+    EXPECT_FALSE(changed.contains(id)) << id;
+  config_.categories[0].imported_experts[0].dir = "/elsewhere/humour";
+  EXPECT_EQ(keys_of("first"), before) << "the files count, not their place";
 }
 
 TEST_F(Planning, LetsBaselinesTakeAsManyTokensAsBaseAndExperts) {

@@ -87,6 +87,28 @@ TEST_F(LabelStageTest, PaysAtMost32RepliesOverAllRoundsOfAJudgeThatTurnsBad) {
   EXPECT_NE(page.find("without a verdict that can be read"), std::string::npos) << page;
 }
 
+TEST_F(LabelStageTest, AsksOnlyWhatMeasuresAnImportedExpert) {
+  const test::JudgeProcess server(directory_, {});
+  ask(server);
+  const auto questions = [&](const std::string& folder) {
+    std::int64_t total = 0;
+    LabelStage stage(config_, RunDirectory(directory_ / folder), {});
+    LabelStage::Run run = only("label/customer_support/empathy");
+    run.progress = [&](const label::LabelProgress& progress, const auto&) {
+      total = static_cast<std::int64_t>(progress.points.front().total);
+    };
+    EXPECT_EQ(stage.run(run).why, label::LabellingEnd::Why::complete);
+    return total;
+  };
+  const std::int64_t all = questions("trained");
+  config_.categories[0].imported_experts = {{"empathy", "adapters/empathy"}};
+  const std::int64_t measured = questions("imported");
+  EXPECT_GT(measured, 0) << "the validation split";
+  EXPECT_LT(measured, all / 2) << "and not the train split, from which nothing is learnt";
+  config_.pooled_baseline = true;
+  EXPECT_EQ(questions("pooled"), all) << "a model that learns from all points does";
+}
+
 TEST_F(LabelStageTest, NeedsToWriteToTheStoreOnlyIfSomethingIsToBeAsked) {
   const test::JudgeProcess server(directory_, {"--log", (directory_ / "log").string()});
   ask(server);

@@ -18,8 +18,10 @@
 #include "base/files.h"
 #include "base/stop.h"
 #include "comm/single_process.h"
+#include "hf/foreign_model.h"
 #include "nn/pairwise_loss.h"
 #include "run/head_start.h"
+#include "run/imported_experts.h"
 #include "run/plan_tasks.h"
 #include "run/prompt_ratings.h"
 #include "run/run_context.h"
@@ -27,6 +29,7 @@
 #include "run/stage_features.h"
 #include "run/stage_gaps.h"
 #include "support/captured_log.h"
+#include "support/foreign_adapter.h"
 #include "support/scratch.h"
 #include "support/tiny_model_directory.h"
 #include "support/word_renderer.h"
@@ -103,9 +106,9 @@ class Tasks : public testing::TestWithParam<const char*> {
   }
 
   /// Run one task of the plan.
-  static void redo(Run& run, const std::string& id) {
+  static void redo(Run& run, const std::string& id, const ComputedOn& on = {}) {
     const auto alone = comm::single();
-    for (const RunTask& task : plan_tasks(run.config, *run.store)) {
+    for (const RunTask& task : plan_tasks(run.config, *run.store, on)) {
       if (task.node.id == id) task.run(*run.context, task.identity, *alone);
     }
   }
@@ -254,6 +257,63 @@ TEST_P(Tasks, TrainExpertsOnInt8WeightsAndLeaveTheBaseInFloat32) {
   EXPECT_LT(((in_int8 - exact).norm() / exact.norm()).item<double>(), 0.5) << "it learns about the same";
   fs::remove_all(expert);
   fs::rename(kept, expert);
+}
+
+TEST_P(Tasks, TakeOverAnImportedExpertInsteadOfTrainingIt) {
+  if (std::string(GetParam()) == "full") GTEST_SKIP() << "the configuration refuses it there";
+  const std::string name = context_.category(0).name, point = context_.category(0).points[1];
+  const plan::TaskId id = context_.expert_task(0, 1);
+  const std::vector<plan::TaskId> tasks = {id, plan::TaskId::features(name), plan::TaskId::aggregator(name)};
+  const fs::path kept = folder() / "kept", adapter = folder() / "adapter";
+  test::ForeignFiles(test::tiny_spec(kVocab)).add_all(3).write(adapter);
+  run_.config.categories[0].imported_experts = {{point, adapter.string()}};
+  HashCache hashes(folder() / "hashes.json");
+  const ComputedOn on{"weights", "cpu", check_imported_experts(run_.config, hashes)};
+  const auto directory_of = [&](const plan::TaskId& task) { return context_.directory().task(task); };
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    fs::create_directories(kept);
+    fs::rename(directory_of(tasks[i]), kept / std::to_string(i));
+    context_.release_models();
+    redo(run_, tasks[i].text(), on);
+  }
+
+  const json figures = context_.directory().metrics(id).at(point);
+  EXPECT_EQ(figures.at("imported_from"), adapter.string());
+  for (const char* none : {"steps", "tokens", "pairs", "groups"}) EXPECT_EQ(figures.at(none), 0) << none;
+  const nn::RewardModel base = context_.load_model(plan::TaskId::base(name));
+  const nn::RewardModel taken = nn::RewardModel::load(directory_of(id) / point, {[&] { return base.shared_backbone(); }, {}});
+  EXPECT_EQ(taken.adapter()->lora().rank, 3) << "experts of one category may have several ranks";
+  const auto validation = groups(0, train::Subset::validation, point);
+  const auto alone = comm::single();
+  const train::PairFigures measured = train::pair_figures(context_.scorer(*alone).rewards(taken, validation), validation);
+  EXPECT_DOUBLE_EQ(figures.at("validation_accuracy").get<double>(), measured.accuracy);
+  EXPECT_DOUBLE_EQ(figures.at("validation_loss").get<double>(), measured.loss);
+  EXPECT_EQ(figures.at("validation_pairs"), measured.pairs);
+
+  const hf::ForeignModel foreign = hf::ForeignModel::load(adapter, run_.config.backbone.dir, at::kCPU);
+  const moe::TokenTexts texts = moe::texts_of(context_.store().group(validation.front().group));
+  const at::Tensor wanted = foreign.rewards(texts, {{.max_length = 1024}});
+  const auto model = context_.assemble_model({name});
+  const std::vector<moe::Score> scores = model->scores_in(name, texts);
+  ASSERT_EQ(std::ssize(scores), wanted.size(0));
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const double reward = wanted[static_cast<std::int64_t>(i)].item<double>();
+    EXPECT_NEAR(scores[i].expert_rewards.at(1), reward, 1e-5 * (1 + std::abs(reward)));
+    EXPECT_TRUE(std::isfinite(scores[i].reward));
+  }
+
+  test::ForeignFiles(test::tiny_spec(kVocab), 12).add_all(3).write(adapter);
+  EXPECT_NE(check_imported_experts(run_.config, hashes), on.imported) << "another adapter is another identity";
+  const std::string changed = test::message_of<DataError>([&] { redo(run_, id.text(), on); });
+  EXPECT_NE(changed.find("start the run again with --update"), std::string::npos) << changed;
+
+  run_.config.categories[0].imported_experts.clear();
+  context_.release_models();
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    fs::remove_all(directory_of(tasks[i]));
+    fs::rename(kept / std::to_string(i), directory_of(tasks[i]));
+  }
+  fs::remove_all(kept);
 }
 
 TEST_P(Tasks, MayStartHeadsFromARidgeOnTheStatesOfTheirTrainPairs) {

@@ -1,0 +1,118 @@
+// What is checked of imported experts before a run starts.
+#include "run/imported_experts.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "support/captured_log.h"
+#include "support/foreign_adapter.h"
+#include "support/scratch.h"
+#include "support/tiny_model_directory.h"
+
+namespace dmoerm::run {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ImportedExperts : public test::Scratch {
+ protected:
+  ImportedExperts() : files_(test::ForeignFiles(test::tiny_spec(40)).add_all(2)) {
+    test::write_tiny_model(directory_ / "pretrained", 40);
+    config_.backbone.dir = (directory_ / "pretrained").string();
+    config_.categories = {{"chat", {"tone"}, 0.0}};
+    config_.categories[0].imported_experts = {{"tone", (directory_ / "adapter").string()}};
+  }
+  std::string check() {
+    files_.write(config_.categories[0].imported_experts[0].dir);
+    HashCache hashes(directory_ / "hashes.json");
+    return check_imported_experts(config_, hashes).at("chat/tone");
+  }
+  std::string refusal() {
+    return test::message_of<DataError>([&] { (void)check(); });
+  }
+
+  test::ForeignFiles files_;
+  config::RunConfig config_;
+};
+
+TEST_F(ImportedExperts, AreSaidWithTheirShape) {
+  const test::CapturedLog log;
+  files_.tensor("base_model.model.score.bias") = at::full({1}, 0.5);
+  EXPECT_EQ(check().size(), 64U);
+  EXPECT_TRUE(log.has("chat/tone is not trained but taken over from " + (directory_ / "adapter").string() + " (rank 2, alpha 9"))
+      << log.text();
+  EXPECT_TRUE(log.has("the head's bias 0.5 is left out")) << log.text();
+  EXPECT_FALSE(log.has("in every fold the same"));
+  config_.folds = 2;
+  (void)check();
+  EXPECT_TRUE(log.has("in every fold the same"));
+}
+
+TEST_F(ImportedExperts, HaveAChecksumOfTheirFilesWhereverTheyLie) {
+  const std::string first = check();
+  config_.categories[0].imported_experts[0].dir = (directory_ / "copy").string();
+  EXPECT_EQ(check(), first);
+  files_.config["lora_alpha"] = 10;
+  const std::string second = check();
+  EXPECT_NE(second, first);
+  files_.tensor("base_model.model.score.weight") = at::ones({1, files_.spec.width});
+  EXPECT_NE(check(), second);
+}
+
+TEST_F(ImportedExperts, OfAnotherBaseAreRefused) {
+  const fs::path other = directory_ / "other", same = directory_ / "same";
+  test::write_tiny_model(same, 40);
+  test::write_tiny_model(other, 40);
+  nn::NamedTensors tensors;
+  for (const auto& [name, tensor] : test::tiny_backbone(40)->weights().named()) tensors.emplace_back(name, tensor * 1.01);
+  nn::save_safetensors(other / "model.safetensors", tensors);
+
+  const test::CapturedLog log;
+  for (const fs::path& base : {directory_ / "pretrained", same, fs::path("../same")}) {
+    files_.config["base_model_name_or_path"] = base.string();
+    EXPECT_EQ(refusal(), "") << base;
+  }
+  files_.config["base_model_name_or_path"] = other.string();
+  const std::string said = refusal();
+  for (const std::string& part : {(directory_ / "adapter" / "adapter_config.json").string(), other.string(), config_.backbone.dir,
+                                  std::string("whose tensor ")})
+    EXPECT_NE(said.find(part), std::string::npos) << said;
+  files_.config["base_model_name_or_path"] = "somebody/pretrained";
+  EXPECT_EQ(refusal(), "");
+  EXPECT_FALSE(log.has("rewards are worthless")) << log.text();
+  files_.config["base_model_name_or_path"] = "somebody/another-model";
+  EXPECT_EQ(refusal(), "");
+  EXPECT_TRUE(log.has("it adapts somebody/another-model, and there is no such directory")) << log.text();
+}
+
+TEST_F(ImportedExperts, OfABundleAreComparedWithItsBase) {
+  const fs::path bundle = directory_ / "bundle";
+  test::write_tiny_model(bundle / "base", 40);
+  write_json_atomically(bundle / "dmoerm.json", {{"categories", {{{"name", "story"}, {"base", "base"}}}}});
+  config_.categories[0].imported_experts[0].dir = (bundle / "experts" / "story" / "tone").string();
+  files_.config["base_model_name_or_path"] = nullptr;
+  const test::CapturedLog log;
+  EXPECT_EQ(refusal(), "");
+  EXPECT_FALSE(log.has("rewards are worthless")) << log.text();
+  nn::NamedTensors tuned;
+  for (const auto& [name, tensor] : test::tiny_backbone(40)->weights().named()) tuned.emplace_back(name, tensor * 1.01);
+  nn::save_safetensors(bundle / "base" / "model.safetensors", tuned);
+  EXPECT_NE(refusal().find("it adapts " + fs::weakly_canonical(bundle / "base").string()), std::string::npos) << refusal();
+  fs::remove(bundle / "dmoerm.json");
+  EXPECT_EQ(refusal(), "");
+  EXPECT_TRUE(log.has("it does not say which model it adapts")) << log.text();
+}
+
+TEST_F(ImportedExperts, OfAnotherShapeAreRefused) {
+  files_ = test::ForeignFiles(test::tiny_spec(40)).add_all(2).add_q(2, 2);
+  EXPECT_NE(refusal().find("adapts layer 2, counted from 0, but the backbone has 2 layers"), std::string::npos) << refusal();
+  files_ = test::ForeignFiles(test::tiny_spec(40)).add_all(2);
+  config_.backbone.layers = 1;
+  EXPECT_NE(refusal().find("the backbone has 1 layers"), std::string::npos) << refusal();
+  files_ = test::ForeignFiles(test::tiny_spec(40)).add_q(0, 2);  // fits, but its head was trained on the state after both layers
+  files_.config["base_model_name_or_path"] = config_.backbone.dir;
+  EXPECT_NE(refusal().find("reads the state after 2 layers, but the run's heads after 1"), std::string::npos) << refusal();
+}
+
+}  // namespace
+}  // namespace dmoerm::run
