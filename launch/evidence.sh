@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the method with its baselines on the states of a frozen backbone: computes the states, trains and tests all arms, prints
 # the tables and, as the last line, the figures as JSON. What is done is kept: the same command continues.
-# Usage: launch/evidence.sh --data DIR [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--prompts-min N] [--quick] [--test] [--runs N [--run-config FILE] [--trained N] [--tested N]]
+# Usage: launch/evidence.sh --data DIR [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--prompts-min N] [--contrast ARM:ARM]... [--quick] [--test] [--runs N [--run-config FILE] [--trained N] [--tested N]]
 #   --data DIR    folder of capability.jsonl.gz
 #   --data2 DIR   folder of translation, explanation and data_to_text_e2e.jsonl.gz; without it, that of --data
 #   --config FILE configuration with backbone, data and categories (default: configs/evidence/categories.yaml)
@@ -10,6 +10,7 @@
 #   --groups N    prompts of each category, or NAME=N for one (default: 400; the states take most of the time)
 #   --seeds N     draws of labelled prompts and noise (default: 10 in the main regime, 3 in the others)
 #   --prompts-min N  prompts that make a category one of the average (default: 300; if none has as many, all are in it)
+#   --contrast ARM:ARM  also one arm less another, as stack:stack_split, or REGIME/ARM:ARM, as 20-rater/dmoerm:own
 #   --quick       the main regime alone
 #   --test        at the very end: train on all of train and validation, and read the test split once
 #   --runs N      instead: whole runs with adapters (configs/evidence/adapters.yaml) over N draws of labels, and their tables
@@ -23,7 +24,7 @@ while [ $# -gt 0 ]; do
   case "$1" in
     --quick) quick=yes ;;
     --test) test=yes ;;
-    --data | --data2 | --config | --out | --np | --groups | --seeds | --prompts-min | --runs | --run-config | --trained | --tested)
+    --data | --data2 | --config | --out | --np | --groups | --seeds | --prompts-min | --contrast | --runs | --run-config | --trained | --tested)
       [ -n "${2-}" ] || bad_usage "$1: a value is missing"
       case "$1" in
         --data) data=$2 ;;
@@ -33,7 +34,7 @@ while [ $# -gt 0 ]; do
         --np) ranks=$2 ;;
         --groups) groups+=(--groups "$2") ;;
         --seeds) seeds=$2 ;;
-        --prompts-min) tables=(--prompts-min "$2") ;;
+        --prompts-min | --contrast) tables+=("$1" "$2") ;;
         --runs) runs=$2 ;;
         --run-config) run_config=$2 ;;
         --trained | --tested) sizes+=("$1" "$2") ;;
@@ -76,11 +77,11 @@ if [ "$test" = yes ]; then
   exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --test
 fi
 say "the main regime"
-cells --seeds "$seeds" --regimes 80-rater
+cells --seeds "$seeds" --regimes 80-rater --inner
 if [ "$quick" = no ]; then
   say "other amounts of labels, and other noise"
   few=$((seeds < 3 ? seeds : 3))
-  regimes=80-rater-points30
+  regimes=80-rater-points30,80-rater-scored40,80-rater-scored160
   for noise in rater none flip40; do
     for prompts in 20 40 80 160 320 all; do
       [ "$prompts-$noise" = 80-rater ] || regimes+=",$prompts-$noise"

@@ -20,8 +20,10 @@
 #include "comm/init_world.h"
 #include "config/reader.h"
 #include "data/group_selection.h"
+#include "evidence/contrasts.h"
 #include "evidence/draw.h"
 #include "evidence/experiment.h"
+#include "evidence/noise_ceiling.h"
 #include "evidence/run_cells.h"
 #include "evidence/state_cache.h"
 #include "evidence/tables.h"
@@ -44,7 +46,7 @@ struct Options {
   bool test = false;
   evidence::DrawSettings draw;
   std::int64_t draws = 3;
-  std::vector<std::string> runs;
+  std::vector<std::string> runs, contrasts;
 };
 
 /// "250" for every category, or "NAME=250" for one.
@@ -168,7 +170,7 @@ evidence::DrawSettings draw_settings(const Options& options, std::uint64_t seed)
   evidence::DrawSettings settings = options.draw;
   settings.seed = seed;
   settings.regime = evidence::regime_from(options.primary);
-  if (settings.regime.point_noise > 0 || settings.regime.taught != evidence::Regime::Taught::order)
+  if (settings.regime.draws_points() || settings.regime.taught != evidence::Regime::Taught::order)
     throw ConfigError(
         "regime-of-states-only",
         fmt::format("--regime {}: a draw decides about overall labels alone; leave out what stands behind the noise, "
@@ -275,8 +277,11 @@ void print_tables(const Options& options) {
                                  .regimes = {},
                                  .primary = options.primary,
                                  .folds = ending.empty() ? evidence::kOuterFolds : 1};
-  divide_categories(data::TokenStore::open(store_path(out)), config, options.prompts_min, request);
+  const data::TokenStore store = data::TokenStore::open(store_path(out));
+  divide_categories(store, config, options.prompts_min, request);
   if (of_runs) collect_runs(options, request);
+  for (const std::string& text : options.contrasts) request.contrasts.push_back(evidence::contrast_from(text, request.primary));
+  request.ceilings = evidence::noise_ceilings(store, config, options.test);
   if (!fs::is_directory(request.folder))
     throw IoError("no-cells", fmt::format("{}: there are no cells: run `dmoerm evidence cells` first", request.folder.string()));
   for (const auto& entry : fs::directory_iterator(request.folder)) {
@@ -288,7 +293,8 @@ void print_tables(const Options& options) {
   write_json_atomically(out / ("figures" + ending + ".json"), tables.figures);
   if (!tables.curves_svg.empty()) write_file_atomically(out / ("labels" + ending + ".svg"), tables.curves_svg);
   nlohmann::json line;
-  for (const char* key : {"minus_single", "minus_pooled", "minus_own", "minus_ensemble", "p_holm", "p_pooled_apart"})
+  for (const char* key :
+       {"categories", "minus_single", "minus_pooled", "minus_own", "minus_ensemble", "p_holm", "p_pooled_apart"})
     line[key] = tables.figures[key];
   fmt::print("{}\n{}\n", tables.markdown, line.dump());
 }
@@ -323,7 +329,10 @@ void add_evidence(CLI::App& app) {
   cells->add_option("--set", options->overrides, "Override a key: --set seed=18");
   cells->add_option("--out", options->out, "Folder of the experiment")->type_name(kFolder)->required();
   cells->add_option("--groups", options->groups, "Groups of each category, or NAME=NUMBER for one; 0 = all");
-  cells->add_option("--regimes", options->regimes, "Overall labels: PROMPTS-NOISE, as 80-rater, all-none, 20-flip40")
+  cells
+      ->add_option("--regimes", options->regimes,
+                   "Overall labels: PROMPTS-NOISE, as 80-rater, all-none, 20-flip40; behind it what is known of the points: "
+                   "-points30 (30 % of their pairs turned round), -scored40 (labels of 40 prompts alone), -ties or -soft")
       ->delimiter(',')
       ->capture_default_str();
   cells
@@ -343,6 +352,8 @@ void add_evidence(CLI::App& app) {
       ->check(kPositive)
       ->capture_default_str();
   cells->add_flag("--test", options->test, "Train on train and validation, and test on the test split: once, at the end");
+  cells->add_flag("--inner", options->experiment.inner,
+                  "Also the inner layer alone: experts over all categories that have their point, and no router");
   cells->callback([options] { compute_cells(*options); });
 
   CLI::App* draws = verb->add_subcommand(
@@ -386,6 +397,10 @@ void add_evidence(CLI::App& app) {
                    "Prompts of train and validation with which a category is in the average; if none has as many, all are")
       ->check(kPositive)
       ->capture_default_str();
+  tables
+      ->add_option("--contrast", options->contrasts,
+                   "One arm less another, beside DMoERM's: ARM:ARM as stack:stack_split, or REGIME/ARM:ARM; repeatable")
+      ->type_name("ARM:ARM");
   CLI::Option* test = tables->add_flag("--test", options->test, "The tables of the test split");
   tables
       ->add_option("--runs", options->runs, "Runs over the draws of `evidence data`: their tables instead, with a run as a seed")

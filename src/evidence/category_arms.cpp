@@ -19,6 +19,7 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "evidence/stack.h"
 #include "moe/aggregator_fit.h"
 #include "moe/clusters.h"
 #include "moe/fit_groups.h"
@@ -47,29 +48,6 @@ at::Tensor far_points(const at::Tensor& x_ND, std::int64_t count) {
   return centre_CD;
 }
 
-/// Rewards divided by their spread within the groups.
-at::Tensor standardised(const at::Tensor& reward_N, const std::vector<moe::ExpertFeatures::Group>& groups) {
-  return reward_N / moe::spread_within_groups(reward_N.unsqueeze(1), groups).to(at::kDouble).clamp_min(1e-9);
-}
-
-/// Rewards weighted by a ridge regression that shrinks to a target, for the strength that predicts groups left out best.
-struct Stack {
-  at::Tensor reward_N, weight_K;
-  double loss = 0;  ///< Of a group left out; 0 if all are of one block
-};
-
-Stack fit_stack(const std::vector<at::Tensor>& columns, const std::vector<double>& target, const LabelledGroups& labelled) {
-  const at::Tensor z_NK = at::stack(columns, 1);
-  const at::Tensor target_K = at::tensor(at::ArrayRef<double>(target), at::TensorOptions().dtype(at::kDouble));
-  // How far apart the target's rewards should be, given how noisy these labels are.
-  const moe::PairDifferences along = moe::pair_differences(at::mv(z_NK, target_K).unsqueeze(1), labelled.groups);
-  const double scale = std::max(0.02, best_scale(along));
-  const moe::RidgeChoice choice = moe::choose_ridge(moe::pair_differences(z_NK, labelled.groups), {.towards_F = target_K * scale},
-                                                    {300, 100, 30, 10, 3, 1, 0.3});
-  const double loss = choice.held_out_loss.empty() ? 0 : std::ranges::min(choice.held_out_loss);
-  return {at::mv(z_NK, choice.weight_F), choice.weight_F, loss};
-}
-
 /// Every n-th pair of a long list.
 std::vector<preference::Preference> thinned(const std::vector<preference::Preference>& pairs) {
   if (pairs.size() <= kPairsMax) return pairs;
@@ -91,12 +69,18 @@ LabelledGroups CategoryData::training(const PairLists& pairs, std::int64_t fold)
   return labelled;
 }
 
-std::map<std::string, PairLists> CategoryData::taught(const Regime& regime, const StoreScores& scores, std::int64_t fold) const {
-  if (regime.taught == Regime::Taught::ties) return tied_points;
-  std::map<std::string, PairLists> pairs = points;
-  if (regime.taught == Regime::Taught::order) return pairs;
+LabelledGroups CategoryData::among_all(LabelledGroups labelled) const {
+  for (auto& group : labelled.groups) group.first += first_row, group.prompt += first_group;
+  return labelled;
+}
+
+std::map<std::string, PairLists> CategoryData::taught(const Regime& regime, const StoreScores& scores, std::int64_t fold,
+                                                      std::uint64_t seed) const {
+  std::map<std::string, PairLists> pairs = regime.taught == Regime::Taught::ties ? tied_points : points;
   std::vector<bool> trains;
   for (const std::int64_t own : outer) trains.push_back(own != fold);
+  keep_scored(pairs, groups, trains, regime.scored, seed);
+  if (regime.taught != Regime::Taught::soft) return pairs;
   for (auto& [point, lists] : pairs) lists = softened(std::move(lists), scores, groups, point, trains);
   return pairs;
 }
@@ -139,13 +123,25 @@ LabelledGroups labelled_overall(const data::TokenStore& store, const StoreScores
   return category.training(pairs, fold);
 }
 
+std::map<std::string, LabelledGroups> labelled_points(const data::TokenStore& store, const StoreScores& scores,
+                                                      const CategoryData& category, std::int64_t fold, const Regime& regime,
+                                                      std::uint64_t seed) {
+  std::map<std::string, LabelledGroups> labelled;
+  for (const auto& [name, pairs] : category.taught(regime, scores, fold, seed)) {
+    const std::uint64_t own = mix64(seed ^ stable_hash(name));
+    labelled[name] = category.training(flipped(pairs, store, category.groups, regime.point_noise, own), fold);
+  }
+  return labelled;
+}
+
 CategoryArms::CategoryArms(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category,
                            std::int64_t fold, const at::Tensor& x_NF, const at::Tensor& prompt_GF, const at::Tensor& bag_NB)
     : store_(store), scores_(scores), category_(category), fold_(fold), x_NF_(x_NF), bag_NB_(bag_NB) {
   std::vector<std::int64_t> seen;
   for (std::size_t g = 0; g < category_.groups.size(); ++g) {
     if (category_.outer[g] == fold_) continue;
-    training_.push_back(category_.rows[g]);
+    training_.groups.push_back(category_.rows[g]);
+    training_.fold.push_back(category_.inner[g]);
     seen.push_back(static_cast<std::int64_t>(g));
   }
   whole_NF_ = x_NF_.clone();
@@ -174,13 +170,11 @@ void CategoryArms::find_topics(const std::vector<std::int64_t>& seen) {
 }
 
 const CategoryArms::Points& CategoryArms::points_with(const Regime& regime, std::uint64_t seed) {
-  const double noise = regime.point_noise;
-  const auto key = std::make_tuple(noise, regime.taught, noise > 0 ? seed : 0);
+  const bool drawn = regime.draws_points();
+  const auto key = std::make_tuple(regime.point_noise, regime.scored, regime.taught, drawn ? seed : 0);
   if (const auto found = points_.find(key); found != points_.end()) return found->second;
   Points points;
-  for (const auto& [name, pairs] : category_.taught(regime, scores_, fold_)) {
-    const LabelledGroups labelled =
-        category_.training(flipped(pairs, store_, category_.groups, noise, mix64(seed ^ stable_hash(name))), fold_);
+  for (const auto& [name, labelled] : labelled_points(store_, scores_, category_, fold_, regime, seed)) {
     if (labelled.groups.size() < kPointGroupsMin) {
       points.too_few[name] = labelled.groups.size();
       continue;
@@ -191,19 +185,9 @@ const CategoryArms::Points& CategoryArms::points_with(const Regime& regime, std:
     points.heap.append(labelled);
   }
   if (!points.names.empty()) points.universal = fit_heads(x_NF_, points.heap, head_strengths());
-  if (noise > 0) std::erase_if(points_, [](const auto& kept) { return std::get<0>(kept.first) > 0; });
+  if (drawn)  // those of another seed
+    std::erase_if(points_, [](const auto& kept) { return std::get<0>(kept.first) > 0 || std::get<1>(kept.first) > 0; });
   return points_[key] = std::move(points);
-}
-
-at::Tensor CategoryArms::out_of_fold(const Heads& heads, const at::Tensor& x_NF) const {
-  const at::Tensor read_NF = x_NF.to(at::kDouble), all_N = at::mv(read_NF, heads.all_F),
-                   others_NK = at::matmul(read_NF, heads.without_KF.t());
-  for (std::size_t g = 0; g < category_.groups.size(); ++g) {
-    if (category_.outer[g] == fold_) continue;
-    const moe::ExpertFeatures::Group& rows = category_.rows[g];
-    all_N.narrow(0, rows.first, rows.count).copy_(others_NK.narrow(0, rows.first, rows.count).select(1, category_.inner[g]));
-  }
-  return all_N;
 }
 
 void CategoryArms::ensemble(const LabelledGroups& labelled, const Heads& own, std::uint64_t seed, ArmTable& table) const {
@@ -213,7 +197,7 @@ void CategoryArms::ensemble(const LabelledGroups& labelled, const Heads& own, st
     std::vector<std::size_t> drawn;
     for (std::size_t i = 0; i < labelled.groups.size(); ++i) drawn.push_back(rng.below(labelled.groups.size()));
     const at::Tensor head_F = moe::fit_ridge(moe::pair_differences(x_NF_, labelled.groups, drawn), {}, own.strength, own.all_F);
-    members.push_back(standardised(at::mv(x_NF_.to(at::kDouble), head_F), training_));
+    members.push_back(standardised(at::mv(x_NF_.to(at::kDouble), head_F), training_.groups));
   }
   const at::Tensor member_NK = at::stack(members, 1);
   for (const moe::ExpertFeatures::Group& group : category_.rows) {  // members differ by any offset from prompt to prompt
@@ -257,10 +241,10 @@ nlohmann::json CategoryArms::experts(const Regime& regime) {
       for (const auto& group : groups) sum += moe::pair_accuracy(reward_N.to(at::kFloat), {group});
       return groups.empty() ? 0.5 : sum / static_cast<double>(groups.size());
     };
-    const at::Tensor expert_N = out_of_fold(points.heads[p]);
+    const at::Tensor expert_N = rewards(points.heads[p]);
     figures[points.names[p]] = {{"groups", tested.size()},
                                 {"own", share(expert_N, tested)},
-                                {"universal", share(out_of_fold(points.universal), tested)},
+                                {"universal", share(rewards(points.universal), tested)},
                                 {"length", share(lengths(), tested)},
                                 {"overall", share(expert_N, category_.tested(fold_))}};
   }
@@ -272,7 +256,7 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   if (labelled.groups.size() < 2) return;
   const Points& points = points_with(regime, seed);
   const Heads own = fit_heads(x_NF_, labelled, head_strengths());
-  const at::Tensor own_N = standardised(out_of_fold(own), training_);
+  const at::Tensor own_N = standardised(rewards(own), training_.groups);
   table.add("own", own_N);
   ensemble(labelled, own, seed, table);
   shallow(labelled, table);
@@ -281,7 +265,7 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   const LabelledGroups heap = points.heap.with(labelled, 1);
   // Overall labels choose the strength, as they choose that of the stack.
   const Heads pooled = fit_heads(x_NF_, heap, head_strengths(), &labelled);
-  const at::Tensor pooled_raw_N = out_of_fold(pooled), pooled_N = standardised(pooled_raw_N, training_);
+  const at::Tensor pooled_raw_N = rewards(pooled), pooled_N = standardised(pooled_raw_N, training_.groups);
   table.add("pooled", pooled_N);
   Heads weighted = pooled;
   for (const int times : kOverallWeights) {
@@ -289,19 +273,19 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
                             &labelled);
     if (heads.held_out_loss < weighted.held_out_loss) weighted = std::move(heads);
   }
-  table.add("pooled_weighted", out_of_fold(weighted));
-  const at::Tensor universal_raw_N = out_of_fold(points.universal), universal_N = standardised(universal_raw_N, training_);
+  table.add("pooled_weighted", rewards(weighted));
+  const at::Tensor universal_raw_N = rewards(points.universal), universal_N = standardised(universal_raw_N, training_.groups);
   table.add("universal", universal_N);
   std::vector<at::Tensor> columns, alone;
   for (const Heads& heads : points.heads) {
-    columns.push_back(standardised(out_of_fold(heads), training_));
-    alone.push_back(standardised(out_of_fold(heads, whole_NF_), training_));
+    columns.push_back(standardised(rewards(heads), training_.groups));
+    alone.push_back(standardised(out_of_fold(heads, whole_NF_, training_), training_.groups));
   }
   const std::size_t k = columns.size();
   std::vector<double> target(k, 1.0 / static_cast<double>(k));
   table.add("mean", at::stack(columns, 1).mean(1));
   const Stack linear = fit_stack(columns, target, labelled);
-  const at::Tensor linear_N = standardised(linear.reward_N, training_);
+  const at::Tensor linear_N = standardised(linear.reward_N, training_.groups);
   table.add("linear", linear_N);
   columns.push_back(own_N), target.push_back(0);
   const Stack stack = fit_stack(columns, target, labelled);
@@ -320,10 +304,10 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
     return best_scale(moe::pair_differences(reward_N.unsqueeze(1), labelled.groups));
   };
   const Heads warm = fit_heads(x_NF_, labelled, residual_strengths(), nullptr, &points.universal, scale_of(universal_raw_N));
-  const at::Tensor warm_N = standardised(out_of_fold(warm), training_);
+  const at::Tensor warm_N = standardised(rewards(warm), training_.groups);
   table.add("warm", warm_N);
   const Heads residual = fit_heads(x_NF_, labelled, residual_strengths(), nullptr, &pooled, scale_of(pooled_raw_N));
-  const at::Tensor residual_N = standardised(out_of_fold(residual), training_);
+  const at::Tensor residual_N = standardised(rewards(residual), training_.groups);
   table.add("residual", residual_N);
 
   mixtures({{"own", own_N}, {"pooled", pooled_N}, {"linear", linear_N}, {"warm", warm_N}, {"residual", residual_N}}, labelled,
@@ -340,8 +324,8 @@ void CategoryArms::without_folds(const Points& points, const Heads& own, const s
   const at::Tensor x_NF = x_NF_.to(at::kDouble);
   std::vector<at::Tensor> seen, early;
   const auto add = [&](const at::Tensor& all_F, const at::Tensor& early_F) {
-    seen.push_back(standardised(at::mv(x_NF, all_F), training_));
-    early.push_back(standardised(at::mv(x_NF, early_F), training_));
+    seen.push_back(standardised(at::mv(x_NF, all_F), training_.groups));
+    early.push_back(standardised(at::mv(x_NF, early_F), training_.groups));
   };
   for (std::size_t p = 0; p < points.heads.size(); ++p) add(points.heads[p].all_F, points.early_F[p]);
   add(own.all_F, early_head(labelled, own));
@@ -373,7 +357,7 @@ void CategoryArms::variants(const std::vector<at::Tensor>& columns, const std::v
   const auto add_doubt = [&](const char* arm, const at::Tensor& expert_NK) {
     std::vector<at::Tensor> wider = columns;
     std::vector<double> towards = target;
-    wider.push_back(standardised(expert_NK.std(1), training_)), towards.push_back(0);
+    wider.push_back(standardised(expert_NK.std(1), training_.groups)), towards.push_back(0);
     table.add(arm, fit_stack(wider, towards, labelled).reward_N);
   };
   if (alone.size() > 1) {

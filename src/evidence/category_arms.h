@@ -34,8 +34,11 @@ struct CategoryData {
 
   /// Groups outside an outer fold that have pairs.
   [[nodiscard]] LabelledGroups training(const PairLists& pairs, std::int64_t fold) const;
-  /// What the experts of an outer fold learn from, without noise: the pairs of each point.
-  [[nodiscard]] std::map<std::string, PairLists> taught(const Regime& regime, const StoreScores& scores, std::int64_t fold) const;
+  /// The same groups with the rows and blocks that they have among those of all categories.
+  [[nodiscard]] LabelledGroups among_all(LabelledGroups labelled) const;
+  /// What the experts of an outer fold learn from with one seed, without noise: the pairs of each point.
+  [[nodiscard]] std::map<std::string, PairLists> taught(const Regime& regime, const StoreScores& scores, std::int64_t fold,
+                                                        std::uint64_t seed) const;
   /// Tested groups of an outer fold.
   [[nodiscard]] std::vector<moe::ExpertFeatures::Group> tested(std::int64_t fold) const;
   /// The same groups, perhaps without pairs.
@@ -46,6 +49,11 @@ struct CategoryData {
 /// Overall labels of a regime with one seed: the chosen prompts of the training groups.
 LabelledGroups labelled_overall(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category,
                                 std::int64_t fold, const Regime& regime, std::uint64_t seed);
+
+/// Capability labels of a regime with one seed: of each point the training groups that have pairs.
+std::map<std::string, LabelledGroups> labelled_points(const data::TokenStore& store, const StoreScores& scores,
+                                                      const CategoryData& category, std::int64_t fold, const Regime& regime,
+                                                      std::uint64_t seed);
 
 /// What the arms of a category share in one outer fold: the heads of its points.
 class CategoryArms {
@@ -67,11 +75,11 @@ class CategoryArms {
     LabelledGroups heap;
     Heads universal;
   };
-  /// The heads of the points, and one of all their pairs as one heap. Those without noise are the same for all seeds.
+  /// The heads of the points, and one of all their pairs as one heap. They are the same for all seeds, unless a regime draws the
+  /// labels of points.
   const Points& points_with(const Regime& regime, std::uint64_t seed);
   /// Rewards of all responses: those of training groups by heads that have not seen them.
-  [[nodiscard]] at::Tensor out_of_fold(const Heads& heads) const { return out_of_fold(heads, x_NF_); }
-  [[nodiscard]] at::Tensor out_of_fold(const Heads& heads, const at::Tensor& x_NF) const;
+  [[nodiscard]] at::Tensor rewards(const Heads& heads) const { return out_of_fold(heads, x_NF_, training_); }
   /// A head on the prompts of the first folds, of the strength of another.
   [[nodiscard]] at::Tensor early_head(const LabelledGroups& labelled, const Heads& heads) const;
   void ensemble(const LabelledGroups& labelled, const Heads& own, std::uint64_t seed, ArmTable& table) const;
@@ -105,10 +113,11 @@ class CategoryArms {
   const CategoryData& category_;
   std::int64_t fold_;
   at::Tensor x_NF_, bag_NB_;
-  at::Tensor whole_NF_;  ///< x_NF_ and the means over the prompts' responses, less the mean of training prompts
-  std::vector<moe::ExpertFeatures::Group> training_;  ///< Groups outside the fold, without pairs
-  std::vector<at::Tensor> clusters_, directions_;     ///< See find_topics()
-  std::map<std::tuple<double, Regime::Taught, std::uint64_t>, Points> points_;
+  at::Tensor whole_NF_;      ///< x_NF_ and the means over the prompts' responses, less the mean of training prompts
+  LabelledGroups training_;  ///< Groups outside the fold, without pairs
+  std::vector<at::Tensor> clusters_, directions_;  ///< See find_topics()
+  /// By noise, prompts with labels, what experts learn from and, where a regime draws labels of points, the seed
+  std::map<std::tuple<double, std::int64_t, Regime::Taught, std::uint64_t>, Points> points_;
 };
 
 }  // namespace dmoerm::evidence

@@ -98,15 +98,14 @@ void add_weights(const json& cell, CategoryResult& result) {
   }
 }
 
-/// @param singles  the cells with the models over all categories, one for each fold
+/// @param over_all  the cells with the models over all categories, a list for each fold
 std::optional<CategoryResult> read_category(const fs::path& folder, const json& basis, const std::string& regime,
-                                            const std::string& category, const std::vector<json>& singles) {
+                                            const std::string& category, const std::vector<std::vector<json>>& over_all) {
   CategoryResult result;
-  result.folds = std::ssize(singles);
+  result.folds = std::ssize(over_all);
   for (std::int64_t fold = 0; fold < result.folds; ++fold) {
     const std::optional<json> cell = read_cell(cell_file(folder, regime, category, fold), basis);
     if (!cell) return std::nullopt;
-    const json& trained_on_all = singles[static_cast<std::size_t>(fold)].at("categories");
     const std::size_t before = result.ids.size();
     for (const json& group : cell->at("groups")) {
       result.ids.push_back(group.at("id"));
@@ -116,7 +115,10 @@ std::optional<CategoryResult> read_category(const fs::path& folder, const json& 
     add_arms(*cell, fold, before, result);
     add_experts(*cell, fold, result);
     add_weights(*cell, result);
-    if (trained_on_all.contains(category)) add_arms(trained_on_all.at(category), fold, before, result);
+    for (const json& trained_on_all : over_all[static_cast<std::size_t>(fold)]) {
+      if (const json& of = trained_on_all.at("categories"); of.contains(category))
+        add_arms(of.at(category), fold, before, result);
+    }
   }
   std::erase_if(result.arms, [&](const auto& arm) { return arm.second.groups.size() != result.ids.size(); });
   for (auto& [name, arm] : result.arms) {
@@ -165,6 +167,10 @@ fs::path single_file(const fs::path& folder, const std::string& regime, std::int
   return folder / regime / fmt::format("single-{}.json", fold);
 }
 
+fs::path inner_file(const fs::path& folder, const std::string& regime, std::int64_t fold) {
+  return folder / regime / fmt::format("inner-{}.json", fold);
+}
+
 void begin_cells(const fs::path& folder, const json& basis) {
   const fs::path file = folder / kBasis;
   fs::create_directories(folder);
@@ -185,14 +191,16 @@ std::map<std::string, CategoryResult> read_cells(const fs::path& folder, const s
   std::map<std::string, CategoryResult> results;
   if (!fs::exists(folder / kBasis)) return results;  // of an earlier version
   const json basis = read_json(folder / kBasis);
-  std::vector<json> singles;
+  std::vector<std::vector<json>> over_all;
   for (std::int64_t fold = 0; fold < folds; ++fold) {
     std::optional<json> single = read_cell(single_file(folder, regime, fold), basis);
     if (!single) return results;
-    singles.push_back(std::move(*single));
+    over_all.emplace_back().push_back(std::move(*single));
+    if (std::optional<json> inner = read_cell(inner_file(folder, regime, fold), basis))
+      over_all.back().push_back(std::move(*inner));
   }
   for (const std::string& category : categories) {
-    if (auto result = read_category(folder, basis, regime, category, singles)) results[category] = std::move(*result);
+    if (auto result = read_category(folder, basis, regime, category, over_all)) results[category] = std::move(*result);
   }
   return results;
 }

@@ -52,6 +52,8 @@ std::filesystem::path cell_file(const std::filesystem::path& folder, const std::
                                 std::int64_t fold);
 /// The file of the cell with the models over all categories.
 std::filesystem::path single_file(const std::filesystem::path& folder, const std::string& regime, std::int64_t fold);
+/// The file of the cell with the inner layer alone, which is there only where it was asked for.
+std::filesystem::path inner_file(const std::filesystem::path& folder, const std::string& regime, std::int64_t fold);
 /// Make `folder` one of cells of this basis: what their figures depend on. Cells of another one do not count any more, and a
 /// warning says what differs.
 void begin_cells(const std::filesystem::path& folder, const nlohmann::json& basis);
@@ -60,7 +62,7 @@ void begin_cells(const std::filesystem::path& folder, const nlohmann::json& basi
 std::map<std::string, std::string> left_out(const std::filesystem::path& folder);
 
 /// Category -> its result, for the categories of which every fold is there, as are the models over all categories. Cells of
-/// another basis than the folder's are not.
+/// another basis than the folder's are not. The inner layer alone is an arm where every fold has it.
 /// @throws IoError, DataError
 std::map<std::string, CategoryResult> read_cells(const std::filesystem::path& folder, const std::string& regime,
                                                  const std::vector<std::string>& categories, std::int64_t folds);

@@ -19,12 +19,11 @@
 #include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
-#include "base/hash.h"
 #include "base/log.h"
-#include "base/rng.h"
 #include "base/stop.h"
 #include "evidence/blocks.h"
 #include "evidence/cell_results.h"
+#include "evidence/inner_layer.h"
 
 namespace dmoerm::evidence {
 namespace {
@@ -205,17 +204,21 @@ void Experiment::run(const std::vector<Regime>& regimes, const fs::path& folder,
       if (!projected) projected = features(fold);
       return *projected;
     };
-    for (std::size_t c = 0; c <= categories_.size(); ++c) {
+    const std::size_t single = categories_.size(), inner = single + 1;  // what comes behind the categories
+    for (std::size_t c = 0; c <= (settings_.inner ? inner : single); ++c) {
       if (number++ % ranks.size() != ranks.rank()) continue;
-      const bool single = c == categories_.size();
-      const std::string name = single ? "all categories" : categories_[c].name;
+      const std::string name = c == inner ? "the inner layer alone" : c == single ? "all categories" : categories_[c].name;
       std::unique_ptr<CategoryArms> arms;
       for (const Regime& regime : regimes) {
-        const fs::path path = single ? single_file(folder, regime.name(), fold) : cell_file(folder, regime.name(), name, fold);
+        const fs::path path = c == inner    ? inner_file(folder, regime.name(), fold)
+                              : c == single ? single_file(folder, regime.name(), fold)
+                                            : cell_file(folder, regime.name(), name, fold);
         if (done(path)) continue;
         if (stop_requested()) throw Stopped("stopped-on-request", "cells were being computed: run the same command to continue");
         fs::create_directories(path.parent_path());
-        if (single) {
+        if (c == inner) {
+          inner_cell(regime, fold, space().within_NB, path);
+        } else if (c == single) {
           single_cell(regime, fold, space().within_NB, path);
         } else {
           const CategoryData& category = categories_[c];
@@ -243,29 +246,18 @@ void Experiment::category_cell(const Regime& regime, CategoryArms& arms, const C
 }
 
 void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const fs::path& path) const {
-  std::vector<ArmTable> tables;
-  for (const CategoryData& category : categories_)
-    tables.emplace_back(category.tested(fold), category.tested_at_equal_length(fold));
-  const auto shifted = [](LabelledGroups labelled, std::int64_t rows) {
-    for (auto& group : labelled.groups) group.first += rows, group.prompt = -1;
-    return labelled;
-  };
+  std::vector<ArmTable> tables = tables_of_all(fold);
   const at::Tensor x64_NF = x_NF.to(at::kDouble);
-  std::vector<std::map<std::string, PairLists>> taught;
-  for (const CategoryData& category : categories_) taught.push_back(category.taught(regime, scores_, fold));
   for (std::int64_t s = 0; s < settings_.seeds; ++s) {
     const std::uint64_t seed = settings_.seed + static_cast<std::uint64_t>(s);
     std::vector<LabelledGroups> own;
     LabelledGroups overall, heap;
-    for (std::size_t c = 0; c < categories_.size(); ++c) {
-      const CategoryData& category = categories_[c];
-      own.push_back(shifted(labelled_overall(store_, scores_, category, fold, regime, seed), category.first_row));
+    for (const CategoryData& category : categories_) {
+      own.push_back(category.among_all(labelled_overall(store_, scores_, category, fold, regime, seed)));
       overall.append(own.back());
       heap.append(own.back());
-      for (const auto& [name, pairs] : taught[c]) {
-        const PairLists noisy = flipped(pairs, store_, category.groups, regime.point_noise, mix64(seed ^ stable_hash(name)));
-        heap.append(shifted(category.training(noisy, fold), category.first_row));
-      }
+      for (auto& [name, labelled] : labelled_points(store_, scores_, category, fold, regime, seed))
+        heap.append(category.among_all(std::move(labelled)));
     }
     const auto add = [&](const std::string& arm, const at::Tensor& head_F, std::size_t c) {
       const CategoryData& category = categories_[c];
@@ -284,6 +276,24 @@ void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::
       }
     }
   }
+  write_of_all(path, tables);
+}
+
+void Experiment::inner_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const fs::path& path) const {
+  std::vector<ArmTable> tables = tables_of_all(fold);
+  InnerLayer layer(store_, scores_, categories_, fold, x_NF);
+  for (std::int64_t s = 0; s < settings_.seeds; ++s) layer.run(regime, settings_.seed + static_cast<std::uint64_t>(s), tables);
+  write_of_all(path, tables);
+}
+
+std::vector<ArmTable> Experiment::tables_of_all(std::int64_t fold) const {
+  std::vector<ArmTable> tables;
+  for (const CategoryData& category : categories_)
+    tables.emplace_back(category.tested(fold), category.tested_at_equal_length(fold));
+  return tables;
+}
+
+void Experiment::write_of_all(const fs::path& path, const std::vector<ArmTable>& tables) const {
   json result = json::object();
   for (std::size_t c = 0; c < tables.size(); ++c) result["categories"][categories_[c].name] = tables[c].to_json();
   write(path, result);

@@ -22,6 +22,7 @@ struct ExperimentSettings {
   std::int64_t seeds = 10;
   std::int64_t block_lines = 1;  ///< Lines of a data file whose prompts are never in two folds, as they may be of one document
   std::uint64_t seed = 17;
+  bool inner = false;  ///< Whether to do the cells of the inner layer alone, too
 };
 
 class Experiment {
@@ -49,6 +50,11 @@ class Experiment {
   /// The readings of all responses and prompts in the principal components of those outside a fold.
   [[nodiscard]] ReadingsByGroup features(std::int64_t fold) const;
   void single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const std::filesystem::path& path) const;
+  void inner_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const std::filesystem::path& path) const;
+  /// Of each category, without arms yet.
+  [[nodiscard]] std::vector<ArmTable> tables_of_all(std::int64_t fold) const;
+  /// Writes the cell of arms over all categories.
+  void write_of_all(const std::filesystem::path& path, const std::vector<ArmTable>& tables) const;
   void category_cell(const Regime& regime, CategoryArms& arms, const CategoryData& category, std::int64_t fold,
                      const std::filesystem::path& path) const;
 

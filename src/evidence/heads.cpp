@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/mv.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -100,6 +101,16 @@ Heads fit_heads(const at::Tensor& x_NF, const LabelledGroups& labelled, const st
                               penalty(towards == nullptr ? at::Tensor() : towards->all_F), best.strength, best.without_KF[0]);
   best.held_out_loss /= std::max<double>(1, static_cast<double>((judged == nullptr ? labelled : *judged).groups.size()));
   return best;
+}
+
+at::Tensor out_of_fold(const Heads& heads, const at::Tensor& x_NF, const LabelledGroups& seen) {
+  const at::Tensor read_NF = x_NF.to(at::kDouble), all_N = at::mv(read_NF, heads.all_F),
+                   others_NK = at::matmul(read_NF, heads.without_KF.t());
+  for (std::size_t g = 0; g < seen.groups.size(); ++g) {
+    const moe::ExpertFeatures::Group& rows = seen.groups[g];
+    all_N.narrow(0, rows.first, rows.count).copy_(others_NK.narrow(0, rows.first, rows.count).select(1, seen.fold[g]));
+  }
+  return all_N;
 }
 
 }  // namespace dmoerm::evidence

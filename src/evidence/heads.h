@@ -44,4 +44,8 @@ const std::vector<double>& residual_strengths();
 Heads fit_heads(const at::Tensor& x_NF, const LabelledGroups& labelled, const std::vector<double>& strengths,
                 const LabelledGroups* judged = nullptr, const Heads* towards = nullptr, double scale = 1);
 
+/// Rewards [N] of all responses, float64: those of the groups of `seen`, which need no pairs, by the heads that were trained
+/// without their inner fold.
+at::Tensor out_of_fold(const Heads& heads, const at::Tensor& x_NF, const LabelledGroups& seen);
+
 }  // namespace dmoerm::evidence

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <iterator>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr double kFlippedWithoutRater = 0.3;
 constexpr double kEqualLength = 0.1;  // of the longer response
+constexpr std::string_view kScored = "-scored";
 
 bool is_flipped(std::uint64_t group, const preference::Preference& pair, double share, std::uint64_t seed) {
   const auto low = static_cast<std::uint64_t>(std::min(pair.winner, pair.loser)),
@@ -30,13 +32,26 @@ void turn(preference::Preference& pair) { std::swap(pair.winner, pair.loser); }
 
 std::uint64_t key_of(const data::TokenStore& store, std::int64_t group) { return stable_hash(store.group(group).id); }
 
+/// Places of the labelled groups beyond the first `most` in the order of a hash; none if `most` is 0.
+std::vector<std::size_t> all_but(std::int64_t most, const std::vector<bool>& labelled, const std::vector<std::int64_t>& groups,
+                                 std::uint64_t seed) {
+  std::vector<std::pair<std::uint64_t, std::size_t>> order;
+  for (std::size_t g = 0; g < labelled.size(); ++g) {
+    if (labelled[g]) order.emplace_back(mix64(mix64(seed) ^ static_cast<std::uint64_t>(groups[g])), g);
+  }
+  std::ranges::sort(order);
+  std::vector<std::size_t> others;
+  for (auto i = static_cast<std::size_t>(most); most > 0 && i < order.size(); ++i) others.push_back(order[i].second);
+  return others;
+}
+
 }  // namespace
 
 std::string Regime::name() const {
   const std::string many = prompts == 0 ? "all" : std::to_string(prompts);
   constexpr std::array<const char*, 3> kTaught = {"", "-ties", "-soft"};
-  return fmt::format("{}-{}{}{}", many, noise, point_noise > 0 ? fmt::format("-points{:.0f}", 100 * point_noise) : "",
-                     kTaught[static_cast<std::size_t>(taught)]);
+  return fmt::format("{}-{}{}{}{}", many, noise, point_noise > 0 ? fmt::format("-points{:.0f}", 100 * point_noise) : "",
+                     scored > 0 ? fmt::format("{}{}", kScored, scored) : "", kTaught[static_cast<std::size_t>(taught)]);
 }
 
 Regime regime_from(const std::string& name) {
@@ -48,13 +63,16 @@ Regime regime_from(const std::string& name) {
     regime.noise = name.substr(dash + 1, next == std::string::npos ? next : next - dash - 1);
     const std::string_view rest = next == std::string::npos ? std::string_view() : std::string_view(name).substr(next);
     if (rest.starts_with("-points30")) regime.point_noise = 0.3;
+    if (const std::size_t at = rest.find(kScored); at != std::string_view::npos)
+      std::from_chars(rest.data() + at + kScored.size(), rest.data() + rest.size(), regime.scored);
     if (rest.ends_with("-ties")) regime.taught = Regime::Taught::ties;
     if (rest.ends_with("-soft")) regime.taught = Regime::Taught::soft;
   }
   static const std::vector<std::string> kNoises = {"none", "rater", "flip30", "flip40"};
   if (std::ranges::find(kNoises, regime.noise) == kNoises.end() || regime.name() != name)
     throw ConfigError("unknown-regime", fmt::format("--regimes {}: expected PROMPTS-NOISE such as 80-rater, all-none, 20-flip40, "
-                                                    "80-rater-points30, 80-rater-ties or 80-rater-soft; NOISE is one of {}",
+                                                    "80-rater-points30, 80-rater-scored40, 80-rater-ties or 80-rater-soft; "
+                                                    "NOISE is one of {}",
                                                     name, fmt::join(kNoises, ", ")));
   return regime;
 }
@@ -117,12 +135,19 @@ PairLists flipped(PairLists pairs, const data::TokenStore& store, const std::vec
 }
 
 void keep_labelled(PairLists& pairs, const std::vector<std::int64_t>& groups, std::int64_t prompts, std::uint64_t seed) {
-  std::vector<std::pair<std::uint64_t, std::size_t>> order;
-  for (std::size_t g = 0; g < pairs.size(); ++g) {
-    if (!pairs[g].empty()) order.emplace_back(mix64(mix64(seed) ^ static_cast<std::uint64_t>(groups[g])), g);
+  std::vector<bool> labelled;
+  for (const auto& own : pairs) labelled.push_back(!own.empty());
+  for (const std::size_t g : all_but(prompts, labelled, groups, seed)) pairs[g].clear();
+}
+
+void keep_scored(std::map<std::string, PairLists>& points, const std::vector<std::int64_t>& groups,
+                 const std::vector<bool>& counting, std::int64_t prompts, std::uint64_t seed) {
+  std::vector<bool> scored;
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    scored.push_back(counting[g] && std::ranges::any_of(points, [&](const auto& point) { return !point.second[g].empty(); }));
+  for (const std::size_t g : all_but(prompts, scored, groups, seed ^ stable_hash(kScored))) {
+    for (auto& [name, pairs] : points) pairs[g].clear();
   }
-  std::ranges::sort(order);
-  for (std::size_t i = static_cast<std::size_t>(prompts); prompts > 0 && i < order.size(); ++i) pairs[order[i].second].clear();
 }
 
 PairLists noisy_overall(const data::TokenStore& store, const StoreScores& scores, const std::vector<std::int64_t>& groups,

@@ -1,6 +1,7 @@
 // Which overall labels an arm is trained on: of how many prompts, and how noisy.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,12 +19,16 @@ struct Regime {
   std::int64_t prompts = 80;  ///< Prompts of a category with overall labels; 0 = all
   std::string noise =
       "rater";  ///< "none"; "rater": one rater's label, else 30 % flipped; "flip30", "flip40": share of pairs turned round
-  double point_noise = 0;  ///< Share of the capability pairs that are turned round
+  double point_noise = 0;   ///< Share of the capability pairs that are turned round
+  std::int64_t scored = 0;  ///< Training prompts of a category that keep their capability labels; 0 = all
   /// What the experts learn from: the order of two scores; equal scores too, as with experts.train.ties; or the order with
   /// targets that are softer the closer two scores are, as with experts.train.soft_gaps = 1.
   enum class Taught { order, ties, soft } taught = Taught::order;
 
-  [[nodiscard]] std::string name() const;  ///< "80-rater", "all-none", "80-rater-points30", "80-rater-ties", "80-rater-soft"
+  /// Whether the capability labels are others with each seed.
+  [[nodiscard]] bool draws_points() const { return point_noise > 0 || scored > 0; }
+  /// "80-rater", "all-none", "80-rater-points30", "80-rater-scored40", "80-rater-ties", "80-rater-soft"
+  [[nodiscard]] std::string name() const;
 };
 /// @throws ConfigError for a text that name() does not write
 Regime regime_from(const std::string& name);
@@ -47,6 +52,11 @@ PairLists flipped(PairLists pairs, const data::TokenStore& store, const std::vec
                   std::uint64_t seed);
 /// Empties the lists of all but so many of the groups that have pairs, by a hash of seed and group. @param prompts  0 = all
 void keep_labelled(PairLists& pairs, const std::vector<std::int64_t>& groups, std::int64_t prompts, std::uint64_t seed);
+/// Empties the lists of all points for all but so many of the groups that count and have a pair of any point, by a hash of seed
+/// and group, which is another than that of keep_labelled(). @param counting  one value a group; lists of the others stay
+/// @param prompts  0 = all
+void keep_scored(std::map<std::string, PairLists>& points, const std::vector<std::int64_t>& groups,
+                 const std::vector<bool>& counting, std::int64_t prompts, std::uint64_t seed);
 /// Overall pairs as a regime gives them, of every group.
 PairLists noisy_overall(const data::TokenStore& store, const StoreScores& scores, const std::vector<std::int64_t>& groups,
                         const config::CategoryConfig& category, const Regime& regime, std::uint64_t seed);

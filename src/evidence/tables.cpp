@@ -13,18 +13,18 @@
 #include "base/error.h"
 #include "base/text_table.h"
 #include "eval/paired_difference.h"
-#include "eval/significance.h"
+#include "evidence/averages.h"
 #include "evidence/category_arms.h"
+#include "evidence/contrasts.h"
 #include "evidence/curve_chart.h"
+#include "evidence/noise_ceiling.h"
 
 namespace dmoerm::evidence {
 namespace {
 
 using nlohmann::json;
 
-constexpr double kEquivalence = 0.02;
 constexpr std::size_t kTestedMin = 10;  // prompts of a small category that is shown
-constexpr const char* kMethod = "dmoerm";
 
 /// Arms in the order of the tables, and what they are.
 struct ArmText {
@@ -44,6 +44,7 @@ constexpr ArmText kArms[] = {
     {"universal", "one per category, points pooled"},
     {"mean", "mean of experts"},
     {"linear", "experts, ridge to the mean"},
+    {"inner", "inner layer only: experts over all categories, no router"},
     {"dmoerm", "DMoERM, as chosen by held-out prompts (of runs: and routed)"},
     {"oracle_route", "DMoERM, routed without errors"},
     {"stack", "stack: experts and base, ridge to the mean"},
@@ -69,22 +70,7 @@ constexpr ArmText kArms[] = {
     {"length", "length only"},
 };
 
-std::string text_of(const std::optional<Estimate>& e) {
-  return e ? fmt::format("{:+.3f} [{:+.3f}, {:+.3f}]{}", e->value, e->low, e->high, e->few.empty() ? "" : eval::kBoundsMark)
-           : "-";
-}
 std::string value_text(const std::optional<Estimate>& e) { return e ? fmt::format("{:.3f}", e->value) : "-"; }
-json json_of(const std::optional<Estimate>& e) { return e ? json::array({e->value, e->low, e->high}) : json(); }
-
-using Results = std::map<std::string, CategoryResult>;
-
-std::vector<const CategoryResult*> those(const Results& results, const std::vector<std::string>& names) {
-  std::vector<const CategoryResult*> found;
-  for (const std::string& name : names) {
-    if (const auto at = results.find(name); at != results.end()) found.push_back(&at->second);
-  }
-  return found;
-}
 
 /// The accuracy of an arm over categories, without an interval.
 std::optional<Estimate> accuracy(const std::vector<const CategoryResult*>& categories, const std::string& arm) {
@@ -107,7 +93,8 @@ double seed_spread(const std::vector<const CategoryResult*>& categories, const s
 }
 
 std::string table_of_arms(const Results& results, const std::vector<std::string>& names, json& figures) {
-  const auto categories = those(results, names);
+  const Average average = average_of(results, names);
+  const auto categories = those(results, names), averaged = those(results, average.names);
   std::vector<std::vector<std::string>> rows = {{"arm"}};
   for (const std::string& name : names) {
     if (!results.contains(name)) continue;
@@ -119,20 +106,31 @@ std::string table_of_arms(const Results& results, const std::vector<std::string>
     if (std::ranges::none_of(categories, [&](const auto* c) { return c->arms.contains(arm.name); })) continue;
     std::vector<std::string> row = {arm.text};
     for (const CategoryResult* c : categories) row.push_back(value_text(accuracy({c}, arm.name)));
-    if (const auto all = accuracy(categories, arm.name)) {
+    if (const auto all = accuracy(averaged, arm.name)) {
       row.push_back(value_text(all));
-      const double equal = macro_at_equal_length(categories, arm.name);
+      const double equal = macro_at_equal_length(averaged, arm.name);
       row.push_back(std::isnan(equal) ? "-" : fmt::format("{:.3f}", equal));
       for (const char* other : {"single", "pooled"})
-        row.push_back(arm.name == std::string(other) ? "-" : text_of(macro(categories, arm.name, other)));
-      row.push_back(fmt::format("{:.3f}", seed_spread(categories, arm.name)));
-      figures[arm.name] = json_of(macro(categories, arm.name, ""));
+        row.push_back(arm.name == std::string(other) ? "-" : text_of(macro(averaged, arm.name, other)));
+      row.push_back(fmt::format("{:.3f}", seed_spread(averaged, arm.name)));
+      figures[arm.name] = json_of(macro(averaged, arm.name, ""));
     } else {
       row.insert(row.end(), {"-", "-", "-", "-", "-"});
     }
     rows.push_back(row);
   }
-  return markdown_table(rows);
+  return average.note(results) + markdown_table(rows);
+}
+
+/// The main categories under a regime that are in its average; nothing if some have no cells. @param notes  gets a line where
+/// some are left out
+std::vector<const CategoryResult*> averaged_under(const std::string& regime, const std::map<std::string, Results>& results,
+                                                  const std::vector<std::string>& names, std::string& notes) {
+  const auto at = results.find(regime);
+  if (at == results.end() || those(at->second, names).size() != names.size()) return {};
+  const Average average = average_of(at->second, names);
+  notes += average.note(at->second, fmt::format("Under {}, ", regime));
+  return those(at->second, average.names);
 }
 
 /// "80-rater" -> 80; "all-rater" -> 0.
@@ -159,14 +157,15 @@ void label_table(const TableRequest& request, const std::map<std::string, Result
   for (const std::string& noise : noises) rows[0].push_back(fmt::format("{}: single / own / pooled / DMoERM", noise));
   std::vector<CurvePanel> panels;
   for (const std::string& noise : noises) panels.push_back({noise, {}, {}});
+  std::string notes;
   for (const auto& [order, amount] : amounts) {
     rows.push_back({amount});
     std::size_t panel = 0;
     for (const std::string& noise : noises) {
       CurvePanel& drawn = panels[panel++];
-      const auto at = results.find(fmt::format("{}-{}", amount, noise));
-      const auto categories = at == results.end() ? std::vector<const CategoryResult*>{} : those(at->second, request.main);
-      if (categories.size() != request.main.size()) {
+      const std::string regime = fmt::format("{}-{}", amount, noise);
+      const auto categories = averaged_under(regime, results, request.main, notes);
+      if (categories.empty()) {
         rows.back().push_back("-");
         continue;
       }
@@ -177,12 +176,12 @@ void label_table(const TableRequest& request, const std::map<std::string, Result
         cells.push_back(value_text(e));
         if (!e) continue;
         drawn.curves[arm == kMethod ? "DMoERM" : arm].push_back({e->value, e->low, e->high});
-        tables.figures["labels"][at->first][arm] = json_of(e);
+        tables.figures["labels"][regime][arm] = json_of(e);
       }
       rows.back().push_back(fmt::format("{}", fmt::join(cells, " / ")));
     }
   }
-  tables.markdown += "## Labels\n\nMacro-average over the main categories.\n\n" + markdown_table(rows) + "\n";
+  tables.markdown += "## Labels\n\nMacro-average over the main categories.\n\n" + notes + markdown_table(rows) + "\n";
   std::erase_if(panels, [](const CurvePanel& panel) { return panel.ticks.size() < 2; });
   tables.curves_svg = curve_chart(panels, "Accuracy by overall-labelled prompts");
 }
@@ -236,40 +235,32 @@ std::string gaps(const TableRequest& request, const std::vector<std::string>& wa
                            request.primary);
   }
   for (const auto& [category, why] : without_cells) lines += fmt::format("- {} is left out: it {}.\n", category, why);
-  const auto of_folds = [](const auto& folds) {
-    std::vector<std::int64_t> from_one;
-    for (const std::int64_t fold : folds) from_one.push_back(fold + 1);
-    return fmt::format("{} {}", from_one.size() == 1 ? "fold" : "folds", fmt::join(from_one, ", "));
-  };
   for (const auto& [name, category] : results) {
     for (const auto& [point, expert] : category.experts) {
       std::vector<std::int64_t> folds, labelled;
       for (const auto& [fold, groups] : expert.too_few) folds.push_back(fold), labelled.push_back(groups);
       if (!folds.empty())
         lines += fmt::format("- {} has no expert of {} in {}: in training {} prompts have pairs of it, and an expert needs {}.\n",
-                             name, point, of_folds(folds), fmt::join(labelled, ", "), kPointGroupsMin);
+                             name, point, folds_text(folds), fmt::join(labelled, ", "), kPointGroupsMin);
     }
-    std::set<std::int64_t> without;
-    for (std::int64_t fold = 0; fold < category.folds; ++fold) {
-      const auto with = category.folds_with.find(kMethod);
-      if (with == category.folds_with.end() || !with->second.contains(fold)) without.insert(fold);
-    }
-    if (!without.empty())
+    if (const std::string without = folds_without_method(category); !without.empty())
       lines += fmt::format(
           "- {} has no DMoERM in {}, so none over all its prompts: no point has an expert there, or fewer than two "
           "prompts have overall labels.\n",
-          name, of_folds(without));
+          name, without);
   }
   return lines.empty() ? "" : "## Not measured\n\n" + lines + "\n";
 }
 
-/// Regimes that stand in no other table: with noisy points, or experts that learn from ties.
+/// Regimes that stand in no other table: with noisy or few labels of points, or experts that learn from ties.
 std::string other_table(const TableRequest& request, const std::map<std::string, Results>& results, json& figures) {
   const std::vector<std::string> arms = {"single", "own", "pooled", "mean", kMethod};
   std::vector<std::vector<std::string>> rows = {{"regime", "single", "own", "pooled", "mean of experts", "DMoERM"}};
+  std::string notes;
   for (const auto& [regime, of_regime] : results) {
-    const auto categories = those(of_regime, request.main);
-    if (noise_of(regime).find('-') == std::string::npos || categories.size() != request.main.size()) continue;
+    if (noise_of(regime).find('-') == std::string::npos) continue;
+    const auto categories = averaged_under(regime, results, request.main, notes);
+    if (categories.empty()) continue;
     rows.push_back({regime});
     for (const std::string& arm : arms) {
       const std::optional<Estimate> e = macro(categories, arm, "");
@@ -277,38 +268,7 @@ std::string other_table(const TableRequest& request, const std::map<std::string,
       if (e) figures[regime][arm] = json_of(e);
     }
   }
-  return rows.size() < 2 ? "" : "## Other labels of the points\n\n" + markdown_table(rows) + "\n";
-}
-
-/// DMoERM less each of the arms that it is compared with.
-std::string contrasts(const std::vector<const CategoryResult*>& categories, json& figures) {
-  std::vector<std::vector<std::string>> rows = {{"DMoERM less", "difference [95 %]", "p", "p (Holm)", "p of 0.02 apart"}};
-  std::vector<std::pair<std::string, std::optional<Estimate>>> differences;
-  for (const char* other : {"single", "pooled", "own", "ensemble_mean", "ensemble_wco", "ensemble_uwo"})
-    differences.emplace_back(other, macro(categories, kMethod, other));
-  std::vector<double> primary_p;  // of the two contrasts that were fixed beforehand
-  for (std::size_t i = 0; i < 2; ++i)
-    if (differences[i].second) primary_p.push_back(p_of_difference(*differences[i].second));
-  std::vector<double> adjusted;
-  if (primary_p.size() == 2) adjusted = eval::holm(primary_p);
-  std::optional<Estimate> strongest, ensemble;  // the strongest ensemble, and the difference to it
-  for (std::size_t i = 0; i < differences.size(); ++i) {
-    const auto& [other, difference] = differences[i];
-    const auto p_text = [&](double p) { return fmt::format("{:.2g}", p); };
-    rows.push_back({other, text_of(difference), difference ? p_text(p_of_difference(*difference)) : "-",
-                    i < adjusted.size() ? p_text(adjusted[i]) : "-",
-                    difference ? p_text(p_of_distance(*difference, kEquivalence)) : "-"});
-    figures["minus_" + other] = json_of(difference);
-    if (difference && !difference->few.empty()) figures["bounds"].push_back("minus_" + other);
-    if (!other.starts_with("ensemble")) continue;
-    const auto value = accuracy(categories, other);
-    if (value && (!strongest || value->value > strongest->value)) strongest = value, ensemble = difference;
-  }
-  figures["minus_ensemble"] = json_of(ensemble);
-  figures["p_holm"] = adjusted.empty() ? json() : json(adjusted);
-  const auto& pooled = differences[1].second;
-  figures["p_pooled_apart"] = pooled ? json(p_of_distance(*pooled, kEquivalence)) : json();
-  return markdown_table(rows);
+  return rows.size() < 2 ? "" : "## Other labels of the points\n\n" + notes + markdown_table(rows) + "\n";
 }
 
 }  // namespace
@@ -341,7 +301,8 @@ Tables make_tables(TableRequest request) {
                                                    "`dmoerm evidence cells`",
                                                    request.folder.string(), name, request.primary));
   }
-  const auto categories = those(results[request.primary], request.main);
+  const Average average = average_of(results[request.primary], request.main);
+  tables.figures["categories"] = average.names;
   tables.markdown += table_of_arms(results[request.primary], request.main, tables.figures["main"]) + "\n";
   for (const auto& [regime, of_regime] : results) {
     std::vector<std::string> shown = request.small;
@@ -362,7 +323,10 @@ Tables make_tables(TableRequest request) {
   tables.markdown += expert_table(shown, tables.figures["weights"]);
 
   tables.markdown += gaps(request, names, results[request.primary]);
-  tables.markdown += "## Contrasts\n\n" + contrasts(categories, tables.figures) + "\n";
+  tables.markdown += noise_ceiling_section(request.ceilings, tables.figures["noise_ceiling"]);
+  tables.markdown += "## Contrasts\n\n" + average.note(results[request.primary]) +
+                     contrasts_of_method(those(results[request.primary], average.names), tables.figures) + "\n";
+  tables.markdown += contrasts_asked(request.contrasts, results, request.main, tables.figures["contrasts"]);
   if (tables.markdown.find(eval::kBoundsMark) != std::string::npos) tables.markdown += eval::kBoundsNote;
   for (const auto& [name, category] : results[request.primary]) tables.figures["chosen"][name] = category.counts;
   return tables;

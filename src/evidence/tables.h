@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "evidence/cell_results.h"
+#include "evidence/contrasts.h"
+#include "evidence/noise_ceiling.h"
 
 namespace dmoerm::evidence {
 
@@ -17,15 +18,17 @@ struct TableRequest {
   std::vector<std::string> regimes;  ///< All that have cells
   std::string primary;
   std::int64_t folds = 5;
+  std::vector<Contrast> contrasts = {};     ///< Beside those of DMoERM
+  std::vector<NoiseCeiling> ceilings = {};  ///< How far raters agree
 };
 
 struct Tables {
   std::string markdown;
-  nlohmann::json figures;  ///< minus_single, minus_pooled, ...: [value, low, high], or null without both arms; p-values; each
-                           ///< table's numbers
+  nlohmann::json figures;  ///< minus_single, minus_pooled, ...: [value, low, high], or null without both arms; p-values;
+                           ///< categories of the average; each table's numbers
   std::string curves_svg;  ///< Accuracy by number of labelled prompts
 };
-/// @throws DataError if the primary regime lacks a category
+/// @throws DataError if the primary regime lacks a category; ConfigError for a contrast of what is not there
 Tables make_tables(TableRequest request);
 
 }  // namespace dmoerm::evidence

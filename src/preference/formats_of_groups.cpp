@@ -105,6 +105,28 @@ void add_first_rater(const json& row, Response& response) {
 
 }  // namespace
 
+std::map<std::string, std::vector<std::vector<double>>> rater_scores(const json& row) {
+  std::map<std::string, std::vector<std::vector<double>>> labels;
+  if (!row.is_object() || !has_objects(row, "responses")) return labels;
+  const json& responses = row["responses"];
+  for (std::size_t r = 0; r < responses.size(); ++r) {
+    const auto add = [&](const std::string& label, const json& holder, const char* key) {
+      auto& of_label = labels.try_emplace(label, responses.size()).first->second;
+      for (const json& score : need_list(holder, key)) of_label[r].push_back(score_of(score, key));
+    };
+    if (has(responses[r], {"overall_raters"})) add(std::string(kOverall), responses[r], "overall_raters");
+    if (!has(responses[r], {"scores_raters"})) continue;
+    const json& points = responses[r]["scores_raters"];
+    if (!points.is_object())
+      throw RowError("field-of-wrong-type",
+                     fmt::format("\"scores_raters\": expected an object of lists of numbers, found {}", shown(points)));
+    for (const auto& [point, scores] : points.items()) {
+      if (!scores.is_null()) add(point, points, point.c_str());
+    }
+  }
+  return labels;
+}
+
 Group parse_native(const json& row) {
   Group group;
   read_common(row, group);

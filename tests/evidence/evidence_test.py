@@ -32,7 +32,7 @@ class Evidence(unittest.TestCase):
     def rows(self, count):
         with open(os.path.join(self.folder, "rows.jsonl"), "w", encoding="utf-8") as file:
             for i in range(count):
-                responses = [{"text": f"{word} {i % 9}", "overall": k, "scores": {"tone": k}} for k, word in enumerate(("poor", "fair", "good"))]
+                responses = [{"text": f"{word} {i % 9}", "overall": k, "overall_raters": [k, 2 * k, 1], "scores": {"tone": k}} for k, word in enumerate(("poor", "fair", "good"))]
                 file.write(json.dumps({"id": str(i), "category": "chat", "split": "train", "prompt": f"say {i} words", "responses": responses}) + "\n")
 
     def program(self, *options):
@@ -45,14 +45,22 @@ class Evidence(unittest.TestCase):
 
     def tables(self):
         self.evidence("states")
-        self.evidence("cells", "--regimes", "20-none", "--components", "4", "--seeds", "1")
-        return self.evidence("tables", "--primary", "20-none").stdout
+        self.evidence("cells", "--regimes", "20-none", "--components", "4", "--seeds", "1", "--inner")
+        return self.evidence("tables", "--primary", "20-none", "--contrast", "stack:stack_split", "--contrast", "20-none/inner:own").stdout
 
     def test_a_fresh_folder_and_then_other_data(self):
         self.rows(30)
         first = self.tables()
         self.assertIn("chat (30)", first)
         self.assertEqual(len(json.loads(first.splitlines()[-1])["minus_single"]), 3)
+        self.assertEqual(json.loads(first.splitlines()[-1])["categories"], ["chat"])
+        self.assertIn("inner layer only", first)
+        with open(os.path.join(self.folder, "out", "figures.json"), encoding="utf-8") as file:
+            figures = json.load(file)
+        self.assertEqual(sorted(figures["contrasts"]), ["20-none/inner:own", "20-none/stack:stack_split"])
+        self.assertEqual(figures["noise_ceiling"]["chat"]["overall"]["without_ties"], {"share": 1.0, "prompts": 30, "pairs": 90})
+        refused = subprocess.run([PROGRAM, "evidence", "tables", "--config", "c.yaml", "--out", "out", "--primary", "20-none", "--contrast", "stack:none"], cwd=self.folder, capture_output=True, text=True, check=False)
+        self.assertIn("unknown-arm", refused.stderr)
         self.rows(40)
         self.assertIn("chat (40)", self.tables())
 

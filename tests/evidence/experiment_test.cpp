@@ -6,8 +6,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -155,11 +157,78 @@ TEST_F(ExperimentTest, CloserScoresMakeSofterTargets) {
 }
 
 TEST_F(ExperimentTest, NamesOfRegimesAreReadBack) {
-  for (const char* name :
-       {"80-rater", "all-none", "20-flip40", "80-rater-points30", "80-rater-ties", "80-rater-soft", "20-none-points30-soft"})
+  for (const char* name : {"80-rater", "all-none", "20-flip40", "80-rater-points30", "80-rater-ties", "80-rater-soft",
+                           "20-none-points30-soft", "80-rater-scored40", "all-none-points30-scored160-ties"})
     EXPECT_EQ(regime_from(name).name(), name);
-  for (const char* name : {"80", "80-", "x-none", "80-noise", "80-rater-points", "80-rater-tie", "-none"})
+  for (const char* name : {"80", "80-", "x-none", "80-noise", "80-rater-points", "80-rater-tie", "-none", "80-rater-scored",
+                           "80-rater-scored0", "80-rater-scored-5", "80-rater-scored040", "80-rater-scored40-points30"})
     EXPECT_THROW((void)regime_from(name), ConfigError) << name;
+}
+
+TEST_F(ExperimentTest, FewPromptsKeepTheirCapabilityLabels) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const Experiment experiment(config_, *store_, *scores_, cache(), groups, {}, {.readings = {{2, false}}, .components = 8});
+  const CategoryData& chat = experiment.categories().front();
+  const auto labelled = [&](const std::string& regime, std::uint64_t seed) {
+    std::map<std::string, std::set<std::int64_t>> rows;
+    for (const auto& [point, own] : labelled_points(*store_, *scores_, chat, 0, regime_from(regime), seed)) {
+      for (const auto& group : own.groups) rows[point].insert(group.first);
+    }
+    return rows;
+  };
+  const auto all = labelled("20-none", 17), few = labelled("20-none-scored12", 17);
+  EXPECT_GT(all.at("polite").size(), 30U);
+  EXPECT_EQ(few.at("polite").size(), 12U);
+  EXPECT_EQ(few.at("calm"), few.at("polite")) << "the same prompts for all points";
+  EXPECT_EQ(labelled("20-none-scored12-soft", 17).at("calm"), few.at("calm"));
+  EXPECT_EQ(labelled("20-none-scored12-ties", 17).at("calm").size(), 12U);
+  EXPECT_NE(labelled("20-none-scored12", 18), few) << "drawn with each seed";
+  EXPECT_EQ(labelled("20-none-scored999", 17), all);
+}
+
+TEST_F(ExperimentTest, FewerCapabilityLabelsMakeOtherExperts) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 2};
+  Experiment(config_, *store_, *scores_, cache(), groups, {}, settings)
+      .run({regime_from("20-none"), regime_from("20-none-scored9")}, directory_ / "cells", *ranks_);
+  const auto cell = [&](const std::string& regime) { return read_json(cell_file(directory_ / "cells", regime, "chat", 0)); };
+  const nlohmann::json all = cell("20-none"), few = cell("20-none-scored9");
+  EXPECT_EQ(all.at("arms").at("own"), few.at("arms").at("own")) << "the overall labels are the same";
+  EXPECT_NE(all.at("weights").at("stack"), few.at("weights").at("stack"));
+}
+
+TEST_F(ExperimentTest, TheInnerLayerAloneIsAnArmWhereItIsAskedFor) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  ExperimentSettings settings{.readings = {{1, true}, {2, false}}, .components = 16, .seeds = 1};
+  const auto run = [&] {
+    Experiment(config_, *store_, *scores_, cache(), groups, {}, settings)
+        .run({regime_from("20-none")}, directory_ / "cells", *ranks_);
+    return read_cells(directory_ / "cells", "20-none", {"chat"}, kOuterFolds).at("chat");
+  };
+  EXPECT_FALSE(run().arms.contains("inner"));
+  settings.inner = true;
+  const CategoryResult chat = run();
+  ASSERT_TRUE(chat.arms.contains("inner"));
+  // With one category these are the experts and the base of the stack, fitted by the same code to the same labels.
+  EXPECT_EQ(chat.arms.at("inner").groups, chat.arms.at("stack").groups);
+  std::filesystem::remove(inner_file(directory_ / "cells", "20-none", 3));
+  settings.inner = false;
+  EXPECT_FALSE(run().arms.contains("inner")) << "one fold lacks it";
+}
+
+TEST_F(ExperimentTest, GroupsAmongAllCategoriesKeepTheirRowsAndBlocksApart) {
+  CategoryData second;
+  second.first_row = 30, second.first_group = 10;
+  LabelledGroups labelled;
+  labelled.groups.push_back({3, 3, {{1, 0}}, 2});
+  labelled.fold.push_back(4);
+  const LabelledGroups moved = second.among_all(labelled);
+  EXPECT_EQ(moved.groups.front().first, 33);
+  EXPECT_EQ(moved.groups.front().prompt, 12);
+  EXPECT_EQ(moved.fold, labelled.fold);
 }
 
 TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreference) {

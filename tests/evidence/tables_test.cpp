@@ -41,9 +41,24 @@ class TablesTest : public test::Scratch {
       write_json_atomically(single_file(directory_, regime, fold), all);
     }
   }
-  /// Change the cell of "chat" in one fold.
-  void change_cell(const std::string& regime, int fold, const std::function<void(nlohmann::json&)>& change) {
-    const auto file = cell_file(directory_, regime, "chat", fold);
+  /// Cells of two categories, the second of which lacks DMoERM and the mean of experts in fold 2.
+  void write_two(const std::string& regime) {
+    write_cells(regime, "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}, {"own", 0.65}, {"mean", 0.7}}, 0.5);
+    std::vector<nlohmann::json> singles;
+    for (int fold = 0; fold < 5; ++fold) singles.push_back(read_json(single_file(directory_, regime, fold)));
+    write_cells(regime, "code", {{"dmoerm", 0.35}, {"pooled", 0.4}, {"own", 0.25}, {"mean", 0.4}}, 0.3);
+    for (int fold = 0; fold < 5; ++fold) {
+      nlohmann::json both = read_json(single_file(directory_, regime, fold));
+      both["categories"].update(singles[static_cast<std::size_t>(fold)]["categories"]);
+      write_json_atomically(single_file(directory_, regime, fold), both);
+    }
+    change_cell(
+        regime, 1, [](nlohmann::json& cell) { cell["arms"].erase("dmoerm"), cell["arms"].erase("mean"); }, "code");
+  }
+  /// Change the cell of a category in one fold.
+  void change_cell(const std::string& regime, int fold, const std::function<void(nlohmann::json&)>& change,
+                   const std::string& category = "chat") {
+    const auto file = cell_file(directory_, regime, category, fold);
     nlohmann::json cell = read_json(file);
     change(cell);
     write_json_atomically(file, cell);
@@ -184,6 +199,100 @@ TEST_F(TablesTest, SaysWhatWasNotMeasured) {
         "- chat has no expert of calm in folds 4, 5: in training 3, 4 prompts have pairs of it, and an expert needs 8."})
     EXPECT_NE(tables.markdown.find(line), std::string::npos) << line << "\n" << tables.markdown;
   EXPECT_TRUE(tables.figures["minus_pooled"].is_null());
+}
+
+TEST_F(TablesTest, ACategoryWithoutAnExpertInAFoldIsLeftOutOfTheAverageOfEveryArm) {
+  write_two("80-rater"), write_two("20-rater"), write_two("80-rater-scored40");
+  TableRequest both = request();
+  both.main = {"chat", "code"};
+  both.regimes.emplace_back("80-rater-scored40");
+  const Tables tables = make_tables(both);
+  EXPECT_NEAR(tables.figures["minus_single"][0].get<double>(), 0.25, 1e-9) << tables.figures;
+  EXPECT_NEAR(tables.figures["minus_pooled"][0].get<double>(), 0.05, 1e-9);
+  EXPECT_NEAR(tables.figures["main"]["own"][0].get<double>(), 0.65, 1e-9) << "as for DMoERM";
+  EXPECT_EQ(tables.figures["categories"], nlohmann::json({"chat"}));
+  EXPECT_NEAR(tables.figures["labels"]["20-rater"]["dmoerm"][0].get<double>(), 0.75, 1e-9);
+  EXPECT_NEAR(tables.figures["labels"]["80-rater-scored40"]["mean"][0].get<double>(), 0.7, 1e-9);
+  for (const char* line : {"The average is over chat alone, for every arm. It is without code, which has no DMoERM in fold 2.",
+                           "Under 20-rater, the average is over chat alone", "Under 80-rater-scored40, the average is over chat"})
+    EXPECT_NE(tables.markdown.find(line), std::string::npos) << line << "\n" << tables.markdown;
+  EXPECT_NE(tables.markdown.find("code (20)"), std::string::npos) << "its column stays";
+  EXPECT_NE(tables.markdown.find("- code has no DMoERM in fold 2,"), std::string::npos);
+}
+
+TEST_F(TablesTest, AContrastIsAskedForByItsArms) {
+  write_two("80-rater"), write_two("20-rater");
+  TableRequest both = request();
+  both.main = {"chat", "code"};
+  for (const char* text : {"own:single", "20-rater/mean:own"}) both.contrasts.push_back(contrast_from(text, "80-rater"));
+  const Tables tables = make_tables(both);
+  const nlohmann::json& own = tables.figures["contrasts"]["80-rater/own:single"];
+  EXPECT_NEAR(own["difference"][0].get<double>(), (0.15 - 0.05) / 2, 1e-9) << "over both categories\n" << own;
+  EXPECT_EQ(own["categories"], nlohmann::json({"chat", "code"}));
+  const nlohmann::json& mean = tables.figures["contrasts"]["20-rater/mean:own"];
+  EXPECT_NEAR(mean["difference"][0].get<double>(), 0.05, 1e-9) << "over the category that has both arms";
+  EXPECT_EQ(mean["categories"], nlohmann::json({"chat"}));
+  EXPECT_GE(mean["p"].get<double>(), 0);
+  EXPECT_GT(mean["p_apart"].get<double>(), 0.05) << "0.05 apart";
+  EXPECT_NE(tables.markdown.find("## Contrasts asked for"), std::string::npos);
+  EXPECT_EQ(make_tables(request()).markdown.find("## Contrasts asked for"), std::string::npos) << "none was";
+}
+
+TEST_F(TablesTest, AContrastThatIsAskedForIsThatOfTheContrastsOfDmoerm) {
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
+  for (int fold = 0; fold < 5; ++fold) {
+    change_cell("80-rater", fold, [fold](nlohmann::json& cell) {
+      cell["arms"]["pooled"]["groups"] = {0.1 * fold, 0.5, 0.9 - 0.1 * fold, 0.7};
+    });
+  }
+  TableRequest asked = request();
+  asked.contrasts.push_back(contrast_from("dmoerm:pooled", "80-rater"));
+  const Tables tables = make_tables(asked);
+  EXPECT_EQ(tables.figures["contrasts"]["80-rater/dmoerm:pooled"]["difference"], tables.figures["minus_pooled"]);
+  EXPECT_EQ(tables.figures["contrasts"]["80-rater/dmoerm:pooled"]["p_apart"], tables.figures["p_pooled_apart"]);
+}
+
+TEST_F(TablesTest, AContrastOfWhatIsNotThereIsRefused) {
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
+  const auto refused = [&](const std::string& text) {
+    return test::message_of<ConfigError>([&] {
+      TableRequest asked = request();
+      asked.contrasts.push_back(contrast_from(text, "80-rater"));
+      (void)make_tables(asked);
+    });
+  };
+  EXPECT_NE(refused("dmoerm:gate").find("has the arm gate in every fold: there are dmoerm, pooled, single"), std::string::npos)
+      << refused("dmoerm:gate");
+  EXPECT_NE(refused("20-flip40/dmoerm:pooled").find("there are those of 80-rater"), std::string::npos);
+  for (const char* text : {"dmoerm", "dmoerm:", ":own", "/a:b", "a:b:c", "a/b/c:d", ""})
+    EXPECT_NE(refused(text).find("expected two arms"), std::string::npos) << text;
+}
+
+TEST_F(TablesTest, TheInnerLayerIsARowWhereEveryFoldHasIt) {
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
+  for (int fold = 0; fold < 5; ++fold) {
+    nlohmann::json cell = read_json(single_file(directory_, "80-rater", fold));
+    auto& arms = cell["categories"]["chat"]["arms"];
+    arms["inner"] = arms["single"];
+    arms.erase("single");
+    EXPECT_EQ(make_tables(request()).markdown.find("inner layer only"), std::string::npos) << fold << " of 5 folds have it";
+    write_json_atomically(inner_file(directory_, "80-rater", fold), cell);
+  }
+  const Tables tables = make_tables(request());
+  EXPECT_NE(tables.markdown.find("| inner layer only"), std::string::npos) << tables.markdown;
+  EXPECT_NEAR(tables.figures["main"]["inner"][0].get<double>(), 0.5, 1e-9);
+}
+
+TEST_F(TablesTest, TheNoiseCeilingIsASection) {
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
+  TableRequest with = request();
+  with.ceilings.push_back({"chat", "overall", rater_agreement({{{0, 0}, {1, 1}, {2, 0}}}), ""});
+  with.ceilings.push_back({"code", "overall", {}, "no two raters order a pair"});
+  const Tables tables = make_tables(with);
+  EXPECT_NE(tables.markdown.find("## Noise ceiling"), std::string::npos);
+  EXPECT_NE(tables.markdown.find("no two raters order a pair"), std::string::npos);
+  EXPECT_NEAR(tables.figures["noise_ceiling"]["chat"]["overall"]["without_ties"]["share"].get<double>(), 0.5, 1e-9);
+  EXPECT_EQ(tables.figures["noise_ceiling"]["code"]["overall"]["why"], "no two raters order a pair");
 }
 
 TEST_F(TablesTest, BoundsAreMarked) {

@@ -27,6 +27,7 @@ expect "dev refuses an unknown verb" 2 "Usage: launch/dev" "$root/launch/dev" no
 expect "the experiment asks for its data" 2 "--data DIR is missing" "$root/launch/evidence.sh"
 expect "the experiment names a folder that is not there" 2 "there is no such folder" "$root/launch/evidence.sh" --data "$scratch/nowhere"
 expect "the experiment refuses an option without a value" 2 "--seeds: a value is missing" "$root/launch/evidence.sh" --data "$scratch" --seeds
+expect "the experiment refuses a contrast without its arms" 2 "--contrast: a value is missing" "$root/launch/evidence.sh" --data "$scratch" --contrast
 mkdir "$scratch/empty"
 expect "dmoerm says how to build" 1 "launch/build.sh" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --version
 printf '#!/bin/sh\necho "ran: $*"\n' >"$scratch/empty/dmoerm"
