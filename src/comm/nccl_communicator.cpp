@@ -65,6 +65,13 @@ class CallGroup {
   bool open_ = true;
 };
 
+/// A type of numbers that travel.
+struct Number {
+  ncclDataType_t type;
+  std::size_t bytes;
+};
+constexpr Number kFloat{ncclFloat, sizeof(float)}, kBfloat16{ncclBfloat16, sizeof(std::uint16_t)};
+
 /// What the first rank tells the others to begin with.
 struct Invitation {
   ncclUniqueId id;
@@ -73,8 +80,8 @@ struct Invitation {
 
 class NcclCommunicator final : public Communicator {
  public:
-  NcclCommunicator(Communicator& host, int device, std::function<void*()> stream_of_caller)
-      : host_(host), stream_of_caller_(std::move(stream_of_caller)), device_(device), rank_(host.rank()), size_(host.size()) {
+  NcclCommunicator(Communicator& host, int device, DeviceOps ops)
+      : host_(host), ops_(std::move(ops)), device_(device), rank_(host.rank()), size_(host.size()) {
     DMOERM_CHECK(std::has_single_bit(static_cast<unsigned>(size_)), "a group has a power of two of ranks");
     DMOERM_CUDA_CALL(cudaSetDevice(device_));
     DMOERM_CUDA_CALL(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
@@ -124,21 +131,26 @@ class NcclCommunicator final : public Communicator {
 
   Pending start_tree_sum(std::span<float> values, int contributors) override {
     if (size_ == 1) return {};
-    return post("tree_sum", [this, values, contributors] {
+    return post("tree_sum", [this, values, contributors, wire = wire_] {
       const Bounds bounds = chunks_of_blocks(values.size(), size_, 1);
-      const auto own = static_cast<std::size_t>(rank_);
-      reduce_scatter(values, bounds, contributors, values.subspan(bounds[own], bounds[own + 1] - bounds[own]));
-      gather(values, bounds);
+      const std::span<float> own = values.subspan(first_of(bounds, rank_), count_of(bounds, rank_));
+      reduce_scatter(values, bounds, contributors, own, wire);
+      if (wire == Wire::float32) {
+        gather(values.data(), kFloat, bounds);
+      } else {
+        gather_rounded(values, bounds);
+      }
     });
   }
   Pending start_reduce_scatter(std::span<const float> values, const Bounds& bounds, int contributors,
                                std::span<float> own) override {
-    return post("reduce_scatter",
-                [this, values, bounds, contributors, own] { reduce_scatter(values, bounds, contributors, own); });
+    return post("reduce_scatter", [this, values, bounds, contributors, own, wire = wire_] {
+      reduce_scatter(values, bounds, contributors, own, wire);
+    });
   }
   Pending start_all_gather(std::span<float> values, const Bounds& bounds) override {
     if (size_ == 1) return {};
-    return post("all_gather", [this, values, bounds] { gather(values, bounds); });
+    return post("all_gather", [this, values, bounds] { gather(values.data(), kFloat, bounds); });
   }
 
   void broadcast(std::span<std::byte> bytes, int root) override { host_.broadcast(bytes, root); }
@@ -150,9 +162,9 @@ class NcclCommunicator final : public Communicator {
   [[nodiscard]] bool too_long(double waited_s) const override { return host_.too_long(waited_s); }
   [[nodiscard]] bool given_up() const override { return host_.given_up(); }
   void use_wire(Wire wire) override {
-    if (wire != Wire::float32)
-      throw ConfigError("gradient-dtype-on-gpus",
-                        "cluster.gradient_dtype: bfloat16 is supported between CPUs only; set it to float32 on GPUs");
+    DMOERM_CHECK(wire == Wire::float32 || (ops_.to_bfloat16 && ops_.from_bfloat16 && ops_.add),
+                 "sums in bfloat16 need DeviceOps");
+    wire_ = wire;
   }
   [[nodiscard]] Traffic traffic() const override {
     const Traffic host = host_.traffic();
@@ -235,17 +247,22 @@ class NcclCommunicator final : public Communicator {
   }
 
   [[nodiscard]] cudaStream_t stream_of_caller() const {
-    void* const stream = stream_of_caller_ ? stream_of_caller_() : nullptr;
+    void* const stream = ops_.current_stream ? ops_.current_stream() : nullptr;
     return stream != nullptr ? static_cast<cudaStream_t>(stream) : cudaStreamLegacy;
   }
 
-  float* scratch(std::size_t count) {
-    if (count > scratch_count_) {
+  static std::size_t first_of(const Bounds& bounds, int r) { return bounds[static_cast<std::size_t>(r)]; }
+  static std::size_t count_of(const Bounds& bounds, int r) {
+    return bounds[static_cast<std::size_t>(r) + 1] - first_of(bounds, r);
+  }
+
+  /// Memory of the GPU that the collective in progress may use. What an earlier call gave is gone.
+  void* scratch(std::size_t bytes) {
+    if (bytes > scratch_bytes_) {
       DMOERM_CUDA_CALL(cudaFree(scratch_));  // this waits for the device
-      scratch_ = nullptr, scratch_count_ = 0;
-      void* memory = nullptr;
-      DMOERM_CUDA_CALL(cudaMalloc(&memory, count * sizeof(float)));
-      scratch_ = static_cast<float*>(memory), scratch_count_ = count;
+      scratch_ = nullptr, scratch_bytes_ = 0;
+      DMOERM_CUDA_CALL(cudaMalloc(&scratch_, bytes));
+      scratch_bytes_ = bytes;
     }
     return scratch_;
   }
@@ -259,15 +276,16 @@ class NcclCommunicator final : public Communicator {
   /// chunk is added at the rank whose number has the same bit k as the number of the chunk. NCCL adds two summands each time,
   /// whose order does not matter, so that the result is that of the tree ((0+1)+(2+3))+... Subtrees without contributors add
   /// nothing.
-  void reduce_scatter(std::span<const float> values, const Bounds& bounds, int contributors, std::span<float> own) {
+  void reduce_scatter(std::span<const float> values, const Bounds& bounds, int contributors, std::span<float> own, Wire wire) {
+    if (wire == Wire::bfloat16 && size_ > 1) return reduce_scatter_rounded(values, bounds, contributors, own);
     const float* from = values.data();
-    float* const to = size_ > 1 ? scratch(bounds.back()) : nullptr;
+    float* const to = size_ > 1 ? static_cast<float*>(scratch(bounds.back() * sizeof(float))) : nullptr;
     for (std::size_t level = 0; level < pairs_.size(); ++level) {
       const int bit = 1 << level, peer = rank_ ^ bit, me = (rank_ & bit) != 0 ? 1 : 0;
       const bool mine = (rank_ & ~(bit - 1)) < contributors, theirs = (peer & ~(bit - 1)) < contributors;
       const auto each = [&](const auto& work) {
         for (int c = 0; c < size_; ++c) {
-          const std::size_t first = bounds[static_cast<std::size_t>(c)], count = bounds[static_cast<std::size_t>(c) + 1] - first;
+          const std::size_t first = first_of(bounds, c), count = count_of(bounds, c);
           if ((c & (bit - 1)) == (rank_ & (bit - 1)) && count > 0) work((c & bit) != 0 ? 1 : 0, first, count);
         }
       };
@@ -291,29 +309,94 @@ class NcclCommunicator final : public Communicator {
       }
       from = to;
     }
-    copy(own.data(), from + bounds[static_cast<std::size_t>(rank_)], own.size());
+    copy(own.data(), from + first_of(bounds, rank_), own.size());
   }
 
-  void gather(std::span<float> values, const Bounds& bounds) {
+  /// The sum of rounded summands: each rank sends them in bfloat16 to the ranks of their chunks, which add in float32. A sum
+  /// of NCCL would round at every level of the tree.
+  void reduce_scatter_rounded(std::span<const float> values, const Bounds& bounds, int contributors, std::span<float> own) {
+    const std::size_t sums = slots_of_tree(contributors) * own.size(), all = bounds.back();
+    const std::size_t parts = static_cast<std::size_t>(contributors) * own.size();
+    auto* const slots = static_cast<float*>(scratch(sums * sizeof(float) + (all + parts) * sizeof(std::uint16_t)));
+    auto* const rounded = reinterpret_cast<std::uint16_t*>(slots + sums);
+    std::uint16_t* const arrived = rounded + all;  // the part of rank r begins at r * own.size(); this rank's own is not used
+    if (rank_ < contributors && all > 0) ops_.to_bfloat16(values.first(all), {rounded, all}, stream_);
+    CallGroup calls;
+    for (int peer = 0; peer < size_; ++peer) {
+      const std::size_t first = first_of(bounds, peer), count = count_of(bounds, peer);
+      if (peer == rank_) continue;
+      if (rank_ < contributors && count > 0) {
+        DMOERM_NCCL_CALL(ncclSend(rounded + first, count, kBfloat16.type, peer, all_, stream_));
+        bytes_ += count * kBfloat16.bytes;
+      }
+      if (peer < contributors && !own.empty()) {
+        std::uint16_t* const part = arrived + static_cast<std::size_t>(peer) * own.size();
+        DMOERM_NCCL_CALL(ncclRecv(part, own.size(), kBfloat16.type, peer, all_, stream_));
+      }
+    }
+    calls.end();
+    settle(all_, "reduce_scatter");
+    if (own.empty()) return;
+    std::vector<const std::uint16_t*> in_order;
+    for (int r = 0; r < contributors; ++r)
+      in_order.push_back(r == rank_ ? rounded + first_of(bounds, rank_) : arrived + static_cast<std::size_t>(r) * own.size());
+    add_rounded(in_order, slots, own);
+  }
+
+  /// Buffers that a tree over so many summands needs at once: one for each level, and one for the next summand.
+  static std::size_t slots_of_tree(int summands) { return std::bit_width(static_cast<unsigned>(summands)) + std::size_t{1}; }
+
+  /// Add up the ranks' parts of this rank's chunk in the order of the tree.
+  /// @param slots  slots_of_tree(parts.size()) buffers of the chunk's length
+  void add_rounded(const std::vector<const std::uint16_t*>& parts, float* slots, std::span<float> own) const {
+    const std::size_t count = own.size();
+    std::vector<float*> unused;
+    for (std::size_t i = 0; i < slots_of_tree(static_cast<int>(parts.size())); ++i) unused.push_back(slots + i * count);
+    const auto add = [&](float* sum, float* more) {
+      ops_.add({sum, count}, {more, count}, stream_);
+      unused.push_back(more);
+    };
+    TreeSum<float*, decltype(add)> tree(add);
+    for (const std::uint16_t* part : parts) {
+      float* const summand = unused.back();
+      unused.pop_back();
+      ops_.from_bfloat16({part, count}, {summand, count}, stream_);
+      tree.add(summand);
+    }
+    copy(own.data(), tree.finish().value(), count);
+  }
+
+  /// Exchange the chunks of `data` among all ranks, in place.
+  void gather(void* data, Number number, const Bounds& bounds) {
     CallGroup calls;
     for (int r = 0; r < size_; ++r) {
-      float* const chunk = values.data() + bounds[static_cast<std::size_t>(r)];
-      const std::size_t count = bounds[static_cast<std::size_t>(r) + 1] - bounds[static_cast<std::size_t>(r)];
-      if (count > 0) DMOERM_NCCL_CALL(ncclBroadcast(chunk, chunk, count, ncclFloat, r, all_, stream_));
-      if (r == rank_) bytes_ += count * sizeof(float) * static_cast<std::size_t>(size_ - 1);
+      auto* const chunk = static_cast<std::byte*>(data) + first_of(bounds, r) * number.bytes;
+      const std::size_t count = count_of(bounds, r);
+      if (count > 0) DMOERM_NCCL_CALL(ncclBroadcast(chunk, chunk, count, number.type, r, all_, stream_));
+      if (r == rank_) bytes_ += count * number.bytes * static_cast<std::size_t>(size_ - 1);
     }
     calls.end();
     settle(all_, "all_gather");
   }
+  /// The same in bfloat16; the rank's own chunk is rounded too.
+  void gather_rounded(std::span<float> values, const Bounds& bounds) {
+    if (values.empty()) return;
+    auto* const rounded = static_cast<std::uint16_t*>(scratch(values.size() * sizeof(std::uint16_t)));
+    const std::size_t first = first_of(bounds, rank_), count = count_of(bounds, rank_);
+    if (count > 0) ops_.to_bfloat16(values.subspan(first, count), {rounded + first, count}, stream_);
+    gather(rounded, kBfloat16, bounds);
+    ops_.from_bfloat16({rounded, values.size()}, values, stream_);
+  }
 
   Communicator& host_;
-  std::function<void*()> stream_of_caller_;
+  DeviceOps ops_;
   int device_, rank_, size_;
   cudaStream_t stream_ = nullptr;
   ncclComm_t all_ = nullptr;
   std::vector<ncclComm_t> pairs_;  ///< [k]: communicator of this rank and the one that differs in bit k
-  float* scratch_ = nullptr;       ///< sums of subtrees
-  std::size_t scratch_count_ = 0;
+  void* scratch_ = nullptr;        ///< sums of subtrees, and what is rounded
+  std::size_t scratch_bytes_ = 0;
+  Wire wire_ = Wire::float32;
   std::atomic<bool> broken_ = false;
   double waited_ = 0;
   std::atomic<std::uint64_t> bytes_ = 0;
@@ -329,15 +412,13 @@ std::string gpu_name(int device) {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int device, const std::function<void*()>& stream) {
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int device, const DeviceOps& ops) {
   const std::string own = gpu_name(device);
   std::set<std::string> gpus;
   for (std::string& name : host.gather_text(own)) gpus.insert(std::move(name));
   if (gpus.contains("") || static_cast<int>(gpus.size()) < host.size()) return nullptr;
-  return std::make_unique<NcclCommunicator>(host, device, stream);
+  return std::make_unique<NcclCommunicator>(host, device, ops);
 }
-
-bool nccl_built_in() { return true; }
 
 }  // namespace dmoerm::comm
 
@@ -345,12 +426,9 @@ bool nccl_built_in() { return true; }
 
 namespace dmoerm::comm {
 
-std::unique_ptr<Communicator> make_nccl_communicator(Communicator& /*host*/, int /*device*/,
-                                                     const std::function<void*()>& /*stream*/) {
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& /*host*/, int /*device*/, const DeviceOps& /*ops*/) {
   return nullptr;
 }
-
-bool nccl_built_in() { return false; }
 
 }  // namespace dmoerm::comm
 

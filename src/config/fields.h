@@ -266,10 +266,9 @@ void describe(Visit& visit, Section& c) {
         "long. Waiting for the end of a task may take ten times as long, the start of MPI five times.");
   visit("retries", c.retries, at_least(0), nothing, "Number of times a failed task is tried again, from its last checkpoint.");
   visit("regroup", c.regroup, any(), nothing, "Whether idle ranks join a running task at its next evaluation.");
-  visit(
-      "gradient_dtype", c.gradient_dtype, one_of(c.gradient_dtype), result,
-      "Number type of gradients sent between ranks. The value bfloat16, for CPUs only, halves the bytes; the result then depends "
-      "on the number of ranks.");
+  visit("gradient_dtype", c.gradient_dtype, one_of(c.gradient_dtype), result,
+        "Number type of gradients sent between ranks. The value bfloat16 halves the bytes; the result then depends on the number "
+        "of ranks.");
   visit("share_gpu", c.share_gpu, any(), nothing, "Whether several ranks of a node may use one GPU.");
   visit("memory_gib", c.memory_gib, at_least(0), nothing,
         "Memory of each rank in GiB, beyond which no task is placed; 0 measures it: the free memory of its GPU, or its share of "

@@ -1,15 +1,8 @@
 #include "run/device_checks.h"
 
-#include "base/error.h"
 #include "base/log.h"
 
 namespace dmoerm::run {
-
-void check_gradient_dtype(const config::ClusterConfig& cluster, bool over_nccl) {
-  if (over_nccl && cluster.gradient_dtype == config::Dtype::bfloat16)
-    throw ConfigError("gradient-dtype-on-gpus",
-                      "cluster.gradient_dtype: bfloat16 is supported between CPUs only; set it to float32 on GPUs");
-}
 
 void warn_if_slow(const config::ComputeConfig& compute, c10::Device device) {
   if (device.is_cuda() && compute.dtype == config::Dtype::float32)

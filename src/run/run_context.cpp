@@ -12,7 +12,6 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
-#include "comm/nccl_communicator.h"
 #include "nn/device.h"
 #include "plan/graph_builder.h"
 #include "run/device_checks.h"
@@ -72,9 +71,8 @@ std::shared_ptr<nn::Backbone> load_backbone(const config::RunConfig& config, at:
 
 }  // namespace
 
-ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes, int ranks) {
+ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes) {
   const at::Device device = nn::pick_device(config::word(config.compute.device), "compute.device");
-  check_gradient_dtype(config.cluster, device.is_cuda() && ranks > 1 && !config.cluster.share_gpu && comm::nccl_built_in());
   warn_if_slow(config.compute, device);
   const auto backbone = load_backbone(config, at::kCPU);  // a GPU's memory is for the tasks
   const nn::BackboneSpec& spec = backbone->spec();

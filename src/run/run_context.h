@@ -92,8 +92,7 @@ struct ComputedOn {
 /// Check, before any work, that the backbone loads and is large enough for the configuration.
 /// @throws DataError, IoError for a broken checkpoint; ConfigError for too few positions or layers, or an absent device
 /// @param hashes  where the digest is kept, for the next start with the same files; other runs of the machine find it too
-/// @param ranks  of the run
-ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes, int ranks);
+ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes);
 
 /// Where the features of some groups lie, in their order.
 std::vector<moe::ExpertFeatures::Group> feature_groups_of(const data::TokenStore& store,

@@ -152,7 +152,7 @@ class Run {
     MadeFolders folders(
         token_store_path(directory_).parent_path());  // after the owner file, as only the owner may remove folders
     // Before reading the inputs, which may take long.
-    RunFacts facts{check_backbone(config_, directory_.hashes(), world_.size()), {}};
+    RunFacts facts{check_backbone(config_, directory_.hashes()), {}};
     remove_stale_temporaries(directory_.root());
     facts.external[plan::TaskId::ingest().text()] = run_ingest(config_, directory_, update_);
     const data::TokenStore store = data::TokenStore::open(token_store_path(directory_));

@@ -1,8 +1,8 @@
 #include "run/training_task.h"
 
 #include "comm/nccl_communicator.h"
-#include "nn/device.h"
 #include "train/checkpoint.h"
+#include "train/device_ops.h"
 
 namespace dmoerm::run {
 
@@ -46,8 +46,7 @@ train::TrainerContext trainer_context(RunContext& context, const config::TrainCo
 std::unique_ptr<comm::Communicator> gpu_ranks(const RunContext& context, comm::Communicator& ranks) {
   if (ranks.size() == 1) return nullptr;
   const at::Device device = context.device();
-  return comm::make_nccl_communicator(ranks, device.is_cuda() ? device.index() : -1,
-                                      [device] { return nn::current_stream(device); });
+  return comm::make_nccl_communicator(ranks, device.is_cuda() ? device.index() : -1, train::device_ops(device));
 }
 
 nlohmann::json begun_training(const std::filesystem::path& folder) {

@@ -1,6 +1,6 @@
-// Compares sums and chunks over NCCL with a serial computation, bit for bit, and lets ranks stay away, leave and give up. Run it
-// under mpirun on a machine with a GPU for each rank, or linked with the NCCL and CUDA of fake_nccl/. Exit code 0 means that all
-// checks passed, 77 that there are not enough GPUs.
+// Compares sums and chunks over NCCL with a serial computation and with MPI's, bit for bit, and lets ranks stay away, leave and
+// give up. Run it under mpirun on a machine with a GPU for each rank, or linked with the NCCL and CUDA of fake_nccl/. Exit code 0
+// means that all checks passed, 77 that there are not enough GPUs.
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
@@ -8,16 +8,21 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <functional>
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "comm/bfloat16.h"
 #include "comm/init_world.h"
 #include "comm/nccl_communicator.h"
 #include "comm/tree_sum.h"
 #include "support/expect.h"
 #include "support/recursive_sum.h"
 #ifdef DMOERM_FAKE_NCCL
+#include "comm/fake_nccl/fake_cuda.h"
 #include "comm/fake_nccl/fake_nccl.h"
+#else
+#include "train/device_ops.h"
 #endif
 
 namespace {
@@ -27,6 +32,27 @@ using namespace dmoerm::comm;
 
 using test::expect;
 using test::failures;
+
+/// The program's own passes on a GPU; where the GPU is a fake, loops that its streams carry out.
+DeviceOps ops_of([[maybe_unused]] int device) {
+#ifdef DMOERM_FAKE_NCCL
+  const auto post = [](void* stream, std::function<void()> work) {
+    test::post(static_cast<cudaStream_t>(stream), std::move(work));
+  };
+  return {{},
+          [post](std::span<const float> from, std::span<std::uint16_t> to, void* stream) {
+            post(stream, [=] { std::ranges::transform(from, to.begin(), to_bfloat16); });
+          },
+          [post](std::span<const std::uint16_t> from, std::span<float> to, void* stream) {
+            post(stream, [=] { std::ranges::transform(from, to.begin(), from_bfloat16); });
+          },
+          [post](std::span<float> sum, std::span<const float> more, void* stream) {
+            post(stream, [=] { std::ranges::transform(sum, more, sum.begin(), std::plus()); });
+          }};
+#else
+  return train::device_ops({c10::kCUDA, static_cast<c10::DeviceIndex>(device)});
+#endif
+}
 
 /// An array of floats on the GPU.
 class DeviceFloats {
@@ -96,13 +122,56 @@ void check_same_as_host(Communicator& host, Communicator& gpus) {
   expect(same(on_gpu.host(), values.data()), "GPUs and hosts sum to the same bits");
 }
 
+/// With bfloat16 sums and chunks have the bits of those over MPI and send as many bytes. Chunks that are gathered are not
+/// rounded.
+void check_bfloat16(Communicator& host, Communicator& gpus, std::size_t count, int contributors) {
+  const auto bytes_of = [](Communicator& group, const auto& work) {
+    const std::uint64_t before = group.traffic().bytes;
+    work();
+    return group.traffic().bytes - before;
+  };
+  const Bounds bounds = chunks_of_blocks(count, gpus.size(), 100);
+  const auto own = static_cast<std::size_t>(gpus.rank());
+  const std::string what = fmt::format("in bfloat16 of {} floats from {} of {} ranks", count, contributors, gpus.size());
+  std::vector<float> sum = part_of(gpus.rank(), count), chunk(bounds[own + 1] - bounds[own]), all(count, -1.0F);
+  const DeviceFloats values(sum), chunk_on_gpu(chunk);
+  const std::span<float> summand = gpus.rank() < contributors ? values.span() : std::span<float>();
+  const std::uint64_t sent_by_host = bytes_of(host, [&] {
+    host.start_reduce_scatter(sum, bounds, contributors, chunk).wait();
+    host.tree_sum(sum, contributors);
+  });
+  const std::uint64_t sent = bytes_of(gpus, [&] {
+    Pending scattered = gpus.start_reduce_scatter(summand, bounds, contributors, chunk_on_gpu.span());
+    Pending summed = gpus.start_tree_sum(values.span(), contributors);
+    scattered.wait(), summed.wait();
+  });
+  expect(same(chunk_on_gpu.host(), chunk.data()), "the chunk " + what);
+  expect(same(values.host(), sum.data()), "the sum " + what);
+  expect(sent == sent_by_host, fmt::format("GPUs send {} bytes, hosts {}, {}", sent, sent_by_host, what));
+
+  std::ranges::copy(chunk, all.begin() + static_cast<std::ptrdiff_t>(bounds[own]));
+  const DeviceFloats all_on_gpu(all);
+  host.start_all_gather(all, bounds).wait();
+  gpus.start_all_gather(all_on_gpu.span(), bounds).wait();
+  expect(same(all_on_gpu.host(), all.data()), "the chunks gathered " + what);
+}
+void check_bfloat16(Communicator& host, Communicator& gpus) {
+  host.use_wire(Wire::bfloat16), gpus.use_wire(Wire::bfloat16);
+  for (const std::size_t count : {std::size_t{1}, std::size_t{150}, std::size_t{1000}, std::size_t{1'050'001}}) {
+    for (int contributors = 1; contributors <= gpus.size(); ++contributors) check_bfloat16(host, gpus, count, contributors);
+  }
+  host.use_wire(Wire::float32), gpus.use_wire(Wire::float32);
+}
+
 /// A sum takes what the caller's stream has written by then, whichever stream that is.
 void check_stream(Communicator& host, int device) {
   static cudaStream_t stream = nullptr;
   if (cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) != cudaSuccess)
     throw CommError("out-of-memory", "cudaStreamCreateWithFlags failed");
   {
-    const auto gpus = make_nccl_communicator(host, device, [] { return static_cast<void*>(stream); });
+    DeviceOps ops = ops_of(device);
+    ops.current_stream = [] { return static_cast<void*>(stream); };
+    const auto gpus = make_nccl_communicator(host, device, ops);
     constexpr std::size_t kCount = 1000, kLarge = 4'000'000;
     const DeviceFloats written(part_of(gpus->rank(), kCount)), values(std::vector<float>(kCount, 0.0F)),
         large(std::vector<float>(2 * kLarge, 1.0F));
@@ -120,18 +189,6 @@ void check_stream(Communicator& host, int device) {
     }
   }
   cudaStreamDestroy(stream);
-}
-
-/// Sums over NCCL are in float32; what they cannot do is refused.
-void check_wire(Communicator& gpus) {
-  gpus.use_wire(Wire::float32);
-  std::string code = "none";
-  try {
-    gpus.use_wire(Wire::bfloat16);
-  } catch (const ConfigError& e) {
-    code = e.code().text();
-  }
-  expect(code == "gradient-dtype-on-gpus", "bfloat16 between GPUs is refused, not ignored: " + code);
 }
 
 #ifdef DMOERM_FAKE_NCCL
@@ -152,12 +209,15 @@ void check_failing_calls(Communicator& host, int device) {
   expect(error_of([&] { make_nccl_communicator(host, device); }) == "nccl-call-failed", "all ranks hear that NCCL cannot begin");
   host.barrier();
   if (host.size() == 1) return;
-  const auto gpus = make_nccl_communicator(host, device);
-  test::fail_next("ncclReduce");
-  const DeviceFloats values(part_of(gpus->rank(), 1000));
-  expect(error_of([&] { gpus->tree_sum(values.span(), gpus->size()); }) == "nccl-call-failed", "a call of NCCL fails");
-  expect(test::aborts_in_groups() == 0, "no communicator is aborted inside an open group");
-  host.barrier();
+  for (const auto& [wire, function] : {std::pair(Wire::float32, "ncclReduce"), std::pair(Wire::bfloat16, "ncclSend")}) {
+    const auto gpus = make_nccl_communicator(host, device, ops_of(device));
+    gpus->use_wire(wire);
+    test::fail_next(function);
+    const DeviceFloats values(part_of(gpus->rank(), 1000));
+    expect(error_of([&] { gpus->tree_sum(values.span(), gpus->size()); }) == "nccl-call-failed", "a call of NCCL fails");
+    expect(test::aborts_in_groups() == 0, "no communicator is aborted inside an open group");
+    host.barrier();
+  }
 }
 #endif
 
@@ -169,11 +229,11 @@ void check_refusals(Communicator& host) {
          "a group with a rank without a GPU uses the hosts");
 }
 
-/// All but the last rank start a sum that it never joins, and must get an error with this code. The last but one waits for it;
-/// others may hear from NCCL first that a rank has given up.
+/// The code of the error with which a sum ends that the last rank never joins; "" on that rank.
 template <class Meanwhile>
-void expect_error_without_last_rank(Communicator& gpus, const std::string& expected, const Meanwhile& meanwhile) {
-  if (gpus.rank() + 1 == gpus.size()) return;
+std::string error_without_last_rank(Communicator& gpus, Wire wire, const Meanwhile& meanwhile) {
+  if (gpus.rank() + 1 == gpus.size()) return "";
+  gpus.use_wire(wire);
   const DeviceFloats values(part_of(gpus.rank(), 1000));
   std::string code = "none";
   try {
@@ -189,35 +249,44 @@ void expect_error_without_last_rank(Communicator& gpus, const std::string& expec
   } catch (const CommError& e) {
     expect(std::string_view(e.code().text()) == "earlier-collective-failed", "a group that has failed says so");
   }
-  const bool heard = gpus.rank() + 2 < gpus.size() && code == "nccl-call-failed";
-  expect(code == expected || heard, fmt::format("a sum without its last rank ends with {}, not {}", code, expected));
+  return code;
+}
+
+/// Such a sum ends with an expected code, on all ranks but the last. With float32 the last but one waits for that one, with
+/// bfloat16 all do, and those that are not the first to give up may hear of it from NCCL.
+void expect_code(Communicator& host, Wire wire, const std::string& code, const std::string& expected) {
+  const bool takes_part = host.rank() + 1 < host.size(), may_hear = wire == Wire::bfloat16 || host.rank() + 2 < host.size();
+  const bool good = code == expected || (may_hear && code == "nccl-call-failed");
+  expect(!takes_part || good, fmt::format("a sum without its last rank ends with {}, not {}", code, expected));
+  expect(largest_of(host, code == expected ? 1 : 0) == 1,
+         fmt::format("a sum without its last rank ends nowhere with {}", expected));
 }
 
 /// One rank never joins a collective: the others report it within the time limit.
-void check_limit(Communicator& host, int device) {
-  const auto gpus = make_nccl_communicator(host, device);
-  expect_error_without_last_rank(*gpus, "wait-too-long", [&] { gpus->limit_waits(1); });
+void check_limit(Communicator& host, int device, Wire wire) {
+  const auto gpus = make_nccl_communicator(host, device, ops_of(device));
+  const std::string code = error_without_last_rank(*gpus, wire, [&] { gpus->limit_waits(1); });
   gpus->limit_waits(600);
-  host.barrier();
+  expect_code(host, wire, code, "wait-too-long");
 }
 
 /// One rank leaves, as if it had died: the others learn it from NCCL, without waiting for the limit.
-void check_rank_leaves(Communicator& host, int device) {
-  auto gpus = make_nccl_communicator(host, device);
+void check_rank_leaves(Communicator& host, int device, Wire wire) {
+  auto gpus = make_nccl_communicator(host, device, ops_of(device));
   if (host.rank() + 1 == host.size()) gpus.reset();
   host.barrier();
-  if (gpus) expect_error_without_last_rank(*gpus, "nccl-call-failed", [] {});
-  host.barrier();
+  const std::string code = gpus ? error_without_last_rank(*gpus, wire, [] {}) : "";
+  expect_code(host, wire, code, "nccl-call-failed");
 }
 
 /// A rank outside of the group has failed: whoever waits gives up.
-void check_given_up(Communicator& host, int device) {
+void check_given_up(Communicator& host, int device, Wire wire) {
   static std::atomic<bool> given_up = false;
-  const auto gpus = make_nccl_communicator(host, device);
+  const auto gpus = make_nccl_communicator(host, device, ops_of(device));
   gpus->break_when(given_up);
-  expect_error_without_last_rank(*gpus, "rank-failed", [] { given_up = true; });
+  const std::string code = error_without_last_rank(*gpus, wire, [] { given_up = true; });
   given_up = false;
-  host.barrier();
+  expect_code(host, wire, code, "rank-failed");
 }
 
 }  // namespace
@@ -227,22 +296,23 @@ int main() {
   Communicator& host = world->all();
   const int device = world->rank();
   {
-    const auto gpus = make_nccl_communicator(host, device);
+    const auto gpus = make_nccl_communicator(host, device, ops_of(device));
     if (!gpus) return 77;
     cudaSetDevice(device);
     check_sums(*gpus);
     check_same_as_host(host, *gpus);
-    check_wire(*gpus);
+    check_bfloat16(host, *gpus);
   }
   check_stream(host, device);
 #ifdef DMOERM_FAKE_NCCL
   check_failing_calls(host, device);
 #endif
   check_refusals(host);
-  if (host.size() > 1) {
-    check_limit(host, device);
-    check_rank_leaves(host, device);
-    check_given_up(host, device);
+  for (const Wire wire : {Wire::float32, Wire::bfloat16}) {
+    if (host.size() == 1) break;  // alone nobody waits for another
+    check_limit(host, device, wire);
+    check_rank_leaves(host, device, wire);
+    check_given_up(host, device, wire);
   }
   if (world->rank() == 0) fmt::print("{} GPUs, {} failures\n", world->size(), failures);
   return failures == 0 ? 0 : 1;

@@ -4,6 +4,7 @@
 // has no CUDA.
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -24,6 +25,7 @@
 #include "support/expect.h"
 #include "support/fake_cuda/fake_cuda.h"
 #include "support/word_renderer.h"
+#include "train/device_ops.h"
 #include "train/group_scorer.h"
 #include "train/reward_trainer.h"
 
@@ -229,8 +231,34 @@ void check_memory() {
   expect(test::gpu_pinned_memory() - pinned_then <= 64 * kMib, "a large copy takes one block of pinned memory");
 }
 
+/// The passes of sums over GPUs are one kernel each, in the stream that is named; the caller's stream stays what it was.
+void check_device_ops() {
+  const at::Device device = nn::pick_device("cuda", "device");
+  const comm::DeviceOps ops = train::device_ops(device);
+  constexpr std::int64_t kCount = 1001;
+  const at::TensorOptions on_gpu = at::TensorOptions().device(device);
+  const at::Tensor float_N = at::empty({kCount}, on_gpu.dtype(at::kFloat)), more_N = at::empty_like(float_N),
+                   half_N = at::empty({kCount}, on_gpu.dtype(at::kBFloat16));
+  const auto floats_of = [](const at::Tensor& t_N) { return std::span(t_N.data_ptr<float>(), kCount); };
+  const std::span halves(static_cast<std::uint16_t*>(half_N.data_ptr()), kCount);
+  alignas(8) static char place[8];  // any address stands for a stream here
+  void* const before = nn::current_stream(device);
+  const auto check_pass = [&](const std::string& what, const auto& pass) {
+    const GpuCounts begun = test::gpu_counts();
+    pass();
+    const GpuCounts asked = test::gpu_counts() - begun;
+    expect(asked.kernels == 1 && asked.launches() == 1 && asked.syncs == 0, what + " is one kernel and waits for nothing");
+    expect(test::gpu_last_stream() == place, what + " runs in the stream that is named");
+    expect(nn::current_stream(device) == before, what + " leaves the caller's stream as it was");
+  };
+  check_pass("rounding", [&] { ops.to_bfloat16(floats_of(float_N), halves, place); });
+  check_pass("widening", [&] { ops.from_bfloat16(halves, floats_of(float_N), place); });
+  check_pass("adding", [&] { ops.add(floats_of(float_N), floats_of(more_N), place); });
+}
+
 int check_all(const Pairs& pairs) {
   check_memory();
+  check_device_ops();
   Case score, all, experts;
   score.what = "score", all.what = "all";
   experts.experts = 6, experts.pairs = 8;

@@ -88,21 +88,40 @@ void connect(Group& group) {
 
 struct Call {
   cudaStream_t stream;
+  bool sends;  ///< whether it is a call of ncclSend
   std::function<void()> work;
 };
 thread_local int depth = 0;
 thread_local std::vector<Call> calls;
 thread_local std::vector<ncclComm_t> used;
 
+/// Bytes of a number; 0 of types that the program does not use.
+std::size_t size_of(ncclDataType_t type) { return type == ncclFloat ? 4 : type == ncclBfloat16 ? 2 : 0; }
+
 bool refuses(ncclComm_t comm, ncclDataType_t type) {
-  return comm == nullptr || comm->busy_polls > 0 || comm->group->state == ncclInProgress || type != ncclFloat;
+  return comm == nullptr || comm->busy_polls > 0 || comm->group->state == ncclInProgress || size_of(type) == 0;
+}
+
+/// Carry out the calls of a group. As with NCCL, sends and receives progress together: all ranks may send first. A group with
+/// sends has no reductions and broadcasts, whose bytes would mix with theirs.
+void carry_out(const std::vector<Call>& group) {
+  std::thread sender([&group] {
+    for (const Call& call : group) {
+      if (call.sends) call.work();
+    }
+  });
+  for (const Call& call : group) {
+    if (!call.sends) call.work();
+  }
+  sender.join();
 }
 
 /// Add a call to the open group of calls.
 template <class Work>
-ncclResult_t enqueue(ncclComm_t comm, cudaStream_t stream, const Work& work) {
-  if (depth == 0) return ncclInvalidUsage;  // the program groups all its calls
-  calls.push_back({stream, [group = comm->group, work] { guarded(*group, work); }});
+ncclResult_t enqueue(ncclComm_t comm, cudaStream_t stream, bool sends, const Work& work) {
+  if (depth == 0) return ncclInvalidUsage;                                        // the program groups all its calls
+  if (!calls.empty() && calls.front().stream != stream) return ncclInvalidUsage;  // and those of a group have one stream
+  calls.push_back({stream, sends, [group = comm->group, work] { guarded(*group, work); }});
   used.push_back(comm);
   return ncclSuccess;
 }
@@ -213,26 +232,30 @@ ncclResult_t ncclGroupStart() {
 ncclResult_t ncclGroupEnd() {
   if (--depth > 0) return ncclSuccess;
   for (ncclComm_t comm : used) comm->busy_polls = 2;
-  for (Call& call : calls) dmoerm::test::post(call.stream, std::move(call.work));
+  if (!calls.empty()) dmoerm::test::post(calls.front().stream, [group = std::move(calls)] { carry_out(group); });
   calls.clear(), used.clear();
   return ncclInProgress;
 }
 
 ncclResult_t ncclSend(const void* from, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream) {
-  if (refuses(comm, type) || !on_device(from, count * sizeof(float))) return ncclInvalidArgument;
-  return enqueue(comm, stream, [=](SocketMesh& mesh) { mesh.send(peer, from, count * sizeof(float)); });
+  if (fails("ncclSend")) return ncclInternalError;
+  const std::size_t bytes = count * size_of(type);
+  if (refuses(comm, type) || !on_device(from, bytes)) return ncclInvalidArgument;
+  return enqueue(comm, stream, /*sends=*/true, [=](SocketMesh& mesh) { mesh.send(peer, from, bytes); });
 }
 
 ncclResult_t ncclRecv(void* to, std::size_t count, ncclDataType_t type, int peer, ncclComm_t comm, cudaStream_t stream) {
-  if (refuses(comm, type) || !on_device(to, count * sizeof(float))) return ncclInvalidArgument;
-  return enqueue(comm, stream, [=](SocketMesh& mesh) { mesh.receive(peer, to, count * sizeof(float)); });
+  const std::size_t bytes = count * size_of(type);
+  if (refuses(comm, type) || !on_device(to, bytes)) return ncclInvalidArgument;
+  return enqueue(comm, stream, /*sends=*/false, [=](SocketMesh& mesh) { mesh.receive(peer, to, bytes); });
 }
 
 ncclResult_t ncclReduce(const void* from, void* to, std::size_t count, ncclDataType_t type, ncclRedOp_t operation, int root,
                         ncclComm_t comm, cudaStream_t stream) {
   if (fails("ncclReduce")) return ncclInternalError;
-  if (refuses(comm, type) || operation != ncclSum || !on_device(from, count * sizeof(float))) return ncclInvalidArgument;
-  return enqueue(comm, stream, [=](SocketMesh& mesh) {
+  const bool sums_floats = type == ncclFloat && operation == ncclSum;
+  if (refuses(comm, type) || !sums_floats || !on_device(from, count * sizeof(float))) return ncclInvalidArgument;
+  return enqueue(comm, stream, /*sends=*/false, [=](SocketMesh& mesh) {
     if (mesh.rank() != root) return mesh.send(root, from, count * sizeof(float));
     std::vector<float> sum(static_cast<const float*>(from), static_cast<const float*>(from) + count), other(count);
     for (int r = 0; r < mesh.size(); ++r) {
@@ -246,11 +269,12 @@ ncclResult_t ncclReduce(const void* from, void* to, std::size_t count, ncclDataT
 
 ncclResult_t ncclBroadcast(const void* from, void* to, std::size_t count, ncclDataType_t type, int root, ncclComm_t comm,
                            cudaStream_t stream) {
-  if (refuses(comm, type) || from != to || !on_device(to, count * sizeof(float))) return ncclInvalidArgument;
-  return enqueue(comm, stream, [=](SocketMesh& mesh) {
-    if (mesh.rank() != root) return mesh.receive(root, to, count * sizeof(float));
+  const std::size_t bytes = count * size_of(type);
+  if (refuses(comm, type) || from != to || !on_device(to, bytes)) return ncclInvalidArgument;
+  return enqueue(comm, stream, /*sends=*/false, [=](SocketMesh& mesh) {
+    if (mesh.rank() != root) return mesh.receive(root, to, bytes);
     for (int r = 0; r < mesh.size(); ++r) {
-      if (r != root) mesh.send(r, from, count * sizeof(float));
+      if (r != root) mesh.send(r, from, bytes);
     }
   });
 }

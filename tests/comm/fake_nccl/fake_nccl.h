@@ -4,7 +4,7 @@
 
 namespace dmoerm::test {
 
-/// Let the next call of an NCCL function fail: ncclGetUniqueId or ncclReduce.
+/// Let the next call of an NCCL function fail: ncclGetUniqueId, ncclReduce or ncclSend.
 void fail_next(const std::string& function);
 /// How often a communicator was aborted inside an open group of calls.
 int aborts_in_groups();

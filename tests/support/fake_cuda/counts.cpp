@@ -27,10 +27,11 @@ State& state() {
   return *all;
 }
 
-void note_kernel(const void* function) {
+void note_kernel(const void* function, void* stream) {
   State& s = state();
   const std::lock_guard lock(s.mutex);
   ++s.counts.kernels;
+  s.last_stream = stream;
   const auto found = s.kernel_names.find(function);
   ++s.calls[found == s.kernel_names.end() ? "unknown kernel" : found->second];
 }
@@ -79,6 +80,11 @@ std::int64_t gpu_pinned_memory() {
   std::int64_t bytes = 0;
   for (const auto& [begin, size] : fake_cuda::state().pinned) bytes += static_cast<std::int64_t>(size);
   return bytes;
+}
+
+void* gpu_last_stream() {
+  const std::lock_guard lock(fake_cuda::state().mutex);
+  return fake_cuda::state().last_stream;
 }
 
 std::int64_t gpu_memory_peak() {

@@ -33,8 +33,8 @@ int cuFuncGetAttribute(int* value, int attribute, void*) {
   return 0;
 }
 int cuFuncSetAttribute() { return 0; }
-int cuLaunchKernel(const void* function) {
-  dmoerm::test::fake_cuda::note_kernel(function);
+int cuLaunchKernel(const void* function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void* stream) {
+  dmoerm::test::fake_cuda::note_kernel(function, stream);
   return 0;
 }
 int cuModuleLoadData(void** module) {

@@ -30,6 +30,8 @@ struct GpuCounts {
 GpuCounts gpu_counts();
 /// Numbers of the kernels by demangled name and of the products by shape, so far.
 std::map<std::string, std::int64_t> gpu_calls();
+/// The stream (cudaStream_t) of the latest kernel.
+void* gpu_last_stream();
 /// Most bytes of device memory that were taken at one time so far.
 std::int64_t gpu_memory_peak();
 /// Bytes of pinned memory that are taken now.

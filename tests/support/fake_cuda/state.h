@@ -15,10 +15,11 @@ struct State {
   std::map<std::string, std::int64_t> calls;
   std::map<const char*, std::size_t> device, pinned;  ///< Sizes, keyed by the first byte
   std::int64_t memory = 0, memory_peak = 0;
+  void* last_stream = nullptr;  ///< of the latest kernel
 };
 
 State& state();
-void note_kernel(const void* function);
+void note_kernel(const void* function, void* stream);
 /// @param shape  names the product's shape and types
 void note_product(const std::string& shape, double flops);
 bool on_device(const void* pointer);
