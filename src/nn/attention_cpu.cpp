@@ -56,6 +56,21 @@ void scatter_rows(const Tile& tile, const AttentionItem& item, const float* weig
        sink.stride);
 }
 
+/// All queries of a cluster under the heads that share one key head: they add to the same rows.
+struct KeyHeadTask {
+  const AttentionCluster* cluster;
+  std::int64_t kv_head;
+};
+
+/// The tasks of a backward pass.
+std::vector<KeyHeadTask> backward_tasks(const AttentionPlan& plan) {
+  std::vector<KeyHeadTask> tasks;
+  for (const AttentionCluster& cluster : plan.clusters) {
+    for (std::int64_t kv_head = 0; kv_head < plan.shape.kv_heads; ++kv_head) tasks.push_back({&cluster, kv_head});
+  }
+  return tasks;
+}
+
 /// Call `work(item, tile, head)` for the query heads that share one key head.
 template <class Work>
 void for_each_head_tile(const AttentionCluster& cluster, std::int64_t kv_head, const AttentionPlan& plan, const Work& work) {

@@ -148,14 +148,107 @@ void add_to_keys(const Rows& weights, std::int64_t rows, std::int64_t keys, cons
   }
 }
 
+/// Where a tile adds to gradients in keys (or values): rows of its prefix, counted from there, and of the whole batch.
+struct KeySinks {
+  Rows prefix, all;
+};
+
 /// The same for the keys of a tile's prefix and own.
 void add_to_keys(const Rows& weights, const TileRows& rows, const TileTask& task, const Rows& x, std::int64_t dim,
-                 const Rows& sink) {
+                 const KeySinks& sinks) {
   const Tile& tile = task.tile;
-  const auto from = [](const Rows& all, std::int64_t row) { return Rows{all.at(row), all.stride}; };
-  add_to_keys(weights, rows.count, tile.prefix, x, dim, from(sink, task.item->prefix.begin));
-  add_to_keys({weights.data + tile.prefix, weights.stride}, rows.count, tile.own, x, dim, from(sink, task.item->own.begin));
+  add_to_keys(weights, rows.count, tile.prefix, x, dim, sinks.prefix);
+  add_to_keys({weights.data + tile.prefix, weights.stride}, rows.count, tile.own, x, dim,
+              {sinks.all.at(task.item->own.begin), sinks.all.stride});
 }
+
+/// What one thread does of a backward pass: some items of a cluster under one key head. All items of a cluster add to the rows of
+/// their prefix: the first part does, and the others' sums are added to it afterwards, in their order.
+struct BackwardPart {
+  std::span<const AttentionItem> items;
+  std::int64_t kv_head;
+  std::int64_t sums;  ///< Number of the first of its sums for the prefix; -1: the first part of its cluster
+
+  [[nodiscard]] const data::Span& prefix() const { return items.back().prefix; }  // a prompt's own item has none and comes first
+};
+
+/// A cluster's items in parts of about equal work, however many threads there are, so that bits do not depend on that.
+std::vector<std::span<const AttentionItem>> divide(std::span<const AttentionItem> items) {
+  constexpr std::int64_t kLeast = 100'000, kMost = 4;  // pairs of query and key in a part; parts
+  const auto pairs = [](const AttentionItem& item) { return item.q_count * (item.prefix.length + item.own.length); };
+  std::int64_t all = 0, done = 0;
+  for (const AttentionItem& item : items) all += pairs(item);
+  const std::int64_t count = std::clamp<std::int64_t>(all / kLeast, 1, kMost);
+  std::vector<std::span<const AttentionItem>> parts;
+  std::size_t begin = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    done += pairs(items[i]);
+    if (i + 1 < items.size() && done * count < all * (std::ssize(parts) + 1)) continue;
+    parts.push_back(items.subspan(begin, i + 1 - begin));
+    begin = i + 1;
+  }
+  return parts;
+}
+
+/// The parts of a backward pass, and memory for the sums of those that are not the first of their cluster.
+class BackwardParts {
+ public:
+  BackwardParts(const AttentionPlan& plan, const at::TensorOptions& options) : shape_(plan.shape) {
+    std::int64_t floats = 0;
+    for (const AttentionCluster& cluster : plan.clusters) {
+      const auto divided = divide(cluster);
+      for (std::int64_t kv_head = 0; kv_head < shape_.kv_heads; ++kv_head) {
+        for (std::size_t i = 0; i < divided.size(); ++i) {
+          parts_.push_back({divided[i], kv_head, i == 0 ? -1 : floats});
+          if (i > 0) floats += 2 * divided[i].back().prefix.length * shape_.head_dim;
+        }
+      }
+    }
+    sums_ = at::empty({floats}, options);
+  }
+
+  [[nodiscard]] const std::vector<BackwardPart>& all() const { return parts_; }
+
+  /// Where a part adds gradients in keys (`which` = 0) or values (1); its sums begin as zeros. @param sink  all gradients
+  [[nodiscard]] KeySinks sinks(const BackwardPart& part, const Rows& sink, std::int64_t which) const {
+    const Rows own = sink.head(part.kv_head, shape_.head_dim);
+    if (part.sums < 0) return {{own.at(part.prefix().begin), own.stride}, own};
+    const Rows sums = sums_of(part, which);
+    std::fill_n(sums.data, part.prefix().length * shape_.head_dim, 0.0F);
+    return {sums, own};
+  }
+
+  /// Add the sums of all parts to the gradients in keys and values.
+  void add_sums(const Rows& dk, const Rows& dv) const {
+    if (sums_.size(0) == 0) return;
+    at::parallel_for(0, shape_.kv_heads, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (const BackwardPart& part : parts_) {
+        if (part.sums < 0 || part.kv_head < begin || part.kv_head >= end) continue;
+        add_rows(sums_of(part, 0), part.prefix(), dk.head(part.kv_head, shape_.head_dim));
+        add_rows(sums_of(part, 1), part.prefix(), dv.head(part.kv_head, shape_.head_dim));
+      }
+    });
+  }
+
+ private:
+  [[nodiscard]] Rows sums_of(const BackwardPart& part, std::int64_t which) const {
+    const std::int64_t dim = shape_.head_dim;
+    return {sums_.data_ptr<float>() + part.sums + which * part.prefix().length * dim, dim};
+  }
+
+  void add_rows(const Rows& sums, const data::Span& span, const Rows& sink) const {
+    for (std::int64_t i = 0; i < span.length; ++i) {
+      const float* from = sums.at(i);
+      float* to = sink.at(span.begin + i);
+#pragma omp simd
+      for (std::int64_t c = 0; c < shape_.head_dim; ++c) to[c] += from[c];
+    }
+  }
+
+  HeadShape shape_;
+  std::vector<BackwardPart> parts_;
+  at::Tensor sums_;
+};
 
 /// From scores and gradients in weights those weights, and gradients in scores, in their places.
 /// @param inner  inner product of the row's result with the gradient in it
@@ -207,9 +300,11 @@ void attention_backward_by_panels(const at::Tensor& dout, const Qkv& in, const A
   const KeyPanels keys(plan, in.k_TC), values(plan, in.v_TC);
   const float* lse = result.lse_HT.const_data_ptr<float>();
   const float scale = score_scale(dim);
-  for_each_in_turn(backward_tasks(plan), [&](const KeyHeadTask& of) {
-    const Rows k = all_k.head(of.kv_head, dim), dk = all_dk.head(of.kv_head, dim), dv = all_dv.head(of.kv_head, dim);
-    for_each_tile(*of.cluster, of.kv_head, plan, [&](const TileTask& task) {
+  const BackwardParts parts(plan, in.q.options());
+  for_each_in_turn(parts.all(), [&](const BackwardPart& part) {
+    const Rows k = all_k.head(part.kv_head, dim);
+    const KeySinks dk = parts.sinks(part, all_dk, 0), dv = parts.sinks(part, all_dv, 1);
+    for_each_tile(part.items, part.kv_head, plan, [&](const TileTask& task) {
       const TileRows rows(task, shape);
       const Rows q = rows.gather(all_q, scale, 2), g = rows.gather(all_dout, 1, 3);
       const Rows p = score_keys(q, rows.count, task, keys, dim, 0), dp = score_keys(g, rows.count, task, values, dim, 1);
@@ -221,6 +316,7 @@ void attention_backward_by_panels(const at::Tensor& dout, const Qkv& in, const A
       add_to_keys(p, rows, task, g, dim, dv);
     });
   });
+  parts.add_sums(all_dk, all_dv);
 }
 
 }  // namespace dmoerm::nn::cpu

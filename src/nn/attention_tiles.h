@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <span>
 #include <vector>
 
 #include "nn/attention_plan.h"
@@ -112,11 +113,11 @@ struct TileTask {
   Tile tile;
 };
 
-/// Call `work(TileTask)` for all tiles of a cluster under one key head, in their order.
+/// Call `work(TileTask)` for all tiles of some items under one key head, in their order.
 template <class Work>
-void for_each_tile(const AttentionCluster& cluster, std::int64_t kv_head, const AttentionPlan& plan, const Work& work) {
+void for_each_tile(std::span<const AttentionItem> items, std::int64_t kv_head, const AttentionPlan& plan, const Work& work) {
   const std::int64_t repeat = plan.shape.heads / plan.shape.kv_heads, queries = std::max<std::int64_t>(1, kTileRows / repeat);
-  for (const AttentionItem& item : cluster) {
+  for (const AttentionItem& item : items) {
     for (std::int64_t first = 0; first < item.q_count; first += queries)
       work(TileTask{&item, kv_head, make_tile(item, first, queries, plan.causal)});
   }
@@ -128,21 +129,6 @@ inline std::vector<TileTask> forward_tasks(const AttentionPlan& plan) {
   for (const AttentionCluster& cluster : plan.clusters) {
     for (std::int64_t kv_head = 0; kv_head < plan.shape.kv_heads; ++kv_head)
       for_each_tile(cluster, kv_head, plan, [&](const TileTask& task) { tasks.push_back(task); });
-  }
-  return tasks;
-}
-
-/// All queries of a cluster under the heads that share one key head: in a backward pass they add to the same rows.
-struct KeyHeadTask {
-  const AttentionCluster* cluster;
-  std::int64_t kv_head;
-};
-
-/// The tasks of a backward pass.
-inline std::vector<KeyHeadTask> backward_tasks(const AttentionPlan& plan) {
-  std::vector<KeyHeadTask> tasks;
-  for (const AttentionCluster& cluster : plan.clusters) {
-    for (std::int64_t kv_head = 0; kv_head < plan.shape.kv_heads; ++kv_head) tasks.push_back({&cluster, kv_head});
   }
   return tasks;
 }
