@@ -1,6 +1,5 @@
 #include "nn/attention_cpu.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -57,19 +56,24 @@ void scatter_rows(const Tile& tile, const AttentionItem& item, const float* weig
        sink.stride);
 }
 
-/// Run `work(cluster, kv_head)` for all clusters and key heads in parallel; each writes to rows and columns of its own.
-template <class Work>
-void for_each_task(const AttentionPlan& plan, const Work& work) {
-  const std::int64_t kv_heads = plan.shape.kv_heads;
-  at::parallel_for(0, static_cast<std::int64_t>(plan.clusters.size()) * kv_heads, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t task = begin; task < end; ++task)
-      work(plan.clusters[static_cast<std::size_t>(task / kv_heads)], task % kv_heads);
-  });
+/// All queries of a cluster under the heads that share one key head: they add to the same rows.
+struct KeyHeadTask {
+  const AttentionCluster* cluster;
+  std::int64_t kv_head;
+};
+
+/// The tasks of a backward pass.
+std::vector<KeyHeadTask> backward_tasks(const AttentionPlan& plan) {
+  std::vector<KeyHeadTask> tasks;
+  for (const AttentionCluster& cluster : plan.clusters) {
+    for (std::int64_t kv_head = 0; kv_head < plan.shape.kv_heads; ++kv_head) tasks.push_back({&cluster, kv_head});
+  }
+  return tasks;
 }
 
 /// Call `work(item, tile, head)` for the query heads that share one key head.
 template <class Work>
-void for_each_tile(const AttentionCluster& cluster, std::int64_t kv_head, const AttentionPlan& plan, const Work& work) {
+void for_each_head_tile(const AttentionCluster& cluster, std::int64_t kv_head, const AttentionPlan& plan, const Work& work) {
   const std::int64_t repeat = plan.shape.heads / plan.shape.kv_heads;
   for (const AttentionItem& item : cluster) {
     for (std::int64_t h = kv_head * repeat; h < (kv_head + 1) * repeat; ++h) {
@@ -92,7 +96,7 @@ Attended attention(const Qkv& in, const AttentionPlan& plan) {
   float* lse = result.lse_HT.data_ptr<float>();
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
   const std::int64_t repeat = shape.heads / shape.kv_heads;
-  for_each_in_turn(forward_tasks(plan), [&](const ForwardTask& task) {
+  for_each_in_turn(forward_tasks(plan), [&](const TileTask& task) {
     const Tile& tile = task.tile;
     const std::int64_t rows = repeat * tile.count, row = task.item->q_begin + tile.first, first_head = task.kv_head * repeat;
     const Rows kh = all_k.head(task.kv_head, dim), vh = all_v.head(task.kv_head, dim);
@@ -113,16 +117,18 @@ Attended attention(const Qkv& in, const AttentionPlan& plan) {
 }
 
 void attention_backward(const at::Tensor& dout, const Qkv& in, const Attended& result, const AttentionPlan& plan, const Qkv& d) {
+  if (kPanelsAreFast && plan.shape.head_dim % kPanel == 0) return attention_backward_by_panels(dout, in, result, plan, d);
   const HeadShape& shape = plan.shape;
   const std::int64_t dim = shape.head_dim, queries = in.q.size(0);
   const Rows all_q = rows_of(in.q), all_k = rows_of(in.k_TC), all_v = rows_of(in.v_TC), all_out = rows_of(result.out),
              all_dout = rows_of(dout), all_dq = rows_of(d.q), all_dk = rows_of(d.k_TC), all_dv = rows_of(d.v_TC);
   const float* lse = result.lse_HT.const_data_ptr<float>();
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
-  for_each_task(plan, [&](const AttentionCluster& cluster, std::int64_t kv_head) {
+  for_each_in_turn(backward_tasks(plan), [&](const KeyHeadTask& task) {
+    const std::int64_t kv_head = task.kv_head;
     const Rows kh = all_k.head(kv_head, dim), vh = all_v.head(kv_head, dim), dkh = all_dk.head(kv_head, dim),
                dvh = all_dv.head(kv_head, dim);
-    for_each_tile(cluster, kv_head, plan, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
+    for_each_head_tile(*task.cluster, kv_head, plan, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
       const std::int64_t keys = tile.keys(), row = item.q_begin + tile.first;
       float *p = scratch(0, tile.count * keys), *dp = scratch(1, tile.count * keys);
       const Rows qh = all_q.head(h, dim), gh = all_dout.head(h, dim), oh = all_out.head(h, dim);

@@ -1,4 +1,4 @@
-// What the forward passes of attention over float32 on the CPU share: tiles of queries, and how threads take them.
+// What the passes of attention over float32 on the CPU share: tiles of queries, and how threads take them.
 #pragma once
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <span>
 #include <vector>
 
 #include "nn/attention_plan.h"
@@ -16,7 +17,15 @@
 
 namespace dmoerm::nn {
 
-inline constexpr std::int64_t kTileRows = 96;  // queries of all heads that share a key head, per tile of a forward pass
+inline constexpr std::int64_t kTileRows = 96;  // queries of all heads that share a key head, per tile
+
+inline constexpr std::int64_t kLine = 16;  // floats of a line of the cache, and of a register
+
+/// `visible` rounded up to whole lines, but no more than `keys`: loops over whole registers are fast, and zeros replace what is
+/// beyond `visible` afterwards.
+inline std::int64_t whole_lines(std::int64_t visible, std::int64_t keys) {
+  return std::min(keys, (visible + kLine - 1) / kLine * kLine);
+}
 
 /// The rows of a matrix in memory; head() narrows them to the columns of one head.
 struct Rows {
@@ -43,20 +52,35 @@ inline Tile make_tile(const AttentionItem& item, std::int64_t first, std::int64_
   return {first, count, item.prefix.length, causal ? offset + first + count : item.own.length, offset, causal};
 }
 
+/// The largest of some numbers, at least one.
+inline float largest(const float* row, std::int64_t count) {
+  float top = row[0];
+  std::int64_t j = 0;
+  if (count >= kLine) {
+    float tops[kLine];
+    std::copy_n(row, kLine, tops);
+    for (j = kLine; j + kLine <= count; j += kLine) {
+#pragma omp simd
+      for (std::int64_t lane = 0; lane < kLine; ++lane) tops[lane] = row[j + lane] > tops[lane] ? row[j + lane] : tops[lane];
+    }
+    top = *std::max_element(tops, tops + kLine);
+  }
+  for (; j < count; ++j) top = std::max(top, row[j]);
+  return top;
+}
+
 /// Softmax over the first `visible` of `keys` scores, and zeros beyond. @return the log-sum-exp
 inline float softmax_row(float* row, std::int64_t visible, std::int64_t keys) {
-  float top = row[0];
-#pragma omp simd reduction(max : top)
-  for (std::int64_t j = 0; j < visible; ++j) top = std::max(top, row[j]);
+  const float top = largest(row, visible);
+  const std::int64_t whole = whole_lines(visible, keys);
+#pragma omp simd
+  for (std::int64_t j = 0; j < whole; ++j) row[j] = fast_exp(row[j] - top);
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (std::int64_t j = 0; j < visible; ++j) {
-    row[j] = fast_exp(row[j] - top);
-    sum += row[j];
-  }
+  for (std::int64_t j = 0; j < visible; ++j) sum += row[j];
   const float inverse = 1.0F / sum;
 #pragma omp simd
-  for (std::int64_t j = 0; j < visible; ++j) row[j] *= inverse;
+  for (std::int64_t j = 0; j < whole; ++j) row[j] *= inverse;
   std::fill(row + visible, row + keys, 0.0F);
   return top + std::log(sum);
 }
@@ -73,7 +97,7 @@ inline float* scratch(std::size_t slot, std::int64_t floats) {
     std::unique_ptr<float, FreeAligned> memory;
     std::int64_t floats = 0;
   };
-  thread_local Buffer buffers[2];
+  thread_local Buffer buffers[4];
   Buffer& buffer = buffers[slot];
   if (buffer.floats < floats) {
     buffer.memory.reset(static_cast<float*>(::operator new[](static_cast<std::size_t>(floats) * sizeof(float), kCacheLine)));
@@ -82,30 +106,36 @@ inline float* scratch(std::size_t slot, std::int64_t floats) {
   return buffer.memory.get();
 }
 
-/// A tile of a forward pass: some queries of an item under all heads that share one key head.
-struct ForwardTask {
+/// A tile: some queries of an item under all heads that share one key head.
+struct TileTask {
   const AttentionItem* item;
   std::int64_t kv_head;
   Tile tile;
 };
 
-inline std::vector<ForwardTask> forward_tasks(const AttentionPlan& plan) {
+/// Call `work(TileTask)` for all tiles of some items under one key head, in their order.
+template <class Work>
+void for_each_tile(std::span<const AttentionItem> items, std::int64_t kv_head, const AttentionPlan& plan, const Work& work) {
   const std::int64_t repeat = plan.shape.heads / plan.shape.kv_heads, queries = std::max<std::int64_t>(1, kTileRows / repeat);
-  std::vector<ForwardTask> tasks;
+  for (const AttentionItem& item : items) {
+    for (std::int64_t first = 0; first < item.q_count; first += queries)
+      work(TileTask{&item, kv_head, make_tile(item, first, queries, plan.causal)});
+  }
+}
+
+/// The tiles of a forward pass.
+inline std::vector<TileTask> forward_tasks(const AttentionPlan& plan) {
+  std::vector<TileTask> tasks;
   for (const AttentionCluster& cluster : plan.clusters) {
-    for (std::int64_t kv_head = 0; kv_head < plan.shape.kv_heads; ++kv_head) {
-      for (const AttentionItem& item : cluster) {
-        for (std::int64_t first = 0; first < item.q_count; first += queries)
-          tasks.push_back({&item, kv_head, make_tile(item, first, queries, plan.causal)});
-      }
-    }
+    for (std::int64_t kv_head = 0; kv_head < plan.shape.kv_heads; ++kv_head)
+      for_each_tile(cluster, kv_head, plan, [&](const TileTask& task) { tasks.push_back(task); });
   }
   return tasks;
 }
 
 /// Run `work(task)` for all tasks; each thread takes the next one when it is done with its last.
-template <class Work>
-void for_each_in_turn(const std::vector<ForwardTask>& tasks, const Work& work) {
+template <class Task, class Work>
+void for_each_in_turn(const std::vector<Task>& tasks, const Work& work) {
   std::atomic<std::size_t> next = 0;
   // All threads, even for one task: outside of a parallel region the BLAS would use several for one product, and round otherwise.
   at::parallel_for(0, std::max(1, at::get_num_threads()), 1, [&](std::int64_t, std::int64_t) {

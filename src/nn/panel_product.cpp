@@ -8,6 +8,7 @@
 
 #include "nn/panel_sum.h"
 #include "nn/product_sink.h"
+#include "nn/transpose.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -48,16 +49,10 @@ at::Tensor panels_of(const at::Tensor& w) {
   at::Tensor out = outputs % kPanel == 0 ? at::empty({panels, inputs, kPanel}) : at::zeros({panels, inputs, kPanel});
   const float* from = own.const_data_ptr<float>();
   float* to = out.data_ptr<float>();
-  constexpr std::int64_t kLine = 16;  // floats of a line of the cache
   at::parallel_for(0, panels, std::max<std::int64_t>(1, 65536 / (inputs * kPanel)), [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t p = first; p < last; ++p) {
       const std::int64_t count = std::min(kPanel, outputs - p * kPanel);
-      for (std::int64_t begin = 0; begin < inputs; begin += kLine) {
-        const std::int64_t end = std::min(inputs, begin + kLine);
-        for (std::int64_t c = 0; c < count; ++c) {
-          for (std::int64_t k = begin; k < end; ++k) to[(p * inputs + k) * kPanel + c] = from[(p * kPanel + c) * inputs + k];
-        }
-      }
+      copy_transposed(from + p * kPanel * inputs, inputs, count, inputs, to + p * inputs * kPanel, kPanel);
     }
   });
   return out;

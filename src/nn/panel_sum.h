@@ -30,8 +30,9 @@ void for_row_groups(std::int64_t begin, std::int64_t end, const Work& work) {
 }
 
 /// sums[rows, kPanel] = x[rows, depth] panel[depth, kPanel].
-/// @param stride, panel_stride  from row to row of x and of the panel
-template <int kRows>
+/// @tparam kTurned  whether `x` is x' in memory, [depth, rows]
+/// @param stride, panel_stride  from row to row of x (in memory) and of the panel
+template <int kRows, bool kTurned = false>
 void sum_panel(const float* x, std::int64_t stride, const float* panel, std::int64_t panel_stride, std::int64_t depth,
                float (*sums)[kPanel]) {
 #if defined(__AVX512F__)
@@ -42,7 +43,7 @@ void sum_panel(const float* x, std::int64_t stride, const float* panel, std::int
     const __m512 w_low = _mm512_loadu_ps(panel + k * panel_stride), w_high = _mm512_loadu_ps(panel + k * panel_stride + 16);
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-      const __m512 own = _mm512_set1_ps(x[i * stride + k]);
+      const __m512 own = _mm512_set1_ps(kTurned ? x[k * stride + i] : x[i * stride + k]);
       low[i] = _mm512_fmadd_ps(own, w_low, low[i]);
       high[i] = _mm512_fmadd_ps(own, w_high, high[i]);
     }
@@ -56,7 +57,7 @@ void sum_panel(const float* x, std::int64_t stride, const float* panel, std::int
   for (int i = 0; i < kRows; ++i) {
     std::fill_n(sums[i], kPanel, 0.0F);
     for (std::int64_t k = 0; k < depth; ++k) {
-      const float own = x[i * stride + k];
+      const float own = kTurned ? x[k * stride + i] : x[i * stride + k];
 #pragma omp simd
       for (std::int64_t c = 0; c < kPanel; ++c) sums[i][c] = __builtin_fmaf(own, panel[k * panel_stride + c], sums[i][c]);
     }

@@ -8,6 +8,8 @@
 #include <memory>
 #include <new>
 
+#include "nn/transpose.h"
+
 #if defined(__AVX512F__) || defined(__FMA__)
 #include <immintrin.h>
 #endif
@@ -17,6 +19,8 @@ namespace {
 
 constexpr std::int64_t kLanes = 16, kRows = 6, kStrip = 4 * kLanes;  // a tile of kRows and kStrip columns is summed in registers
 constexpr std::int64_t kInner = 384;                                 // a strip of so many rows stays in a core's own cache
+constexpr std::int64_t kRowsAhead = 16;                              // how far ahead of itself pack() asks for rows of b
+constexpr std::int64_t kPackRows = 16;                               // rows that take as long as packing their strip of b
 constexpr std::int64_t kAlone = std::int64_t{1} << 18;               // multiplications that are not worth a second thread
 
 /// Sixteen floats, as the processor holds them.
@@ -83,6 +87,21 @@ struct Block {
   bool add;
 };
 
+/// Ask for what a tile will need from memory late: its numbers of the result, and the first of the next rows of a.
+/// @param a  the tile's first number of a
+template <int Rows, int Vectors>
+void prefetch_around(const Block& block, std::int64_t row, const float* a) {
+  const Product& p = block.of;
+#pragma GCC unroll 6
+  for (int r = 0; r < Rows; ++r) {
+    const float* c = p.c + (row + r) * p.c_row + block.column;
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + v * kLanes, 1);
+    __builtin_prefetch(a + (Rows + r) * p.a_row);
+    __builtin_prefetch(a + (Rows + r) * p.a_row + kLanes);
+  }
+}
+
 /// `Rows` rows, from `row` on, and `Vectors` times kLanes columns of the result of the strip.
 template <int Rows, int Vectors>
 void tile(const Block& block, std::int64_t row) {
@@ -94,6 +113,7 @@ void tile(const Block& block, std::int64_t row) {
     for (int v = 0; v < Vectors; ++v) sums[r][v] = Lanes::zero();
   }
   const float *a = p.a + row * p.a_row + block.first * p.a_inner, *b = block.strip;
+  prefetch_around<Rows, Vectors>(block, row, a);
   for (std::int64_t k = 0; k < block.inner; ++k, a += p.a_inner, b += block.strip_row) {
     Lanes right[Vectors];
 #pragma GCC unroll 4
@@ -151,17 +171,12 @@ float* strip_memory() {
 
 /// Copy rows [first, first + inner) of a strip of `width` columns into `strip`, row by row.
 void pack(const Product& p, std::int64_t first, std::int64_t inner, std::int64_t column, std::int64_t width, float* strip) {
-  if (p.b_column == 1) {
-    for (std::int64_t k = 0; k < inner; ++k)
-      std::memcpy(strip + k * width, p.b + (first + k) * p.b_inner + column, static_cast<std::size_t>(width) * sizeof(float));
-    return;
-  }
-  for (std::int64_t k = 0; k < inner; k += kLanes) {  // square by square, so that both sides stay in the nearest cache
-    const std::int64_t rows = std::min(kLanes, inner - k);
-    for (std::int64_t j = 0; j < width; ++j) {
-      const float* from = p.b + (column + j) * p.b_column + (first + k) * p.b_inner;
-      float* to = strip + k * width + j;
-      for (std::int64_t i = 0; i < rows; ++i) to[i * width] = from[i * p.b_inner];
+  const float* from = p.b + first * p.b_inner + column * p.b_column;
+  if (p.b_column != 1) return copy_transposed(from, p.b_column, width, inner, strip, width);
+  for (std::int64_t k = 0; k < inner; ++k, from += p.b_inner, strip += width) {
+    for (std::int64_t j = 0; j < width; j += kLanes) {
+      __builtin_prefetch(from + kRowsAhead * p.b_inner + j);
+      Lanes::load(from + j).store(strip + j);
     }
   }
 }
@@ -199,6 +214,24 @@ void multiply_strip(const Product& p, std::int64_t begin, std::int64_t end, std:
   }
 }
 
+/// Rows of each of `parts` parts but the last, whole tiles.
+std::int64_t part_rows(std::int64_t m, std::int64_t parts) { return ((m + parts - 1) / parts + kRows - 1) / kRows * kRows; }
+
+/// How many parts to divide the rows into. A task is a part of a strip, and whoever is free takes the next: three tasks a thread,
+/// and more if less is then left to the thread that has most.
+std::int64_t parts_of(std::int64_t m, std::int64_t strips, std::int64_t threads) {
+  const std::int64_t most = std::max<std::int64_t>(1, m / (8 * kRows));
+  const std::int64_t wanted = (3 * threads + strips - 1) / std::max<std::int64_t>(1, strips);
+  const auto longest = [&](std::int64_t parts) {
+    return (strips * parts + threads - 1) / threads * (part_rows(m, parts) + kPackRows);
+  };
+  std::int64_t best = std::clamp<std::int64_t>(wanted, 1, most);
+  for (std::int64_t parts = best + 1; parts < std::min(most + 1, wanted + threads); ++parts) {
+    if (longest(parts) < longest(best)) best = parts;
+  }
+  return best;
+}
+
 }  // namespace
 
 bool takes_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
@@ -206,7 +239,8 @@ bool takes_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b
   return false;  // a multiply-add would be a call of a function
 #endif
   const auto fits = [](const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; };
-  return fits(a) && fits(b) && fits(c) && c.stride(1) == 1 && c.size(1) % kLanes == 0;
+  const bool adjacent = b.stride(0) == 1 || b.stride(1) == 1 || b.size(0) == 1;
+  return fits(a) && fits(b) && fits(c) && adjacent && c.stride(1) == 1 && c.size(1) % kLanes == 0;
 }
 
 bool multiplies_itself() {
@@ -233,10 +267,7 @@ void product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, floa
                   scale,
                   add};
   const std::int64_t strips = (p.n + kStrip - 1) / kStrip, threads = at::get_num_threads();
-  // A task is a strip, or some rows of it if there are few strips. Whoever is free takes the next.
-  const std::int64_t wanted = (3 * threads + strips - 1) / std::max<std::int64_t>(1, strips);
-  const std::int64_t parts = std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, p.m / (8 * kRows)));
-  const std::int64_t rows = ((p.m + parts - 1) / parts + kRows - 1) / kRows * kRows, tasks = strips * parts;
+  const std::int64_t parts = parts_of(p.m, strips, threads), rows = part_rows(p.m, parts), tasks = strips * parts;
   std::atomic<std::int64_t> next = 0;
   const auto work = [&](std::int64_t, std::int64_t) {
     for (std::int64_t task = next++; task < tasks; task = next++) {

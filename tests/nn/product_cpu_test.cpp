@@ -5,7 +5,11 @@
 #include <ATen/ops/equal.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
 
 namespace dmoerm::nn {
 namespace {
@@ -43,6 +47,52 @@ TEST(ProductCpu, MultipliesMatricesOfAnyStrides) {
   }
 }
 
+/// scale a b (+ c) with each number summed as product() promises: over the inner index by fused multiply-adds, in blocks of 384
+/// where b has to be copied, and each block's sum added to the number by one more.
+at::Tensor summed_in_order(const at::Tensor& a, const at::Tensor& b, const at::Tensor& c, float scale) {
+  const std::int64_t inner = a.size(1);
+  const bool copied = b.stride(1) != 1 || b.stride(0) > 128;
+  const at::Tensor out = c.clone(), left = a.contiguous(), right = b.t().contiguous();
+  for (std::int64_t i = 0; i < out.size(0); ++i) {
+    for (std::int64_t j = 0; j < out.size(1); ++j) {
+      const float *x = left.const_data_ptr<float>() + i * inner, *y = right.const_data_ptr<float>() + j * inner;
+      float& number = out.data_ptr<float>()[i * out.size(1) + j];
+      for (std::int64_t begin = 0; begin < inner; begin += copied ? 384 : inner) {
+        float sum = 0;
+        for (std::int64_t k = begin; k < (copied ? std::min(inner, begin + 384) : inner); ++k) sum = std::fma(x[k], y[k], sum);
+        number = std::fma(scale, sum, number);
+      }
+    }
+  }
+  return out;
+}
+
+TEST(ProductCpu, SumsEachNumberInOneOrder) {
+  at::manual_seed(6);
+  const int threads = at::get_num_threads();
+  // Rows, columns and inner indices that fill no tile, strip, square or block; and enough work for several threads.
+  const std::vector<Shape> shapes = {{1, 1, 16},    {2, 401, 80},  {7, 15, 48},    {11, 385, 144}, {12, 384, 64},
+                                     {29, 769, 96}, {50, 33, 208}, {101, 63, 272}, {97, 400, 576}, {333, 48, 192}};
+  for (const auto& [m, k, n] : shapes) {
+    const at::Tensor a = at::randn({m, k}), b = at::randn({k, n}), c = at::randn({m, n}), wide = at::randn({k, n + 200});
+    const at::Tensor turned_a = a.t().contiguous().t(), turned_b = b.t().contiguous().t(), part_b = wide.narrow(1, 8, n);
+    for (const at::Tensor& left : {a, turned_a}) {
+      for (const at::Tensor& right : {b, turned_b, part_b}) {
+        const at::Tensor sum = summed_in_order(left, right, c, 0.7F), plain = summed_in_order(left, right, at::zeros({m, n}), 1);
+        for (const int count : {1, 2, 5}) {
+          at::set_num_threads(count);
+          const at::Tensor found = c.clone(), fresh = at::randn({m, n});
+          cpu::product(found, left, right, 0.7F, true);
+          EXPECT_TRUE(at::equal(found, sum)) << m << " " << k << " " << n << " on " << count;
+          cpu::product(fresh, left, right, 1, false);
+          EXPECT_TRUE(at::equal(fresh, plain)) << m << " " << k << " " << n << " on " << count;
+        }
+      }
+    }
+  }
+  at::set_num_threads(threads);
+}
+
 TEST(ProductCpu, GivesARowTheSameBitsWhateverIsBesideIt) {
   const at::Tensor a = at::randn({101, 576}), b = at::randn({64, 576}).t(), whole = at::randn({101, 64});
   const int threads = at::get_num_threads();
@@ -67,6 +117,7 @@ TEST(ProductCpu, LeavesOtherMatricesToTheBlas) {
   EXPECT_FALSE(cpu::takes_product(at::randn({4, 20}), a, b)) << "20 columns fill no registers of 16";
   EXPECT_FALSE(cpu::takes_product(at::randn({32, 4}).t(), a, at::randn({8, 32}))) << "its columns are not adjacent";
   EXPECT_FALSE(cpu::takes_product(at::randn({4, 32}).to(at::kBFloat16), a, at::randn({8, 32})));
+  EXPECT_FALSE(cpu::takes_product(at::randn({4, 32}), a, at::randn({8, 64}).slice(1, 0, 64, 2))) << "nothing of b is adjacent";
 }
 
 }  // namespace
