@@ -39,6 +39,7 @@ class RewardServer {
       }
       answer(request, json::parse(request.body), response);
     });
+    server_.new_task_queue = [] { return new httplib::ThreadPool(64); };  // an open connection keeps a thread
     port_ = server_.bind_to_any_port("127.0.0.1");
     thread_ = std::thread([this] { server_.listen_after_bind(); });
   }

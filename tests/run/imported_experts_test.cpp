@@ -64,7 +64,8 @@ TEST_F(ImportedExperts, OfAnotherBaseAreRefused) {
   test::write_tiny_model(same, 40);
   test::write_tiny_model(other, 40);
   nn::NamedTensors tensors;
-  for (const auto& [name, tensor] : test::tiny_backbone(40)->weights().named()) tensors.emplace_back(name, tensor * 1.01);
+  const auto backbone = test::tiny_backbone(40);
+  for (const auto& [name, tensor] : backbone->weights().named()) tensors.emplace_back(name, tensor * 1.01);
   nn::save_safetensors(other / "model.safetensors", tensors);
 
   const test::CapturedLog log;
@@ -95,7 +96,8 @@ TEST_F(ImportedExperts, OfABundleAreComparedWithItsBase) {
   EXPECT_EQ(refusal(), "");
   EXPECT_FALSE(log.has("rewards are worthless")) << log.text();
   nn::NamedTensors tuned;
-  for (const auto& [name, tensor] : test::tiny_backbone(40)->weights().named()) tuned.emplace_back(name, tensor * 1.01);
+  const auto backbone = test::tiny_backbone(40);
+  for (const auto& [name, tensor] : backbone->weights().named()) tuned.emplace_back(name, tensor * 1.01);
   nn::save_safetensors(bundle / "base" / "model.safetensors", tuned);
   EXPECT_NE(refusal().find("it adapts " + fs::weakly_canonical(bundle / "base").string()), std::string::npos) << refusal();
   fs::remove(bundle / "dmoerm.json");
