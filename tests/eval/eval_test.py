@@ -208,7 +208,7 @@ class Eval(unittest.TestCase):
             self.assertGreater(said["ours"]["tokens"], 0)
             self.assertGreater(said["vllm"]["tokens"], said["ours"]["tokens"], "each text with its prompt")
             self.assertNotIn(key["DMOERM_API_KEY"], done.stdout + done.stderr + json.dumps(result))
-            self.dmoerm("synth", "--out", "lists.jsonl", "--lists", "--groups", "1", "--responses", "100", "--categories", "1")
+            self.dmoerm("synth", "--out", "lists.jsonl", "--lists", "--groups", "1", "--responses", "100", "--categories", "2")
             self.run_program("bon", "--bundle", "bundle", "--model", f"ours={url}", "lists.jsonl", "--threads", "1", "--out", "bon", "--resamples", "100", env=key)
             curves = self.read("bon/bon.json")["curves"]
             self.assertEqual(curves["ours"], curves["bundle"], "a list of more responses than one request has")

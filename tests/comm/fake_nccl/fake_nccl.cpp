@@ -232,7 +232,10 @@ ncclResult_t ncclGroupStart() {
 ncclResult_t ncclGroupEnd() {
   if (--depth > 0) return ncclSuccess;
   for (ncclComm_t comm : used) comm->busy_polls = 2;
-  if (!calls.empty()) dmoerm::test::post(calls.front().stream, [group = std::move(calls)] { carry_out(group); });
+  if (!calls.empty()) {
+    const cudaStream_t stream = calls.front().stream;  // before the calls are moved
+    dmoerm::test::post(stream, [group = std::move(calls)] { carry_out(group); });
+  }
   calls.clear(), used.clear();
   return ncclInProgress;
 }
