@@ -69,7 +69,7 @@ class ImportedExpert(unittest.TestCase):
         bundle = tiny_run.run(PROGRAM, self.model, scratch, settings=settings)
         for ours, theirs in zip(self.bundle_rewards(bundle), wanted, strict=True):
             self.assertAlmostEqual(ours, theirs, delta=1e-4 * (1 + abs(theirs)))
-        scored = subprocess.run([PROGRAM, "score", "--bundle", bundle], input=json.dumps({"prompt": "say 3 words", "responses": ["good 1", "poor 2"]}) + "\n",
+        scored = subprocess.run([PROGRAM, "score", "--bundle", bundle, "--category", "chat"], input=json.dumps({"prompt": "say 3 words", "responses": ["good 1", "poor 2"]}) + "\n",
                                 capture_output=True, text=True, check=False)
         self.assertEqual(scored.returncode, 0, scored.stderr)
         self.assertIn("tone", scored.stdout)
