@@ -23,6 +23,13 @@ std::string host_identity() {
   return host_name() + " " + boot;
 }
 
+bool is_own_machine(std::string_view host) {
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  const bool numbers = host.find_first_not_of("0123456789.") == std::string_view::npos;  // and no name such as 127.example
+  return host == "localhost" || host.ends_with(".localhost") || (host.starts_with("127.") && numbers) || host == "::1" ||
+         host.starts_with("::ffff:127.");
+}
+
 double host_memory_mib() {
   constexpr double kMib = 1024.0 * 1024.0;
   double mib = 0;

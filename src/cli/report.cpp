@@ -16,6 +16,7 @@
 #include "report/model_card.h"
 #include "report/report_page.h"
 #include "report/wandb_log.h"
+#include "run/slurm_script.h"
 #include "watch/terminal.h"
 
 namespace dmoerm::cli {
@@ -71,7 +72,7 @@ void run(const Options& options) {
   fmt::print("\nreport: {}  (open it in a browser)\nmodel card: {}\n", page.string(), card.string());
   if (!options.wandb.empty())
     fmt::print("W&B: {} written; wandb sync {}/offline-run-* sends them\n",
-               counted(static_cast<std::int64_t>(in_wandb), "offline run"), options.wandb);
+               counted(static_cast<std::int64_t>(in_wandb), "offline run"), run::shell_quoted(options.wandb));
   if (!options.mlflow.empty())
     fmt::print("MLflow: {} written; MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri {} shows them\n",
                counted(static_cast<std::int64_t>(in_mlflow), "run"), options.mlflow);

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "judge/http_multi.h"
 
 namespace dmoerm::eval {
 namespace {
@@ -23,7 +24,7 @@ std::string name_of(const std::string& what) {
   if (what.starts_with(kServer)) {
     const std::size_t hash = what.find('#'), host = what.find("://");
     if (hash != std::string::npos) return name_of(what.substr(hash + 1));
-    return name_of(what.substr(0, what.find('/', host == std::string::npos ? 0 : host + 3)).substr(kServer.size()));
+    return name_of(what.substr(0, what.find_first_of("/?", host == std::string::npos ? 0 : host + 3)).substr(kServer.size()));
   }
   if (what.starts_with(kJudges)) return name_of(std::string(kGivenScores) + what.substr(kJudges.size()));
   if (what.starts_with(kFieldScores)) return name_of(what.substr(kFieldScores.size()));
@@ -44,7 +45,8 @@ ModelSpec parse_model(const std::string& text) {
   spec.name = equals == std::string::npos ? name_of(spec.what) : text.substr(0, equals);
   if (spec.what.empty() || !is_name(spec.name))
     throw ConfigError("bad-model-argument",
-                      fmt::format("--model {}: expected NAME=WHAT, where the name has letters, digits and ._:-+ only", text));
+                      fmt::format("--model {}: expected NAME=WHAT, where the name has letters, digits and ._:-+ only",
+                                  text.find(kServer) == std::string::npos ? text : judge::shown_address(text)));
   return spec;
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -49,6 +50,21 @@ std::vector<ModelSpec> with_weights(const ModelSpec& spec, const std::vector<nn:
   return specs;
 }
 
+/// The scores of all servers, by the model's name. They are asked before anything is computed, which a mistyped address or a
+/// server that is down would lose.
+std::map<std::string, ModelScores> ask_servers(const std::vector<ModelSpec>& specs, const Data& data,
+                                               const ScoringOptions& options, const OnScored& on_scored) {
+  std::map<std::string, ModelScores> scores;
+  const auto is_server = [](const ModelSpec& spec) { return spec.what.starts_with(kServer); };
+  for (const ModelSpec& spec : specs) {
+    if (is_server(spec)) check_server(spec, options);
+  }
+  for (const ModelSpec& spec : specs) {
+    if (is_server(spec)) scores[spec.name] = server_scores(spec, data, options, on_scored);
+  }
+  return scores;
+}
+
 /// Refuse models that a reader of the tables could not tell apart, and scores that have no order.
 void check(const std::vector<ModelScores>& models, const Data& data) {
   std::set<std::string> names;
@@ -75,13 +91,14 @@ std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Da
                         fmt::format("two models have the name {}: give NAME=WHAT with another name", spec.name));
   }
   std::vector<ModelScores> models;
+  std::map<std::string, ModelScores> of_servers = ask_servers(specs, data, options, on_scored);
   for (const ModelSpec& spec : specs) {
     if (spec.what == "length") {
       models.push_back(length_scores(spec.name, data));
     } else if (spec.what.starts_with(kGivenScores)) {
       models.push_back(given_scores(spec.name, spec.what.substr(kGivenScores.size()), data));
     } else if (spec.what.starts_with(kServer)) {
-      models.push_back(server_scores(spec, data, options, on_scored));
+      models.push_back(std::move(of_servers.at(spec.name)));
     } else if (spec.what.starts_with(kFieldScores)) {
       models.push_back(field_scores(spec.name, spec.what.substr(kFieldScores.size()), data));
     } else if (spec.what.starts_with(kJudges)) {

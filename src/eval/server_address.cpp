@@ -29,7 +29,8 @@ std::size_t host_of(const std::string& url) {
     if (text.starts_with(scheme) && text.size() > scheme.size() && text[scheme.size()] != '/') return scheme.size();
   }
   throw ConfigError("server-address",
-                    fmt::format("server:{}: expected the address of a server, such as server:http://127.0.0.1:8000", url));
+                    fmt::format("server:{}: expected the address of a server, such as server:http://127.0.0.1:8000",
+                                judge::shown_address(url)));
 }
 
 /// @throws ConfigError
@@ -41,7 +42,7 @@ ServerProtocol protocol_of(const std::string& path, const std::string& shown) {
   }
   throw ConfigError(
       "server-path-unknown",
-      fmt::format("server:{}: the path {} is not spoken here; expected none or /v1/reward (dmoerm serve), /get_reward "
+      fmt::format("server:{}: no protocol is known for the path {}; expected none or /v1/reward (dmoerm serve), /get_reward "
                   "(OpenRLHF), /classify or /pooling (vLLM)",
                   shown, path));
 }

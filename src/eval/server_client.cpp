@@ -87,7 +87,7 @@ class Asking {
       if (stop_requested())
         throw Stopped("stopped-while-scoring", fmt::format("asking {} was stopped by {}", address_.shown, stop_signal()));
       send(judge::Clock::now());
-      for (const HttpResult& result : http_.step(pause(judge::Clock::now()))) handle(result);
+      for (HttpResult& result : http_.step(pause(judge::Clock::now()))) handle(result);
     }
   }
 
@@ -125,12 +125,13 @@ class Asking {
     return std::chrono::ceil<milliseconds>(until - now);
   }
 
-  void handle(const HttpResult& result) {
+  void handle(HttpResult& result) {
     auto node = sent_.extract(result.id);
     DMOERM_CHECK(!node.empty(), "a reply to a request that was not sent");
     std::unique_ptr<Request> request = std::move(node.mapped());
     if (judge::succeeded(result)) {
       concurrency_.replied(result.seconds, static_cast<int>(sent_.size()) + 1);
+      result.body = key_.redact_data(std::move(result.body));  // some servers quote it
       requests_.reply(request->number, result);
       ++finished_;
     } else if (may_pass(result)) {

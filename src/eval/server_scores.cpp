@@ -119,6 +119,11 @@ class Replies {
 
 }  // namespace
 
+void check_server(const ModelSpec& spec, const ScoringOptions& options) {
+  const ServerAddress address = parse_server(spec.what.substr(kServer.size()));
+  (void)texts_for(address, options);
+}
+
 ModelScores server_scores(const ModelSpec& spec, const Data& data, const ScoringOptions& options, const OnScored& on_scored) {
   const ServerAddress address = parse_server(spec.what.substr(kServer.size()));
   const std::unique_ptr<ServerTexts> texts = texts_for(address, options);

@@ -5,6 +5,9 @@
 
 namespace dmoerm::eval {
 
+/// Check what is known of a server before it is asked: address, protocol, template. @throws as server_scores() for these
+void check_server(const ModelSpec& spec, const ScoringOptions& options);
+
 /// Ask the server of a specification server:URL for the raw scores of all responses. ModelScores::server says what the server
 /// was; its tokens are those that it counts.
 /// @throws as parse_server(), ServerTexts and ask_server(); ConfigError if the protocol takes templated texts and no template is

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/host.h"
 #include "base/text.h"
 
 namespace dmoerm::judge {
@@ -128,12 +129,7 @@ bool is_unprotected(const std::string& address) {
   const std::string url = lower(address);
   if (!url.starts_with("http://")) return false;
   const std::string rest = url.substr(7, url.find_first_of("/?", 7) - 7);
-  if (rest.starts_with('[')) {
-    const std::string host = rest.substr(1, rest.find(']') - 1);
-    return host != "::1" && !host.starts_with("::ffff:127.");
-  }
-  const std::string host = rest.substr(0, rest.find(':'));
-  return host != "localhost" && !host.ends_with(".localhost") && !host.starts_with("127.");
+  return !is_own_machine(rest.starts_with('[') ? rest.substr(0, rest.find(']') + 1) : rest.substr(0, rest.find(':')));
 }
 
 }  // namespace dmoerm::judge

@@ -49,13 +49,6 @@ std::string part_of(CURLU* url, CURLUPart part) {
   return copy;
 }
 
-/// An address for a message, without the parts that may hold secrets.
-std::string shown(const std::string& url) {
-  const std::string head = url.substr(0, url.find('?'));
-  const std::size_t at = head.rfind('@');
-  return at == std::string::npos ? head : "..." + head.substr(at);
-}
-
 struct Target {
   std::string url;
   config::EndpointConfig endpoint;
@@ -275,7 +268,7 @@ struct HttpMulti::Impl {
     result.status = static_cast<int>(status);
     const char* asked = nullptr;
     if (curl_easy_getinfo(transfer.handle.get(), CURLINFO_EFFECTIVE_URL, &asked) == CURLE_OK && asked != nullptr)
-      result.asked = shown(asked);
+      result.asked = shown_address(asked);
     result.seconds = std::chrono::duration<double>(Steady::now() - transfer.begun).count();
     result.headers = transfer.headers.get();
     result.tokens = transfer.tokens;
@@ -357,7 +350,7 @@ int HttpMulti::add_target(HttpTarget target) {
   std::unique_ptr<CURLU, void (*)(CURLU*)> url(curl_url(), curl_url_cleanup);
   if (!url || curl_url_set(url.get(), CURLUPART_URL, address.c_str(), 0) != CURLUE_OK) {
     throw ConfigError("endpoint-address",
-                      fmt::format("endpoint address {}: expected a web address like https://host/v1", shown(address)));
+                      fmt::format("endpoint address {}: expected a web address like https://host/v1", shown_address(address)));
   }
   const std::string scheme = part_of(url.get(), CURLUPART_SCHEME), host = part_of(url.get(), CURLUPART_HOST);
   if (!part_of(url.get(), CURLUPART_USER).empty() || !part_of(url.get(), CURLUPART_PASSWORD).empty()) {
@@ -371,7 +364,7 @@ int HttpMulti::add_target(HttpTarget target) {
   const bool hostless = address.find(":///") != std::string::npos;  // libcurl would take the path for the host
   if ((scheme != "http" && scheme != "https") || host.empty() || hostless) {
     throw ConfigError("endpoint-address",
-                      fmt::format("endpoint address {}: expected http:// or https:// and a host", shown(address)));
+                      fmt::format("endpoint address {}: expected http:// or https:// and a host", shown_address(address)));
   }
   if (!endpoint.ca_file.empty() && ::access(endpoint.ca_file.c_str(), R_OK) != 0) {
     throw ConfigError("certificate-file-unreadable",
@@ -380,7 +373,7 @@ int HttpMulti::add_target(HttpTarget target) {
   if (!(endpoint.connect_timeout_s > 0) || !(endpoint.request_timeout_s > 0)) {
     throw ConfigError("endpoint-time-limit",
                       fmt::format("endpoint {}: time limits of {} s to connect and {} s a request: expected more than 0",
-                                  shown(address), endpoint.connect_timeout_s, endpoint.request_timeout_s));
+                                  shown_address(address), endpoint.connect_timeout_s, endpoint.request_timeout_s));
   }
   Target added;
   added.tls = scheme == "https";
@@ -415,6 +408,12 @@ std::string join_url(const std::string& base, const std::string& path) {
   std::string tail = sent.substr(query);
   if (!tail.empty() && path.find('?') != std::string::npos) tail[0] = '&';
   return head + path + tail;
+}
+
+std::string shown_address(const std::string& address) {
+  const std::string head = address.substr(0, address.find('?'));
+  const std::size_t at = head.rfind('@');
+  return at == std::string::npos ? head : "..." + head.substr(at);
 }
 
 }  // namespace dmoerm::judge

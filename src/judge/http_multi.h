@@ -73,4 +73,7 @@ class HttpMulti {
 /// after that of the path. A base address that ends with /chat/completions is read without it.
 std::string join_url(const std::string& base, const std::string& path);
 
+/// An address for a message, without the parts that may hold secrets: its query, and what stands before "@".
+std::string shown_address(const std::string& address);
+
 }  // namespace dmoerm::judge

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/host.h"
 #include "base/json_text.h"
 #include "base/secrets.h"
 #include "base/text.h"
@@ -23,10 +24,7 @@ std::string host_of(const std::string& authority) {
   return authority.substr(0, authority.find(':'));
 }
 
-bool is_local(const std::string& host) {
-  const bool address = host.find_first_not_of("0123456789.") == std::string::npos;  // and no name such as 127.example
-  return host.empty() || host == "localhost" || (host.starts_with("127.") && address) || host == "[::1]";
-}
+bool is_local(const std::string& host) { return host.empty() || is_own_machine(host); }
 
 std::optional<HttpAnswer> refuse_caller(const HttpRequest& request, const std::vector<std::string>& keys) {
   if (!keys.empty()) {

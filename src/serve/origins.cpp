@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 
 #include "base/error.h"
@@ -13,9 +14,25 @@ namespace {
 constexpr std::string_view kHostCharacters = "abcdefghijklmnopqrstuvwxyz0123456789.-_:[]";
 constexpr const char* kPreflightAge = "600";  // seconds for which a browser need not ask again
 
+/// Whether it is the part of an origin behind the host: nothing, or ":" and a port that is not the scheme's own.
+bool is_port(std::string_view text, std::string_view own) {
+  if (text.empty()) return true;
+  const std::string_view port = text.substr(1);
+  int number = 0;
+  const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), number);
+  return text[0] == ':' && !port.empty() && port[0] != '0' && error == std::errc() && end == port.data() + port.size() &&
+         number <= 65535 && port != own;
+}
+
 bool is_origin(std::string_view origin) {
-  const std::size_t scheme = origin.starts_with("http://") ? 7 : origin.starts_with("https://") ? 8 : 0;
-  return scheme > 0 && origin.size() > scheme && origin.find_first_not_of(kHostCharacters, scheme) == std::string_view::npos;
+  const bool tls = origin.starts_with("https://");
+  if (!tls && !origin.starts_with("http://")) return false;
+  const std::string_view rest = origin.substr(tls ? 8 : 7);
+  const std::size_t bracket = rest.starts_with('[') ? rest.find(']') : 0;
+  if (bracket == std::string_view::npos) return false;
+  const std::size_t end = std::min(rest.find(':', bracket), rest.size());
+  return end > 0 && rest.find_first_not_of(kHostCharacters) == std::string_view::npos &&
+         is_port(rest.substr(end), tls ? "443" : "80");
 }
 
 bool is_allowed(const std::map<std::string, std::string>& headers, const std::vector<std::string>& origins) {

@@ -68,6 +68,7 @@ def main():
     parser.add_argument("--response-words", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--weights", choices=["float32", "int8"], default="float32")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--work", default=os.path.join(ROOT, "runs", "emr-memory"))
     parser.add_argument("--seed", type=int, default=5)
@@ -82,7 +83,7 @@ def main():
     mixed = [{**row, "use_category": f"category_{i % args.categories}"} for i, row in enumerate(rows)]
     parts = {"one_category": ([{**row, "use_category": "category_0"} for row in rows], 1), "in_turns": (mixed, 1), "together": (mixed, args.requests)}
     with contextlib.ExitStack() as servers:
-        sides = {name: Side(servers.enter_context(Ours(program, bundle, args.threads, args.weights))) for name, bundle in bundles.items()}
+        sides = {name: Side(servers.enter_context(Ours(program, bundle, args, args.weights))) for name, bundle in bundles.items()}
         for which in range(args.rounds):
             for part, (asked, at_once) in parts.items():
                 for name in sides if which % 2 else reversed(sides):

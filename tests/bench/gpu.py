@@ -57,13 +57,18 @@ class Run:
         """Runs a command until the part's limit and keeps what it prints. -> (exit code, standard output)"""
         words = [str(word) for word in words]
         left = self.part_ends - time.monotonic()
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}, start_new_session=True)
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env={**os.environ, **environment}, start_new_session=True)
+        out = errors = ""
         try:
             out, errors = process.communicate(timeout=max(left, 1))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             out, errors = process.communicate()
             raise Failed(f"{os.path.basename(words[0])} took longer than the {max(left, 1):.0f} s that were left") from None
+        except BaseException:  # Ctrl-C: the command has a session of its own, and would go on using the GPU
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
         finally:
             with open(self.log, "a", encoding="utf-8") as log:
                 log.write(f"$ {' '.join(words)}\n{out}{errors}")

@@ -226,6 +226,12 @@ TEST_F(ServerScores, SendTheKeyOfTheEnvironmentAndDoNotShowIt) {
   };
   const std::string said = refusal<ConfigError>(quote);
   expect_parts(said, {"answered 401: wrong: Bearer [key]", "check the API key in DMOERM_API_KEY"});
+  RewardServer echo([](const httplib::Request& request, const json& body, httplib::Response& response) {
+    json scores = json::array();
+    for (const json& text : body["responses"]) scores.push_back(score_in(text));
+    say(response, {{"scores", scores}, {"model", request.get_header_value("Authorization")}});
+  });
+  EXPECT_EQ(ask(echo).server["model"], "Bearer [key]");
   ::unsetenv(kServerKey);
   expect_parts(refusal<ConfigError>(quote), {"no API key was sent", "DMOERM_API_KEY"});
 }
@@ -356,11 +362,27 @@ TEST(ServerAddress, ChoosesTheProtocolByThePath) {
   const std::string refused = test::message_of<ConfigError>([] { (void)parse_server("http://me:hidden@h/classify"); });
   expect_parts(refused, {"password", "DMOERM_API_KEY"});
   EXPECT_EQ(refused.find("hidden"), std::string::npos);
+  for (const char* mistyped : {"ftp://me:hidden@h/classify", "me:hidden@h:80", "h:80/?key=hidden"}) {
+    const std::string said = test::message_of<ConfigError>([&] { (void)parse_server(mistyped); });
+    EXPECT_EQ(said.find("hidden"), std::string::npos) << said;
+  }
+  const std::string said = test::message_of<ConfigError>([] { (void)parse_model("a b=server:http://h/?token=hidden"); });
+  EXPECT_EQ(said.find("hidden"), std::string::npos) << said;
+}
+
+TEST_F(ServerScores, AreCheckedBeforeAnythingIsComputed) {
+  for (const std::string what : {"server:http://127.0.0.1:9/score", "server:http://127.0.0.1:9/get_reward"}) {
+    const std::string said = test::message_of<ConfigError>([&] {
+      (void)score_all({{"other", "judge:" + (directory_ / "absent.yaml").string()}, {"s", what}}, data_, {}, [](auto&&...) {});
+    });
+    EXPECT_NE(said.find("127.0.0.1:9"), std::string::npos) << said;
+  }
 }
 
 TEST(ServerAddress, NamesAModelThatHasNoName) {
   EXPECT_EQ(parse_model("server:http://127.0.0.1:8000").name, "127.0.0.1:8000");
   EXPECT_EQ(parse_model("server:https://host/classify?a=b").name, "host");
+  EXPECT_EQ(parse_model("server:http://host:1?a=b").name, "host:1");
   EXPECT_EQ(parse_model("server:http://host/classify#org/rm").name, "rm");
   EXPECT_EQ(parse_model("old=server:http://host?a=b").what, "server:http://host?a=b");
 }

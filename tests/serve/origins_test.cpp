@@ -12,10 +12,11 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 const std::vector<std::string> kOrigins = {"https://app.example", "http://localhost:3000"};
 
 TEST(Origins, AreWrittenAsBrowsersSendThem) {
-  for (const char* good : {"https://app.example", "http://localhost:3000", "http://[::1]:8000"})
+  for (const char* good : {"https://app.example", "http://localhost:3000", "http://[::1]:8000", "https://app.example:80"})
     EXPECT_NO_THROW(expect_origin(good));
   for (const char* bad : {"", "*", "app.example", "https://", "https://app.example/", "https://App.example", "ftp://app.example",
-                          "https://a.example,https://b.example", "https://*.example"})
+                          "https://a.example,https://b.example", "https://*.example", "https://app.example:443", "http://h:80",
+                          "https://:", "http://h:", "http://h:070", "http://h:70000", "http://a:b:c", "http://[::1"})
     EXPECT_THROW(expect_origin(bad), ConfigError) << bad;
 }
 
