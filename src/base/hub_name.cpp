@@ -64,6 +64,8 @@ std::string no_such_directory(const fs::path& path) {
     if (!part.empty()) parts.push_back(part.string());
   }
   std::optional<HubName> hub = in_address(parts);
+  if (const std::string text = path.string(); !hub && (text.starts_with("http:/") || text.starts_with("https:/")))
+    return none + ": this is an address; eval and bon ask a reward server that is named as server:ADDRESS";
   if (!hub) hub = in_path(path.has_filename() ? path : path.parent_path());  // a slash at the end is not a part
   if (!hub) return none;
   return fmt::format(

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -82,12 +83,19 @@ class Scale {
           refuse(fmt::format("{}: {} is not supported, and may change what the adapter computes: {}", key, value.dump(), kMerge));
       }
       alpha_ = config.at("lora_alpha").get<double>();
+      if (config.contains("r")) rank_ = config["r"].get<std::int64_t>();
+      patterned_ = config.contains("rank_pattern") && !config["rank_pattern"].empty();
+      if (!(alpha_ > 0) || !std::isfinite(alpha_)) refuse(fmt::format("lora_alpha: expected a number above 0, found {}", alpha_));
       root_ = config.value("use_rslora", json()) == true;
     } catch (const json::exception& e) {
       refuse(json_mismatch(e));
     }
   }
-  [[nodiscard]] double of(std::int64_t rank) const {
+  /// @param tensor  name of a matrix of this rank, for the error if the settings say another
+  [[nodiscard]] double of(std::int64_t rank, const std::string& tensor) const {
+    if (rank_ && *rank_ != rank && !patterned_)
+      refuse(fmt::format("r is {}, but tensor {} has rank {}: the two are of different adapters, or one was changed by hand",
+                         *rank_, tensor, rank));
     const auto r = static_cast<double>(rank);
     return alpha_ / (root_ ? std::sqrt(r) : r);
   }
@@ -98,7 +106,8 @@ class Scale {
   }
   std::string file_;
   double alpha_ = 0;
-  bool root_ = false;
+  std::optional<std::int64_t> rank_;  ///< Of all matrices, unless patterned_
+  bool root_ = false, patterned_ = false;
 };
 
 }  // namespace
@@ -168,7 +177,7 @@ ForeignAdapter read_adapter(const fs::path& directory, const nn::BackboneSpec& s
                        .scale = 0,
                        .stored_a = stored,
                        .stored_b = up};
-    if (layer.a_RI.dim() == 2) layer.scale = scale.of(layer.a_RI.size(0));
+    if (layer.a_RI.dim() == 2) layer.scale = scale.of(layer.a_RI.size(0), stored);
     adapter.layers.push_back(std::move(layer));
   }
   return adapter;

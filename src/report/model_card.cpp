@@ -125,6 +125,7 @@ std::string structure_text(const Run& run) {
     }
     text += fmt::format("- **{}**: {}\n", plain(category), names.empty() ? "no capability points" : names);
   }
+  if (const std::string imported = imported_experts_text(run); !imported.empty()) text += "\n" + plain(imported) + "\n";
   return text;
 }
 

@@ -225,4 +225,19 @@ std::filesystem::path directory_of(const Run& run) {
   return directory.has_filename() ? directory : directory.parent_path();
 }
 
+std::string imported_experts_text(const Run& run) {
+  std::string text;
+  for (const auto& [task, manifest] : run.manifests) {
+    const auto id = plan::TaskId::parse(task);
+    if (!id || id->kind != plan::TaskKind::expert_set || !manifest.there()) continue;
+    const json metrics = manifest.value.value("metrics", json::object());
+    for (const auto& [point, of_point] : metrics.items()) {
+      if (!of_point.is_object() || !of_point.contains("imported_from")) continue;
+      text += fmt::format("{}{}/{} ({})", text.empty() ? "" : ", ", id->category, point,
+                          of_point["imported_from"].get<std::string>());
+    }
+  }
+  return text.empty() ? "" : fmt::format("Taken over from elsewhere, not trained by this run: {}.", text);
+}
+
 }  // namespace dmoerm::report

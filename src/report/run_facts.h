@@ -62,6 +62,9 @@ struct Run {
   [[nodiscard]] std::string unfinished() const;
 };
 
+/// Which experts the run did not train but took over from elsewhere, in one sentence; "" if it trained all.
+std::string imported_experts_text(const Run& run);
+
 /// @throws ConfigError if the directory does not exist or is not that of a run (expect_run_directory)
 Run read_run(const std::filesystem::path& folder);
 /// The run's directory without links and "..", which tells it from others of the same name.

@@ -63,6 +63,11 @@ std::string leads_html(const Accuracies& accuracies, const std::vector<ModelName
          folded("The differences as a table, in points", table(rows) + (bounds ? note(eval::kBoundsNote) : ""));
 }
 
+std::string imported_text(const Run& run) {
+  const std::string text = imported_experts_text(run);
+  return text.empty() ? "" : note(text);
+}
+
 std::string experts_html(const Run& run) {
   Table rows{{"category", "point", "pairs", "right on its own point's labels, %"}, {}, 2};
   for (const std::string& category : run.categories) {
@@ -80,7 +85,7 @@ std::string experts_html(const Run& run) {
           {category, point, whole_number(pairs), pairs > 0 ? interval_text(eval::bootstrap_accuracy(groups, kSeed)) : "-"});
     }
   }
-  return rows.rows.empty() ? "" : heading("Each expert on what it was trained for") + table(rows);
+  return rows.rows.empty() ? "" : heading("Each expert on what it was trained for") + table(rows) + imported_text(run);
 }
 
 struct CategoryScores {

@@ -88,6 +88,9 @@ Normalise normalise_of(const JsonPart& word) {
   word.refuse("body-value-unknown", "none, sigmoid, softmax or standard");
 }
 
+/// Columns of data that say nothing of a row's texts.
+constexpr const char* kRowColumns[] = {"category", "split", "label", "task_name"};
+
 /// Keys of a row, or of a request with one, that say nothing of its texts.
 constexpr std::string_view kOtherKeys[] = {"category",     "split",     "label",     "task_name", "model",
                                            "use_category", "normalise", "normalize", "truncate"};
@@ -114,7 +117,7 @@ void expect_no_misspelling(const JsonPart& row) {
 void expect_row_keys(const JsonPart& row) {
   if (!row.is_object() || preference::is_row_of_data(row.value())) return;
   std::vector<std::string> known = preference::question_keys();
-  for (const char* key : {"category", "split", "label", "task_name"}) known.emplace_back(key);
+  known.insert(known.end(), std::begin(kRowColumns), std::end(kRowColumns));
   for (const auto& [key, value] : row.value().items()) {
     if (std::ranges::find(known, key) == known.end()) refuse_unknown_key(row.path(), key, known);
   }
@@ -130,6 +133,7 @@ void expect_body_keys(const JsonPart& body, const std::set<std::string>& asked, 
     const std::vector<std::string>& keys = preference::question_keys();
     known.insert(known.end(), keys.begin(), keys.end());
   }
+  if (columns) known.insert(known.end(), std::begin(kRowColumns), std::end(kRowColumns));  // and not use_category misspelt
   for (const auto& [key, value] : body.value().items()) {
     if (std::ranges::find(known, key) != known.end()) continue;
     if (!columns || config::nearest(key, settings)) refuse_unknown_key("", key, known);

@@ -75,6 +75,11 @@ class ImportedExpert(unittest.TestCase):
         self.assertIn("tone", scored.stdout)
         with open(os.path.join(scratch, "r", "report", "report.md"), encoding="utf-8") as report:
             self.assertIn(f"Taken over from elsewhere, not trained by this run: chat/tone ({adapter}).", report.read())
+        page, card = os.path.join(scratch, "r.html"), os.path.join(scratch, "CARD.md")
+        subprocess.run([PROGRAM, "report", os.path.join(scratch, "r"), "--out", page, "--card", card], capture_output=True, check=True)
+        for written in (page, card):
+            with open(written, encoding="utf-8") as file:
+                self.assertIn("Taken over from elsewhere, not trained by this run: chat/tone", file.read(), written)
 
         unchanged = self.again(scratch)
         self.assertEqual(unchanged.returncode, 0, unchanged.stderr)

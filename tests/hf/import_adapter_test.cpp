@@ -138,6 +138,9 @@ TEST_F(ImportAdapter, RefusesWhatAnExpertCannotBe) {
   for (const auto& [key, value] : {std::pair<const char*, nlohmann::json>{"use_dora", true},
                                    {"peft_type", "IA3"},
                                    {"bias", "all"},
+                                   {"r", 8},
+                                   {"r", "x"},
+                                   {"lora_alpha", -1},
                                    {"init_lora_weights", "pissa"},
                                    {"alpha_pattern", {{"q_proj", 3}}}}) {
     bad = good;

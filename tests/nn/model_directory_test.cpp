@@ -40,6 +40,7 @@ constexpr const char* kConfig =
 
 TEST_F(Place, IsAbsent) {
   EXPECT_NE(refusal("Qwen/Qwen2.5-0.5B").find("hf download Qwen/Qwen2.5-0.5B --local-dir DIR"), std::string::npos);
+  EXPECT_NE(refusal("http://127.0.0.1:8000").find("server:ADDRESS"), std::string::npos) << refusal("http://127.0.0.1:8000");
   EXPECT_NE(refusal("/nowhere/at/all").find("/nowhere/at/all: there is no such directory"), std::string::npos);
   for (const char* named :
        {"Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-0.5B/", "/Qwen/Qwen2.5-0.5B", "https://huggingface.co/Qwen/Qwen2.5-0.5B",

@@ -345,6 +345,8 @@ TEST(Ours, AMisspeltKeyOfTheTextsIsNamed) {
 TEST(Ours, RowsOfDataMayHaveColumnsOfTheirOwn) {
   EXPECT_EQ(asked("/v1/reward", R"({"prompt": "Q", "chosen": "A", "rejected": "B", "source": "x", "text": 1})").size(), 2U);
   EXPECT_EQ(asked("/v1/reward", R"({"items": [{"prompt": "Q", "chosen": "A", "rejected": "B", "source": "x"}]})").size(), 2U);
+  EXPECT_EQ(asked("/v1/reward", R"({"prompt": "Q", "chosen": "A", "rejected": "B", "category": "chat", "split": "test"})").size(),
+            2U);
   EXPECT_EQ(asked("/v1/reward", R"({"items": [{"id": 1, "category": "chat", "split": "train", "prompt": "Q", "response": "A",
     "system": "S"}], "model": "m", "use_category": "chat", "normalise": "none", "truncate": true})")
                 .size(),
