@@ -171,7 +171,7 @@ TEST_F(ImportAdapter, TakesAnEncodersAdapterOfThisProgramAlone) {
   EXPECT_TRUE(imported.head.w_D.equal(expert.head().w_D));
 
   test::ForeignFiles foreign(encoder);
-  foreign.tensors.clear();
+  foreign.tensors.clear(), foreign.config["r"] = 2;
   const std::string query = "base_model.model.bert." + nn::adapted_names(encoder, 0).q;
   foreign.tensor(query + ".lora_A.weight") = at::randn({2, encoder.width});
   foreign.tensor(query + ".lora_B.weight") = at::randn({encoder.q_width(), 2});

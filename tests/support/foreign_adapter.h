@@ -24,6 +24,11 @@ struct ForeignFiles {
   /// LoRA on a linear layer.
   ForeignFiles& add(const std::string& layer, std::int64_t outputs, std::int64_t inputs, std::int64_t rank) {
     const std::string name = "base_model.model.model." + layer;
+    if (tensors.size() <= 1) {
+      config["r"] = rank;
+    } else if (config["r"] != rank) {
+      config["rank_pattern"][layer] = rank;
+    }
     tensors.emplace_back(name + ".lora_A.weight", at::randn({rank, inputs}) * 0.1);
     tensors.emplace_back(name + ".lora_B.weight", at::randn({outputs, rank}) * 0.1);
     return *this;
