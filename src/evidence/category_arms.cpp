@@ -224,8 +224,10 @@ void CategoryArms::shallow(const LabelledGroups& labelled, ArmTable& table) cons
   table.add("bag", at::mv(bag_NB_.to(at::kDouble), fit_heads(bag_NB_, labelled, head_strengths()).all_F));
 }
 
-nlohmann::json CategoryArms::experts(const Regime& regime) {
-  const Points& points = points_with({.taught = regime.taught}, 0);
+nlohmann::json CategoryArms::experts(const Regime& regime, std::uint64_t seed) {
+  Regime clean = regime;
+  clean.point_noise = 0;
+  const Points& points = points_with(clean, seed);
   nlohmann::json figures = nlohmann::json::object();
   for (const auto& [name, groups] : points.too_few) figures[name] = {{"groups", 0}, {"labelled", groups}};
   for (std::size_t p = 0; p < points.names.size(); ++p) {

@@ -62,9 +62,10 @@ class CategoryArms {
                const at::Tensor& x_NF, const at::Tensor& prompt_GF, const at::Tensor& bag_NB);
   /// All arms of one category with one seed.
   void run(const Regime& regime, std::uint64_t seed, ArmTable& table);
-  /// How the experts of clean points order the tested groups: point -> {groups, own, universal, length: shares of pairs of the
-  /// point; overall: share of overall pairs that its expert orders correctly}, or {groups: 0, labelled} without an expert.
-  [[nodiscard]] nlohmann::json experts(const Regime& regime);
+  /// How the experts of a regime, but without noise in its points, order the tested groups: point -> {groups, own, universal,
+  /// length: shares of pairs of the point; overall: share of overall pairs that its expert orders correctly}, or
+  /// {groups: 0, labelled} without an expert. @param seed  draws the prompts with capability labels, where a regime leaves few
+  [[nodiscard]] nlohmann::json experts(const Regime& regime, std::uint64_t seed);
 
  private:
   struct Points {

@@ -102,12 +102,15 @@ std::string contrasts_asked(const std::vector<Contrast>& asked, const std::map<s
   for (const Contrast& contrast : asked) {
     const Results& of_regime = results_of(contrast, results);
     expect_arms(contrast, those(of_regime, names));
-    const std::vector<std::string> both = having(of_regime, names, {contrast.arm, contrast.other});
+    std::vector<std::string> both = having(of_regime, names, {contrast.arm, contrast.other});
     const std::optional<Estimate> difference = macro(those(of_regime, both), contrast.arm, contrast.other);
+    if (!difference) both.clear();  // having() gives all of them if none has both arms
     rows.push_back({contrast.regime, contrast.arm, contrast.other, text_of(difference),
                     difference ? p_text(p_of_difference(*difference)) : "-",
                     difference ? p_text(p_of_distance(*difference, kEquivalence)) : "-",
-                    both.size() == names.size() ? "all" : fmt::format("{}", fmt::join(both, ", "))});
+                    both.empty()                  ? "none has both"
+                    : both.size() == names.size() ? "all"
+                                                  : fmt::format("{}", fmt::join(both, ", "))});
     json& own = figures[contrast.name()] = {{"difference", json_of(difference)}, {"categories", both}};
     if (!difference) continue;
     own["p"] = p_of_difference(*difference), own["p_apart"] = p_of_distance(*difference, kEquivalence);

@@ -21,7 +21,7 @@ Contrast contrast_from(const std::string& text, const std::string& primary);
 std::string contrasts_of_method(const std::vector<const CategoryResult*>& categories, nlohmann::json& figures);
 
 /// The contrasts that were asked for, as a section; "" if there are none. Each is over those of the categories that have both
-/// arms in every fold.
+/// arms in every fold; where none has both, there is no difference and no category.
 /// @param results  by regime  @param names  the main categories
 /// @param figures  gets name -> {difference: [value, low, high], p, p_apart, categories}
 /// @throws ConfigError for a regime without cells, or an arm that no category has under it

@@ -240,7 +240,7 @@ void Experiment::category_cell(const Regime& regime, CategoryArms& arms, const C
   ArmTable table(category.tested(fold), category.tested_at_equal_length(fold));
   for (std::int64_t s = 0; s < settings_.seeds; ++s) arms.run(regime, settings_.seed + static_cast<std::uint64_t>(s), table);
   json result = table.to_json();
-  result["experts"] = arms.experts(regime);
+  result["experts"] = arms.experts(regime, settings_.seed);
   result["groups"] = group_list(store_, category, category.tested_groups(fold));
   write(path, result);
 }

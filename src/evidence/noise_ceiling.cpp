@@ -89,24 +89,38 @@ bool is_other_row(const json& row, std::string_view id) {
   return stated.is_string() && !stated.get_ref<const std::string&>().empty() && stated.get_ref<const std::string&>() != id;
 }
 
+/// Add the raters' scores of a row to those of its category. @return false for the row of another group than `id`
+bool read_row(const std::string& line, std::string_view id, Found& category) {
+  const json row = preference::parse_row(line);
+  auto labels = preference::rater_scores(row);
+  if (!labels.empty() && is_other_row(row, id)) return false;
+  for (auto& [label, scores] : labels) category.labels[label].push_back(std::move(scores));
+  return true;
+}
+
 void read_file(const std::string& file, WantedLines wanted, const data::TokenStore& store, std::vector<Found>& found) {
   const auto say = [&](const std::string& why) {
     for (const auto& [line, of] : wanted) found[of.category].why = why;
   };
-  if (!fs::exists(file)) return say(fmt::format("{} is not there any more", file));
-  preference::LineReader lines(file);
+  std::error_code error;
+  if (!fs::exists(file, error) && !error) return say(fmt::format("{} is not there any more", file));
   try {
+    preference::LineReader lines(file);
     for (std::string line; !wanted.empty() && lines.next(line);) {
       const auto at = wanted.find(lines.number());
       if (at == wanted.end()) continue;
-      const json row = preference::parse_row(line);
-      auto labels = preference::rater_scores(row);
-      if (!labels.empty() && is_other_row(row, store.group(at->second.group).id)) return say(changed(file));
-      for (auto& [label, scores] : labels) found[at->second.category].labels[label].push_back(std::move(scores));
+      Found& category = found[at->second.category];
+      try {
+        if (!read_row(line, store.group(at->second.group).id, category)) return say(changed(file));
+      } catch (const preference::RowError& e) {
+        category.why = fmt::format("{}:{}: {}", file, lines.number(), e.what());
+      }
       wanted.erase(at);
     }
-  } catch (const preference::RowError& e) {
-    throw DataError(e.code(), fmt::format("{}:{}: {}", file, lines.number(), e.what()));
+  } catch (const IoError& e) {
+    return say(e.what());
+  } catch (const DataError& e) {
+    return say(e.what());
   }
   say(changed(file));  // of lines that are gone
 }
@@ -208,11 +222,10 @@ std::string noise_ceiling_section(const std::vector<NoiseCeiling>& ceilings, jso
     own = {{"with_ties", json_of(with_ties)}, {"without_ties", json_of(without_ties)}, {"with_others", json_of(with_others)}};
   }
   return fmt::format(
-      "## Noise ceiling\n\nShare of pairs that two raters order alike, a mean over the prompts with several raters. A pair that "
-      "one of "
-      "the two ties counts a half, as if a coin broke the tie; a pair that both tie is left out. The label that is tested is "
-      "that of "
-      "all raters, and less noisy.{}\n\n{}\n",
+      "## Inter-rater agreement (noise ceiling)\n\nHow far single raters agree: the share of pairs that two raters order alike, "
+      "a mean over the prompts with several raters. A model can exceed it: it is tested against the mean of all raters, which "
+      "is less noisy than one rater. A pair that one of the two ties counts a half, as if a coin broke the tie; a pair that "
+      "both tie is left out.{}\n\n{}\n",
       points ? "" : " No point has scores of single raters (`scores_raters` of the data).", markdown_table(rows));
 }
 

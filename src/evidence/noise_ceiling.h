@@ -1,4 +1,5 @@
-// How far single raters agree: what no model that learns from one rater's labels can be expected to exceed by much.
+// How far single raters agree (inter-rater agreement, also called the noise ceiling). A model can exceed it: it is tested against
+// the mean of all raters, which is less noisy than one rater.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -39,8 +40,8 @@ struct NoiseCeiling {
 
 /// The overall label of each category of the configuration, and those of its points that single raters' scores are known of: over
 /// the prompts of train and validation, or of the test split. A store keeps one rater's label at most, so the rows of the prompts
-/// are read from their files; where these have changed, `why` says so.
-/// @throws IoError, DataError for a file that cannot be read
+/// are read from their files; where these have changed, cannot be read or have a row that is no row of raters, `why` says so, and
+/// the other categories still have their figures.
 std::vector<NoiseCeiling> noise_ceilings(const data::TokenStore& store, const config::RunConfig& config, bool test);
 
 /// The section of the tables. @param figures  gets category -> label -> figures, or {why}

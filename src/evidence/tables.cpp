@@ -175,7 +175,7 @@ void label_table(const TableRequest& request, const std::map<std::string, Result
         const std::optional<Estimate> e = macro(categories, arm, "");
         cells.push_back(value_text(e));
         if (!e) continue;
-        drawn.curves[arm == kMethod ? "DMoERM" : arm].push_back({e->value, e->low, e->high});
+        drawn.curves[arm == kMethod ? "DMoERM" : arm].push_back({drawn.ticks.size() - 1, e->value, e->low, e->high});
         tables.figures["labels"][regime][arm] = json_of(e);
       }
       rows.back().push_back(fmt::format("{}", fmt::join(cells, " / ")));
@@ -218,9 +218,9 @@ std::string expert_table(const Results& results, json& figures) {
   }
   if (rows.size() < 2) return "";
   return "## Experts\n\nShare of the point's pairs that are ordered correctly, on tested prompts, and the weight in DMoERM: "
-         "rewards have "
-         "the same spread, and the sizes of a category's weights add up to 1 in each fold. A weight that names fewer "
-         "folds is the mean over these: in the others its point has too few pairs, or an earlier version computed them.\n\n" +
+         "rewards have the same spread, and the sizes of a category's weights add up to 1 in each fold. A weight that names "
+         "fewer folds is the mean over these: in the others its point has too few pairs, or an earlier version computed them. "
+         "Where a regime leaves few prompts their capability labels, the shares are those of the first seed's experts.\n\n" +
          markdown_table(rows) + "\n";
 }
 

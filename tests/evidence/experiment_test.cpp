@@ -199,6 +199,24 @@ TEST_F(ExperimentTest, FewerCapabilityLabelsMakeOtherExperts) {
   EXPECT_NE(all.at("weights").at("stack"), few.at("weights").at("stack"));
 }
 
+TEST_F(ExperimentTest, TheExpertsThatAreShownHaveTheCapabilityLabelsOfTheRegime) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 2};
+  const std::vector<std::string> regimes = {"20-none", "20-none-points30", "20-none-scored5", "20-none-points30-scored5"};
+  std::map<std::string, nlohmann::json> experts;
+  std::vector<Regime> asked;
+  for (const std::string& regime : regimes) asked.push_back(regime_from(regime));
+  Experiment(config_, *store_, *scores_, cache(), groups, {}, settings).run(asked, directory_ / "cells", *ranks_);
+  for (const std::string& regime : regimes)
+    experts[regime] = read_json(cell_file(directory_ / "cells", regime, "chat", 0)).at("experts");
+  EXPECT_GT(experts["20-none"].at("polite").at("groups").get<int>(), 0);
+  EXPECT_EQ(experts["20-none-points30"], experts["20-none"]) << "without noise in the points";
+  const nlohmann::json none = {{"groups", 0}, {"labelled", 5}};
+  EXPECT_EQ(experts["20-none-scored5"], nlohmann::json({{"polite", none}, {"calm", none}})) << "five prompts are too few";
+  EXPECT_EQ(experts["20-none-points30-scored5"], experts["20-none-scored5"]);
+}
+
 TEST_F(ExperimentTest, TheInnerLayerAloneIsAnArmWhereItIsAskedFor) {
   const auto groups = choose_groups(*store_, {});
   fill(groups);

@@ -238,6 +238,44 @@ TEST_F(TablesTest, AContrastIsAskedForByItsArms) {
   EXPECT_EQ(make_tables(request()).markdown.find("## Contrasts asked for"), std::string::npos) << "none was";
 }
 
+TEST_F(TablesTest, AContrastOfArmsThatNoCategoryHasBothOfNamesNoCategory) {
+  write_two("80-rater");  // code lacks the mean of experts
+  change_cell("80-rater", 1, [](nlohmann::json& cell) { cell["arms"].erase("own"); });
+  TableRequest both = request();
+  both.main = {"chat", "code"};
+  both.contrasts.push_back(contrast_from("mean:own", "80-rater"));
+  const Tables tables = make_tables(both);
+  const nlohmann::json& none = tables.figures["contrasts"]["80-rater/mean:own"];
+  EXPECT_TRUE(none["difference"].is_null()) << none;
+  EXPECT_EQ(none["categories"], nlohmann::json::array());
+  EXPECT_NE(tables.markdown.find("| none has both |"), std::string::npos) << tables.markdown;
+}
+
+TEST_F(TablesTest, APointOfACurveStandsAtItsAmountOfLabels) {
+  TableRequest three = request();
+  three.regimes = {"20-rater", "80-rater", "all-rater"};
+  write_cells("20-rater", "chat", {{"own", 0.6}}, 0.5);
+  write_cells("80-rater", "chat", {{"own", 0.6}, {"dmoerm", 0.75}}, 0.5);
+  write_cells("all-rater", "chat", {{"own", 0.6}, {"dmoerm", 0.8}}, 0.5);
+  const auto lines = [](const std::string& svg) {
+    std::size_t count = 0;
+    for (std::size_t at = svg.find("fill=\"none\""); at != std::string::npos; at = svg.find("fill=\"none\"", at + 1)) ++count;
+    return count;
+  };
+  const std::string late = make_tables(three).curves_svg;
+  EXPECT_NE(late.find("<title>1: 0.75</title>"), std::string::npos) << "the second amount\n" << late;
+  EXPECT_NE(late.find("<title>2: 0.8</title>"), std::string::npos);
+  EXPECT_EQ(late.find("<title>0: 0.75</title>"), std::string::npos) << "no expert with the first amount";
+  EXPECT_EQ(lines(late), 3U) << "single, own and DMoERM";
+
+  write_cells("20-rater", "chat", {{"own", 0.6}, {"dmoerm", 0.7}}, 0.5);
+  write_cells("80-rater", "chat", {{"own", 0.6}}, 0.5);
+  const std::string broken = make_tables(three).curves_svg;
+  EXPECT_NE(broken.find("<title>0: 0.7</title>"), std::string::npos) << broken;
+  EXPECT_NE(broken.find("<title>2: 0.8</title>"), std::string::npos);
+  EXPECT_EQ(lines(broken), 4U) << "DMoERM's is broken";
+}
+
 TEST_F(TablesTest, AContrastThatIsAskedForIsThatOfTheContrastsOfDmoerm) {
   write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
   for (int fold = 0; fold < 5; ++fold) {
@@ -289,7 +327,7 @@ TEST_F(TablesTest, TheNoiseCeilingIsASection) {
   with.ceilings.push_back({"chat", "overall", rater_agreement({{{0, 0}, {1, 1}, {2, 0}}}), ""});
   with.ceilings.push_back({"code", "overall", {}, "no two raters order a pair"});
   const Tables tables = make_tables(with);
-  EXPECT_NE(tables.markdown.find("## Noise ceiling"), std::string::npos);
+  EXPECT_NE(tables.markdown.find("## Inter-rater agreement"), std::string::npos);
   EXPECT_NE(tables.markdown.find("no two raters order a pair"), std::string::npos);
   EXPECT_NEAR(tables.figures["noise_ceiling"]["chat"]["overall"]["without_ties"]["share"].get<double>(), 0.5, 1e-9);
   EXPECT_EQ(tables.figures["noise_ceiling"]["code"]["overall"]["why"], "no two raters order a pair");
