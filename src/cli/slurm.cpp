@@ -92,10 +92,13 @@ void check(const config::RunConfig& config, const fs::path& run) {
     if (!fs::exists(input.path))
       problems.push_back(fmt::format("data.inputs: there is no {}{}", input.path, dangling_link(input.path)));
   }
-  for (const config::CategoryConfig& category : config.categories) {
-    for (const config::ImportedExpertConfig& expert : category.imported_experts) {
+  for (std::size_t c = 0; c < config.categories.size(); ++c) {
+    const config::CategoryConfig& category = config.categories[c];
+    for (std::size_t i = 0; i < category.imported_experts.size(); ++i) {
+      const config::ImportedExpertConfig& expert = category.imported_experts[i];
       if (!fs::exists(expert.dir))
-        problems.push_back(fmt::format("categories.imported_experts: {}: {}", expert.dir, no_such_directory(expert.dir)));
+        problems.push_back(fmt::format("categories.{}.imported_experts.{} ({}/{}): {}: {}", c, i, category.name, expert.point,
+                                       expert.dir, no_such_directory(expert.dir)));
     }
   }
   if (!fs::exists(fs::path(config.backbone.dir) / "config.json"))

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <string>
 
 #include "base/error.h"
@@ -15,6 +14,7 @@
 #include "hf/foreign_adapter.h"
 #include "hf/foreign_head.h"
 #include "nn/safetensors.h"
+#include "nn/weights.h"
 
 namespace dmoerm::hf {
 namespace {
@@ -42,16 +42,6 @@ void expect_adapter(const fs::path& directory) {
   throw DataError("not-an-adapter", fmt::format("{}: {}", directory.string(), what));
 }
 
-/// The number in a name such as "layers.7.self_attn.q_proj".
-std::optional<std::size_t> layer_number(const std::string& name) {
-  const std::size_t digits = name.find_first_of("0123456789");
-  if (digits == std::string::npos) return std::nullopt;
-  std::size_t number = 0, at = digits;
-  for (; at < name.size() && name[at] >= '0' && name[at] <= '9' && at < digits + 6; ++at)
-    number = 10 * number + static_cast<std::size_t>(name[at] - '0');
-  return number;
-}
-
 /// The adapter's matrices by the layer that they change.
 class Sorted {
  public:
@@ -63,26 +53,27 @@ class Sorted {
 
  private:
   void add(const AdaptedLayer& layer) {
-    const std::optional<std::size_t> number = layer_number(layer.name);
-    const nn::AdaptedNames names = nn::adapted_names(spec_, number.value_or(0));
-    const bool q = number && layer.name == names.q, v = number && layer.name == names.v;
+    const std::int64_t number = nn::layer_of(layer.name);
+    const auto index = static_cast<std::size_t>(std::max<std::int64_t>(number, 0));
+    const nn::AdaptedNames names = nn::adapted_names(spec_, index);
+    const bool q = layer.name == names.q, v = layer.name == names.v;
     if (!q && !v) {
       const auto last = [](const std::string& name) { return name.substr(name.rfind('.') + 1); };
       throw from_.unsupported(fmt::format(
           "tensor {} adapts {}, but experts are adapters of queries and values: train it with target_modules [\"{}\", \"{}\"]",
           layer.stored_a, layer.name, last(names.q), last(names.v)));
     }
-    if (static_cast<std::int64_t>(*number) >= spec_.layers)
+    if (number >= spec_.layers)
       throw from_.unsupported(
           fmt::format("tensor {} adapts layer {}, counted from 0, but the backbone has {} layers: is this the model that was "
                       "adapted, and does backbone.layers leave any out?",
-                      layer.stored_a, *number, spec_.layers));
+                      layer.stored_a, number, spec_.layers));
     from_.check_shape(layer, q ? spec_.q_width() : spec_.kv_width(), spec_.width);
     for (const auto& [name, matrix] : {std::pair(&layer.stored_a, &layer.a_RI), std::pair(&layer.stored_b, &layer.b_OR)}) {
       if (!at::isfinite(*matrix).all().item<bool>())
         throw DataError("tensor-not-finite", fmt::format("{}: tensor {} holds NaN or infinity", from_.file.string(), *name));
     }
-    (q ? by_layer_[*number].q : by_layer_[*number].v) = &layer;
+    (q ? by_layer_[index].q : by_layer_[index].v) = &layer;
   }
 
   const ForeignAdapter& from_;

@@ -14,8 +14,9 @@ namespace dmoerm::run {
 
 /// Check the imported experts of all categories, before any work, and say in the log what is taken over.
 /// @return SHA-256 over the files of each adapter, by "category/point"; part of the identity of its task
-/// @throws DataError naming the category's point and what hf::import_adapter() refuses, or both models for an adapter of a
-/// model whose weights are not the backbone's; a base that is not found only gives a warning
+/// @throws DataError naming the setting, the category's point and what hf::import_adapter() refuses, or both models for an
+/// adapter of a model whose weights, number of layers or way of reading (head.reads) are not the run's; IoError with the same
+/// place. A base that is not found and a bundle's other chat template only give a line in the log
 std::map<std::string, std::string> check_imported_experts(const config::RunConfig& config, HashCache& hashes);
 
 /// The checksums of the imported experts among a task's points, by point, for its identity: {"imported": {...}}; nothing without

@@ -10,6 +10,16 @@ nn::BackboneSpec spec_of(const config::RunConfig& config) {
   return spec;
 }
 
+std::vector<std::filesystem::path> model_files(const std::filesystem::path& directory) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    const std::string extension = entry.path().extension().string();
+    if (extension == ".json" || extension == ".safetensors") files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
 plan::ModelShape shape_of(const config::RunConfig& config) {
   const nn::BackboneSpec spec = spec_of(config);
   const auto number = [](std::int64_t n) { return static_cast<double>(n); };

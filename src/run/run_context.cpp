@@ -15,6 +15,7 @@
 #include "nn/device.h"
 #include "plan/graph_builder.h"
 #include "run/device_checks.h"
+#include "run/model_shape.h"
 #include "tokenizer/tokenizer.h"
 
 namespace dmoerm::run {
@@ -52,15 +53,10 @@ void check_tokenizer(const std::string& directory, const nn::BackboneSpec& spec)
 
 /// The same, computed again only if a file of the directory or a setting has changed.
 std::string kept_digest(const config::RunConfig& config, const nn::Backbone& backbone, HashCache& hashes) {
-  std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(config.backbone.dir)) {
-    const std::string extension = entry.path().extension().string();
-    if (extension == ".json" || extension == ".safetensors") files.push_back(entry.path());
-  }
-  std::ranges::sort(files);
   const std::string name = fmt::format("backbone {} layers {} {}", std::filesystem::absolute(config.backbone.dir).string(),
                                        config.backbone.layers, config::word(config.compute.dtype));
-  return find_or_compute(hashes, shared_hashes_file(), name, files, [&] { return digest_of(backbone, config.backbone.dir); });
+  return find_or_compute(hashes, shared_hashes_file(), name, model_files(config.backbone.dir),
+                         [&] { return digest_of(backbone, config.backbone.dir); });
 }
 
 std::shared_ptr<nn::Backbone> load_backbone(const config::RunConfig& config, at::Device device) {

@@ -146,6 +146,16 @@ class Ingest(Tiny):
 
 
 class Configuration(Tiny):
+    def test_a_job_script_names_the_setting_of_an_expert_that_is_not_there(self):
+        os.mkdir(self.path("adapter"))
+        self.config = self.config.replace("points: [tone, fact]", "points: [tone, fact]\n    imported_experts:\n"
+                                          f"      - {{point: tone, dir: {self.path('adapter')}}}\n      - {{point: fact, dir: {self.path('nowhere')}}}")
+        with open(self.path("tiny.yaml"), "w", encoding="utf-8") as f:
+            f.write(self.config)
+        refused = self.dmoerm("slurm", "--config", self.path("tiny.yaml"))
+        self.assert_refused(refused, f"categories.0.imported_experts.1 (chat/fact): {self.path('nowhere')}: ", "[no-job-script]")
+        self.assertNotIn("imported_experts.0", refused.stderr)
+
     def test_lists_unknown_duplicate_and_mistyped_keys_with_their_places(self):
         self.config = self.config.replace("lora_rank: 2", "lora_rnak: 2", 1).replace("baselines: false", "baselines: yes\nname: other")
         self.assert_refused_and_nothing_left(

@@ -112,6 +112,9 @@ TEST_F(ImportAdapter, RefusesWhatAnExpertCannotBe) {
   bad.add_q(2, 2);
   has(bad, "adapts layer 2, counted from 0, but the backbone has 2 layers", "adapter-unsupported");
   bad = good;
+  bad.add_q(1234567, 2);
+  has(bad, "adapts layer 1234567, counted from 0, but the backbone has 2 layers", "adapter-unsupported");
+  bad = good;
   bad.add("layers.0.self_attn.o_proj", spec_.width, spec_.q_width(), 2);
   has(bad, "layers.0.self_attn.o_proj", "adapter-unsupported");
   bad = test::ForeignFiles(spec_);
@@ -201,6 +204,20 @@ TEST_F(ImportAdapter, TellsModelsApartByTheirWeights) {
   tensors[3].second.flatten()[0].add_(1e-3);
   nn::save_safetensors(other / "model.safetensors", tensors);
   EXPECT_EQ(first_difference(other, base(), spec_), tensors[3].first);
+}
+
+TEST_F(ImportAdapter, DoesNotCallModelsAlikeThatHaveNoTensorOfALayerInCommon) {
+  const fs::path other = directory_ / "other";
+  test::write_tiny_model(other, 40);
+  for (const std::string lost : {"layers.", "layers.1."}) {
+    nn::NamedTensors tensors;
+    for (const auto& [name, tensor] : backbone_->weights().named())
+      tensors.emplace_back(name.starts_with(lost) ? "blocks" + name.substr(6) : name, tensor);
+    nn::save_safetensors(other / "model.safetensors", tensors);
+    const std::string said = test::message_of<DataError>([&] { (void)first_difference(base(), other, spec_); });
+    EXPECT_NE(said.find(lost == "layers." ? "in 0 of 2 layers alone" : "in 1 of 2 layers alone"), std::string::npos) << said;
+    EXPECT_NE(said.find(other.string()), std::string::npos) << said;
+  }
 }
 
 }  // namespace

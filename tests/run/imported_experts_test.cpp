@@ -3,11 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstdlib>
+
 #include "base/error.h"
 #include "support/captured_log.h"
 #include "support/foreign_adapter.h"
 #include "support/scratch.h"
 #include "support/tiny_model_directory.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
 
 namespace dmoerm::run {
 namespace {
@@ -75,12 +80,15 @@ TEST_F(ImportedExperts, OfAnotherBaseAreRefused) {
   }
   files_.config["base_model_name_or_path"] = other.string();
   const std::string said = refusal();
+  EXPECT_EQ(said.find("categories.0.imported_experts.0 (chat/tone): "), 0U) << said;
   for (const std::string& part : {(directory_ / "adapter" / "adapter_config.json").string(), other.string(), config_.backbone.dir,
                                   std::string("whose tensor ")})
     EXPECT_NE(said.find(part), std::string::npos) << said;
   files_.config["base_model_name_or_path"] = "somebody/pretrained";
   EXPECT_EQ(refusal(), "");
   EXPECT_FALSE(log.has("rewards are worthless")) << log.text();
+  EXPECT_TRUE(log.has("its base somebody/pretrained is not here, so its weights were not compared with backbone.dir"))
+      << log.text();
   files_.config["base_model_name_or_path"] = "somebody/another-model";
   EXPECT_EQ(refusal(), "");
   EXPECT_TRUE(log.has("it adapts somebody/another-model, and there is no such directory")) << log.text();
@@ -103,6 +111,122 @@ TEST_F(ImportedExperts, OfABundleAreComparedWithItsBase) {
   fs::remove(bundle / "dmoerm.json");
   EXPECT_EQ(refusal(), "");
   EXPECT_TRUE(log.has("it does not say which model it adapts")) << log.text();
+}
+
+TEST_F(ImportedExperts, OfABundleAreReadAsTheRunsHeads) {
+  const fs::path bundle = directory_ / "bundle";
+  test::write_tiny_model(bundle / "base", 40);
+  write_json_atomically(bundle / "dmoerm.json", {{"categories", {{{"name", "story"}, {"base", "base"}}}}});
+  config_.categories[0].imported_experts[0].dir = (bundle / "experts" / "story" / "tone").string();
+  EXPECT_EQ(refusal(), "");
+  nlohmann::json base = test::tiny_config(test::tiny_spec(40));
+  base[nn::kHeadReadsKey] = "mean";
+  write_json_atomically(bundle / "base" / "config.json", base);
+  EXPECT_NE(
+      refusal().find("its head reads the mean of the response's states (dmoerm_head_reads in config.json), but the run's heads "
+                     "one token's state (head.reads)"),
+      std::string::npos)
+      << refusal();
+}
+
+TEST_F(ImportedExperts, OfABundleWithAnotherTemplateAreWarnedAbout) {
+  const fs::path bundle = directory_ / "bundle", tokenizer = fs::path(config_.backbone.dir) / "tokenizer.json";
+  test::write_tiny_model(bundle / "base", 40);
+  write_file_atomically(tokenizer, R"({"model": {"type": "BPE", "vocab": {}, "merges": []}})");
+  config_.backbone.chat_template = "plain";
+  config_.categories[0].imported_experts[0].dir = (bundle / "experts" / "story" / "tone").string();
+  const auto tokens = tokenizer::Tokenizer::load(tokenizer);
+  for (const std::string name : {"plain", "chatml"}) {
+    const std::string sha256 = tokenizer::ChatTemplate(name, tokens, false).digest();
+    write_json_atomically(bundle / "dmoerm.json", {{"categories", {{{"name", "story"}, {"base", "base"}}}},
+                                                   {"template", {{"name", name}, {"sha256", sha256}}}});
+    const test::CapturedLog log;
+    EXPECT_EQ(refusal(), "");
+    EXPECT_EQ(log.has("its bundle has the chat template chatml (SHA-256 " + sha256 + "), but backbone.chat_template is plain"),
+              name == "chatml")
+        << log.text();
+  }
+}
+
+TEST_F(ImportedExperts, AreComparedWithABaseOnceForAllOfThem) {
+  const fs::path same = directory_ / "same";
+  test::write_tiny_model(same, 40);
+  files_.config["base_model_name_or_path"] = same.string();
+  config_.categories[0].points.emplace_back("fact");
+  config_.categories[0].imported_experts.push_back({"fact", config_.categories[0].imported_experts[0].dir});
+  const auto comparisons = [&] {
+    const test::CapturedLog log;
+    EXPECT_EQ(refusal(), "");
+    const std::string text = log.text(), words = "compares the weights of " + same.string();
+    int times = 0;
+    for (std::size_t at = text.find(words); at != std::string::npos; at = text.find(words, at + 1)) ++times;
+    return times;
+  };
+  EXPECT_EQ(comparisons(), 1);
+}
+
+TEST_F(ImportedExperts, AreComparedAgainOnlyAfterAChange) {
+  ASSERT_EQ(setenv("DMOERM_HOME", (directory_ / "nowhere").c_str(), 1), 0);  // no cache of the user
+  const fs::path same = directory_ / "same";
+  test::write_tiny_model(same, 40);
+  const auto age = [&] {
+    for (const fs::path& model : {same, fs::path(config_.backbone.dir)}) {
+      for (const auto& file : fs::directory_iterator(model))
+        fs::last_write_time(file, fs::last_write_time(file) - std::chrono::hours(1));
+    }
+  };
+  age();
+  files_.config["base_model_name_or_path"] = same.string();
+  files_.write(config_.categories[0].imported_experts[0].dir);
+  HashCache hashes(directory_ / "kept.json");
+  const auto compares = [&] {
+    const test::CapturedLog log;
+    (void)check_imported_experts(config_, hashes);
+    return log.has("compares the weights of ");
+  };
+  EXPECT_TRUE(compares());
+  EXPECT_FALSE(compares());
+  age();
+  EXPECT_TRUE(compares());
+  unsetenv("DMOERM_HOME");
+}
+
+TEST_F(ImportedExperts, OfAModelWithoutCommonNamesAreWarnedAbout) {
+  const fs::path renamed = directory_ / "renamed";
+  test::write_tiny_model(renamed, 40);
+  nn::NamedTensors tensors;
+  const auto backbone = test::tiny_backbone(40);
+  for (const auto& [name, tensor] : backbone->weights().named()) tensors.emplace_back("blocks." + name + ".w", tensor);
+  nn::save_safetensors(renamed / "model.safetensors", tensors);
+  files_.config["base_model_name_or_path"] = renamed.string();
+  const test::CapturedLog log;
+  EXPECT_EQ(refusal(), "");
+  EXPECT_TRUE(log.has("which cannot be compared (")) << log.text();
+  EXPECT_TRUE(log.has("have tensors of the same names in 0 of 2 layers alone")) << log.text();
+}
+
+TEST_F(ImportedExperts, OfAnUnknownBaseAreWarnedAboutWhereLayersAreLeftOut) {
+  files_ = test::ForeignFiles(test::tiny_spec(40)).add_q(0, 2);
+  files_.config["base_model_name_or_path"] = "somebody/pretrained";
+  config_.backbone.layers = 1;
+  const test::CapturedLog log;
+  EXPECT_EQ(refusal(), "");
+  EXPECT_TRUE(log.has("nor is it known after how many layers its head reads (the run's heads: 1, backbone.layers)"))
+      << log.text();
+}
+
+TEST_F(ImportedExperts, AreNamedByTheirSettingWhenTheyAreRefused) {
+  files_.write(directory_ / "adapter");
+  config_.categories[0].points.emplace_back("fact");
+  config_.categories[0].imported_experts.push_back({"fact", (directory_ / "nowhere").string()});
+  HashCache hashes(directory_ / "hashes.json");
+  try {
+    (void)check_imported_experts(config_, hashes);
+    FAIL() << "there is no such adapter";
+  } catch (const DataError& e) {
+    EXPECT_EQ(std::string(e.what()).find("categories.0.imported_experts.1 (chat/fact): "), 0U) << e.what();
+    EXPECT_STREQ(e.code().text(), "not-an-adapter");
+  }
 }
 
 TEST_F(ImportedExperts, OfAnotherShapeAreRefused) {
