@@ -58,7 +58,8 @@ class Replies {
 
   [[nodiscard]] std::string place(const Part& part) const {
     const Item& item = data_.items[part.item];
-    return fmt::format("{}:{}: {}", item.file, item.line, item.id);
+    const std::string row = fmt::format("{}:{}", item.file, item.line);
+    return row.ends_with(item.id) ? row : fmt::format("{}: {}", row, item.id);  // rows without an id are called by their place
   }
 
   void add(const Part& part, const judge::HttpResult& result) {

@@ -36,6 +36,7 @@ namespace {
 
 constexpr std::size_t kMemoryPerConnection = 64 << 10;                            // headers, and a piece of the body
 constexpr const char* kProtocols = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";  // in the words of GnuTLS
+constexpr const char* kStopping = "the server is stopping: ask another, or try again later";
 constexpr auto kSweep = std::chrono::milliseconds(50);  // how often clients that left or stall are looked for
 constexpr auto kReadOn = std::chrono::milliseconds(1);  // how often those are read that have their answer and still send
 
@@ -341,13 +342,16 @@ struct HttpServer::State {
     if (pending.too_long) return send(connection, pending, too_long(request));
     if (pending.too_many) return send(connection, pending, too_many(request));
     const bool packed = request.headers.contains("content-encoding");
+    bool late = false;  // nothing waits for its answer any more
+    {
+      const std::lock_guard lock(mutex);
+      late = ends;
+      if (!late) ++waiting;
+    }
+    if (late) return send(connection, pending, refusal(request, 503, ErrorCode("server-is-stopping"), kStopping));
     pending.exchange->request.came = Clock::now();
     pending.handed_over = true;
     enter(pending.socket, Connection::Phase::waits, pending.exchange);
-    {
-      const std::lock_guard lock(mutex);
-      ++waiting;
-    }
     pending.exchange->resume_ = [this, connection] {
       MHD_resume_connection(connection);
       const std::lock_guard lock(mutex);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <httplib.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <thread>
 
@@ -36,6 +37,12 @@ class Server {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return came_.size() > number; });
     return came_[number];
+  }
+  /// The same, or nullptr soon after `done`.
+  Shared wait_for(std::size_t number, const std::atomic<bool>& done) {
+    std::unique_lock lock(mutex_);
+    while (came_.size() <= number && !done) changed_.wait_for(lock, std::chrono::milliseconds(1));
+    return came_.size() > number ? came_[number] : nullptr;
   }
   [[nodiscard]] httplib::Client client() const {
     httplib::Client client("127.0.0.1", server_->port());
@@ -240,6 +247,35 @@ TEST(HttpServer, FinishesWhatIsOpenAfterItStopsAccepting) {
   one.join();
   EXPECT_EQ(status, 200);
   server.close();
+}
+
+TEST(HttpServer, EndsWhileClientsGoOnAsking) {
+  for (int round = 0; round < 10; ++round) {
+    Server server;
+    std::atomic<bool> done = false;
+    std::thread answering([&] {
+      for (std::size_t i = 0; !done; ++i) {
+        const Shared exchange = server.wait_for(i, done);
+        if (exchange == nullptr) continue;
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        exchange->answer({200, "a", "text/plain"});
+      }
+    });
+    std::vector<std::thread> asking;
+    for (int c = 0; c < 4; ++c) {
+      asking.emplace_back([&, client = std::make_shared<httplib::Client>(server.client())] {
+        for (int i = 0; i < 2000 && !done; ++i) {
+          const auto reply = client->Post("/x", "body", "text/plain");
+          EXPECT_TRUE(!reply || reply->status == 200 || reply->status == 503);
+        }
+      });
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    server.close();  // a request that comes now is refused; one that waited for ever would end the program
+    done = true;
+    for (std::thread& thread : asking) thread.join();
+    answering.join();
+  }
 }
 
 }  // namespace
