@@ -52,7 +52,7 @@ std::filesystem::path cell_file(const std::filesystem::path& folder, const std::
                                 std::int64_t fold);
 /// The file of the cell with the models over all categories.
 std::filesystem::path single_file(const std::filesystem::path& folder, const std::string& regime, std::int64_t fold);
-/// The file of the cell with the inner layer alone, which is there only where it was asked for.
+/// The file of the cell with the inner layer alone, which only `cells --inner` writes.
 std::filesystem::path inner_file(const std::filesystem::path& folder, const std::string& regime, std::int64_t fold);
 /// Make `folder` one of cells of this basis: what their figures depend on. Cells of another one do not count any more, and a
 /// warning says what differs.

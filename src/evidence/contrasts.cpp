@@ -116,7 +116,7 @@ std::string contrasts_asked(const std::vector<Contrast>& asked, const std::map<s
     own["p"] = p_of_difference(*difference), own["p_apart"] = p_of_distance(*difference, kEquivalence);
     own["bounds"] = !difference->few.empty();
   }
-  return "## Contrasts asked for\n\nOne arm less another, over the main categories that have both in every fold. The p-values "
+  return "## Further contrasts\n\nOne arm less another, over the main categories that have both in every fold. The p-values "
          "are "
          "not adjusted for the number of contrasts.\n\n" +
          markdown_table(rows) + "\n";

@@ -1,4 +1,4 @@
-// Differences of two arms: those of DMoERM that were fixed beforehand, and others that are asked for.
+// Differences of two arms: those of DMoERM that were fixed beforehand, and those that --contrast names.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -20,7 +20,7 @@ Contrast contrast_from(const std::string& text, const std::string& primary);
 /// p_pooled_apart
 std::string contrasts_of_method(const std::vector<const CategoryResult*>& categories, nlohmann::json& figures);
 
-/// The contrasts that were asked for, as a section; "" if there are none. Each is over those of the categories that have both
+/// The contrasts that --contrast names, as a section; "" if there are none. Each is over those of the categories that have both
 /// arms in every fold; where none has both, there is no difference and no category.
 /// @param results  by regime  @param names  the main categories
 /// @param figures  gets name -> {difference: [value, low, high], p, p_apart, categories}

@@ -193,7 +193,7 @@ void Backbone::use(BaseWeights weights) {
 }
 
 void Backbone::expect_whole() const {
-  if (masked_) throw std::logic_error("the weights of a backbone that is kept as a mask were asked for");
+  if (masked_) throw std::logic_error("a backbone that is kept as a mask has no whole weights to read");
 }
 
 const Weights& Backbone::weights() const {

@@ -11,6 +11,7 @@
 #include "base/secrets.h"
 #include "base/text.h"
 #include "serve/addresses.h"
+#include "serve/problem.h"
 #include "wire/endpoint.h"
 #include "wire/page.h"
 #include "wire/render_error.h"
@@ -94,8 +95,7 @@ HttpAnswer with_retry(HttpAnswer answer, double seconds) {
 }
 
 HttpAnswer stopping(wire::Family family) {
-  const auto body =
-      wire::render_error(family, 503, ErrorCode("server-is-stopping"), "the server is stopping: ask another, or try again later");
+  const auto body = wire::render_error(family, 503, ErrorCode("server-is-stopping"), kStopping);
   return with_retry(json_answer(body, 503), 5);
 }
 

@@ -36,7 +36,6 @@ namespace {
 
 constexpr std::size_t kMemoryPerConnection = 64 << 10;                            // headers, and a piece of the body
 constexpr const char* kProtocols = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";  // in the words of GnuTLS
-constexpr const char* kStopping = "the server is stopping: ask another, or try again later";
 constexpr auto kSweep = std::chrono::milliseconds(50);  // how often clients that left or stall are looked for
 constexpr auto kReadOn = std::chrono::milliseconds(1);  // how often those are read that have their answer and still send
 

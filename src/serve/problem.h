@@ -7,6 +7,9 @@
 
 namespace dmoerm::serve {
 
+/// What clients are told of a server that ends.
+inline constexpr const char* kStopping = "the server is stopping: ask another, or try again later";
+
 struct Problem {
   ErrorCode code;
   std::string words;  ///< without the code

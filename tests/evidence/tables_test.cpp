@@ -234,8 +234,8 @@ TEST_F(TablesTest, AContrastIsAskedForByItsArms) {
   EXPECT_EQ(mean["categories"], nlohmann::json({"chat"}));
   EXPECT_GE(mean["p"].get<double>(), 0);
   EXPECT_GT(mean["p_apart"].get<double>(), 0.05) << "0.05 apart";
-  EXPECT_NE(tables.markdown.find("## Contrasts asked for"), std::string::npos);
-  EXPECT_EQ(make_tables(request()).markdown.find("## Contrasts asked for"), std::string::npos) << "none was";
+  EXPECT_NE(tables.markdown.find("## Further contrasts"), std::string::npos);
+  EXPECT_EQ(make_tables(request()).markdown.find("## Further contrasts"), std::string::npos) << "none was";
 }
 
 TEST_F(TablesTest, AContrastOfArmsThatNoCategoryHasBothOfNamesNoCategory) {

@@ -36,6 +36,15 @@ class ImportedExperts : public test::Scratch {
     return test::message_of<DataError>([&] { (void)check(); });
   }
 
+  /// Moves the adapter into a bundle over the same base, whose manifest names the base instead of the adapter. @return the bundle
+  fs::path move_into_bundle() {
+    const fs::path bundle = directory_ / "bundle";
+    test::write_tiny_model(bundle / "base", 40);
+    write_json_atomically(bundle / "dmoerm.json", {{"categories", {{{"name", "story"}, {"base", "base"}}}}});
+    config_.categories[0].imported_experts[0].dir = (bundle / "experts" / "story" / "tone").string();
+    return bundle;
+  }
+
   test::ForeignFiles files_;
   config::RunConfig config_;
 };
@@ -95,10 +104,7 @@ TEST_F(ImportedExperts, OfAnotherBaseAreRefused) {
 }
 
 TEST_F(ImportedExperts, OfABundleAreComparedWithItsBase) {
-  const fs::path bundle = directory_ / "bundle";
-  test::write_tiny_model(bundle / "base", 40);
-  write_json_atomically(bundle / "dmoerm.json", {{"categories", {{{"name", "story"}, {"base", "base"}}}}});
-  config_.categories[0].imported_experts[0].dir = (bundle / "experts" / "story" / "tone").string();
+  const fs::path bundle = move_into_bundle();
   files_.config["base_model_name_or_path"] = nullptr;
   const test::CapturedLog log;
   EXPECT_EQ(refusal(), "");
@@ -114,10 +120,7 @@ TEST_F(ImportedExperts, OfABundleAreComparedWithItsBase) {
 }
 
 TEST_F(ImportedExperts, OfABundleAreReadAsTheRunsHeads) {
-  const fs::path bundle = directory_ / "bundle";
-  test::write_tiny_model(bundle / "base", 40);
-  write_json_atomically(bundle / "dmoerm.json", {{"categories", {{{"name", "story"}, {"base", "base"}}}}});
-  config_.categories[0].imported_experts[0].dir = (bundle / "experts" / "story" / "tone").string();
+  const fs::path bundle = move_into_bundle();
   EXPECT_EQ(refusal(), "");
   nlohmann::json base = test::tiny_config(test::tiny_spec(40));
   base[nn::kHeadReadsKey] = "mean";

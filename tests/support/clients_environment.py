@@ -8,7 +8,7 @@ PYTHON = HOME / "clients/bin/python"
 
 
 def enter():
-    """Starts the script anew in that environment, if it does not run there; ends it as skipped (77) if there is none."""
+    """Starts the script a second time, in that environment, if it does not run there; ends it as skipped (77) if there is none."""
     if not PYTHON.exists():
         print(f"skipped: no {PYTHON}: launch/setup.sh --with clients")
         sys.exit(77)
