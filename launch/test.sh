@@ -9,4 +9,6 @@ launch/build.sh
 select=(-LE "stress|fuzz")
 [ $# -gt 0 ] && select=(-L "$(IFS='|'; echo "$*")")
 export DMOERM_SMOLLM2="$DMOERM_MODELS/smollm2-135m-instruct" DMOERM_MINILM="$DMOERM_MODELS/minilm-l6"
-ctest --test-dir "$DMOERM_BUILD" --output-on-failure --no-tests=error "${select[@]}"
+# Most tests wait as much as they compute. More than four at once would need memory that a small machine lacks.
+processors=$(nproc)
+ctest --test-dir "$DMOERM_BUILD" --parallel $((processors < 4 ? processors : 4)) --output-on-failure --no-tests=error "${select[@]}"
