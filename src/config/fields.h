@@ -363,8 +363,8 @@ void describe(Visit& visit, Section& c) {
   visit("log_level", c.log_level, one_of(c.log_level), nothing, "Least severe level that the first rank logs.");
   visit(
       "phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,
-      "Share of the train groups that phases 1 and 2 train on. The rest trains the aggregator. It does not count where folds is "
-      "set.");
+      "Share of the train groups that phases 1 and 2 train on. The rest trains the aggregator. It does not count where there are "
+      "folds; given without them, it turns their default off.");
   visit("single_lr", c.single_lr, at_least(0), result,
         "Learning rate of the models that learn from all categories together: the single model, and the one that the bases start "
         "from with base.start: all_categories. It may have to be lower than that of a category, whose prompts agree more; 0 "
@@ -373,7 +373,7 @@ void describe(Visit& visit, Section& c) {
         "Number of folds, 2 to 10, into which the train prompts of a category are cut. For each of them a base and experts are "
         "trained on the others, and give the aggregator their features of its prompts; then base and experts are trained on all "
         "train groups. All labels serve all phases, at the cost of `folds` more trainings. 0 divides the train groups by "
-        "phase1_share instead.");
+        "phase1_share instead. Left out, it is 3 with base.tuning: lora, unless phase1_share is given or method is paper.");
   visit("backbone", c.backbone, any(), kByKey, "Pretrained model that everything starts from.");
   visit("compute", c.compute, any(), kByKey, "Device, number type and memory of the arithmetic.");
   visit("data", c.data, any(), kByKey, "Preference data and how it is cut and split.");

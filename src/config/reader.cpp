@@ -244,6 +244,16 @@ void take_defaults_of_paper(RunConfig& config) {
   config.experts.train.ties = false;
 }
 
+/// Folds where they are known to pay (docs/results/ablations.md) and cost adapters alone; `phase1_share` and `folds` replace
+/// them.
+void take_default_of_folds(const Tree& root, RunConfig& config) {
+  constexpr std::int64_t kFolds = 3;
+  const Tree::Entry* base = root.find("base");
+  const Tree::Entry* tuning = base != nullptr && base->value.kind == Tree::Kind::map ? base->value.find("tuning") : nullptr;
+  const bool adapters = tuning != nullptr && from_word<Tuning>(tuning->value.text) == Tuning::lora;
+  if (adapters && root.find("phase1_share") == nullptr) config.folds = kFolds;
+}
+
 }  // namespace
 
 RunConfig parse_run_config(const std::string& text, const std::string& file, const std::string& directory,
@@ -262,8 +272,13 @@ RunConfig parse_run_config(const std::string& text, const std::string& file, con
     rename_old_keys(*root, problems, said);  // inside the overrides' values
   }
   RunConfig config;
-  const Tree::Entry* method = root->kind == Tree::Kind::map ? root->find("method") : nullptr;
-  if (method != nullptr && from_word<Method>(method->value.text) == Method::paper) take_defaults_of_paper(config);
+  if (root->kind == Tree::Kind::map) {
+    const Tree::Entry* method = root->find("method");
+    if (method != nullptr && from_word<Method>(method->value.text) == Method::paper)
+      take_defaults_of_paper(config);
+    else
+      take_default_of_folds(*root, config);
+  }
   std::map<std::string, Position> where;
   Document document{problems, where, directory};
   read_section(document, *root, "", config);

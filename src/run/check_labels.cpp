@@ -81,7 +81,7 @@ class LabelCheck {
     problem(
         preference::kOverall,
         fmt::format("{} prompts with ordered pairs in the train split, at least {} needed, one for each of the folds (turns of "
-                    "one conversation count once): lower folds or add data",
+                    "one conversation count once): lower folds (0 turns them off) or add data",
                     conversations.size(), config_.folds));
   }
 
@@ -99,7 +99,7 @@ class LabelCheck {
     if (*fewest >= labels_min_of_fold(config_.experts.labels_min)) return;
     problem(point,
             fmt::format("{} ordered pairs, at least {} needed (half of experts.labels_min), in the train groups outside of "
-                        "fold {} of {}: lower folds or add data",
+                        "fold {} of {}: lower folds (0 turns them off) or add data",
                         *fewest, labels_min_of_fold(config_.experts.labels_min), fewest - outside.begin(), config_.folds));
   }
 

@@ -54,6 +54,7 @@ experts:
 aggregator:
   steps_max: 5
 baselines: false
+folds: 0
 """
 
 

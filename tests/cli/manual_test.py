@@ -149,7 +149,7 @@ class World:
         config = {"name": name, "runs_dir": self.at("runs"), "backbone": {"dir": self.at("model"), "chat_template": "plain"},
                   "compute": {"device": "cpu", "threads": 1, "micro_batch_tokens": 1024}, "data": {"inputs": [{"path": self.at(rows)}], "max_length": 200},
                   "categories": [{"name": c, "points": points} for c, points in (categories or PIECES).items()], "router": {"steps_max": 5},
-                  "base": base or dict(SHORT, tuning="lora"), "experts": {"labels_min": 4, "train": SHORT}, "aggregator": {"kind": "mean"},
+                  "base": base or dict(SHORT, tuning="lora"), "experts": {"labels_min": 4, "train": SHORT}, "aggregator": {"kind": "mean"}, "folds": 0,
                   "slurm": {"time": "60"}, **more}
         if len(config["categories"]) == 1:
             config["data"]["inputs"][0]["category"] = config["categories"][0]["name"]

@@ -746,6 +746,18 @@ TEST(RunConfig, AnOldKeyIsReadByItsNewName) {
   }
 }
 
+TEST(RunConfig, HasFoldsWhereTheyPayUnlessTheFileSaysOtherwise) {
+  const auto folds = [](const std::vector<std::string>& overrides) { return parse(kSmallest, overrides).folds; };
+  EXPECT_EQ(folds({}), 0);  // base.tuning is full
+  EXPECT_EQ(folds({"base.tuning=lora"}), 3);
+  EXPECT_EQ(folds({"base={tuning: lora, lr: 0.001}"}), 3);
+  EXPECT_EQ(folds({"base.tuning=lora", "folds=0"}), 0);
+  EXPECT_EQ(folds({"base.tuning=lora", "folds=5"}), 5);
+  EXPECT_EQ(folds({"base.tuning=lora", "phase1_share=0.8"}), 0);
+  EXPECT_EQ(folds({"base.tuning=lora", "method=paper"}), 0);
+  EXPECT_EQ(folds({"base.tuning=lora", "method=dmoerm"}), 3);
+}
+
 TEST(RunConfig, WarnsOfASettingWithoutEffect) {
   const std::string because =
       "phase1_share has no effect, because folds is 3: all train groups serve phases 1, 2 and 3; remove "

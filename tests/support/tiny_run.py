@@ -52,7 +52,7 @@ def run(dmoerm, model, scratch, categories=("chat",), settings=None):
                                 "prompt": f"{'say' if which == 0 else 'tell me ' + categories[which]} {i % 7} words of {i}", "responses": responses}) + "\n")
     config = {"name": "r", "runs_dir": scratch, "backbone": {"dir": model, "chat_template": "dmoerm", "layers": 2},
               "compute": {"device": "cpu", "micro_batch_tokens": 256}, "data": {"inputs": [{"path": rows}], "max_length": 96, "min_prompt_tokens": 8},
-              "categories": [{"name": c, "points": ["tone", "fact"]} for c in categories], "router": {"steps_max": 5},
+              "categories": [{"name": c, "points": ["tone", "fact"]} for c in categories], "router": {"steps_max": 5}, "folds": 0,
               "base": {"tuning": "lora", "lora_rank": 2, "lr": 1e-2, "groups_per_step": 4, "steps_max": 4, "eval_every_steps": 2},
               "experts": {"labels_min": 4, "train": {"lora_rank": 2, "lr": 1e-2, "groups_per_step": 4, "steps_max": 4, "eval_every_steps": 2}},
               "aggregator": {"steps_max": 5}, "baselines": False}

@@ -129,7 +129,7 @@ def slow_links(hosts, base, line, rate):
         "name": "slow-links", "runs_dir": base, "backbone": {"dir": backbone, "chat_template": "chatml", "layers": LAYERS},
         "compute": {"device": "cpu", "micro_batch_tokens": 512},
         "data": {"inputs": [{"path": f"{base}/data/synth.jsonl", "category": "stories"}], "max_length": 256, "special_tokens_in_text": True},
-        "categories": [{"name": "stories", "points": ["imagery"], "groups_max": 60}], "base": dict(train, groups_per_step=2, steps_max=1), "baselines": False,
+        "categories": [{"name": "stories", "points": ["imagery"], "groups_max": 60}], "base": dict(train, groups_per_step=2, steps_max=1), "baselines": False, "folds": 0,
         "experts": {"labels_min": 4, "train": dict(train, groups_per_step=GROUPS, steps_max=STEPS)}, "aggregator": {"steps_max": 5}, "router": {"steps_max": 5}}
     with open(f"{base}/slow-links.yaml", "w") as f:
         json.dump(config, f)
