@@ -51,7 +51,8 @@ void run(const Options& options) {
 
 void add_bon(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = app.add_subcommand("bon", "Best of n: draw what models' picks from lists of responses are worth, by n");
+  CLI::App* verb = app.add_subcommand(
+      "bon", "Measure best-of-n: the gold score of the response that a model picks among n, for every n, with a plot");
   verb->footer(example("bon --bundle runs/quickstart/bundle --model length --data lists.jsonl --gold overall --out best-of-n"));
   add_model_options(*verb, options->models);
   verb->add_option("--data", options->data,

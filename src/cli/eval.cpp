@@ -59,7 +59,7 @@ void run(const Options& options) {
 void add_eval(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand(
-      "eval", "Measure how often models order responses as data or benchmarks do: tables, intervals, tests, plots");
+      "eval", "Measure how often models order responses correctly on data and benchmarks: tables, intervals, tests, plots");
   verb->footer(example("eval --model A=runs/a/bundle --model B=runs/b/bundle --data pairs.jsonl --out compared"));
   add_model_options(*verb, options->models);
   verb->add_option("--data", options->data,
@@ -78,12 +78,11 @@ void add_eval(CLI::App& app) {
       ->check(CLI::IsMember({"train", "validation", "test", "all"}))
       ->excludes(benchmark);
   verb->add_option("--category", options->reading.category, "Category of rows that name none")->excludes(benchmark);
-  verb->add_option(
-          "--cluster", options->reading.cluster,
-          "Key of a row that says what belongs together, such as a document; default: the first turn of the conversation")
+  verb->add_option("--cluster", options->reading.cluster,
+                   "Key of the rows by which they are clustered, such as a document; default: the first turn of the conversation")
       ->excludes(benchmark);
   verb->add_option("--score-gap", options->reading.score_gap_min,
-                   "Smallest gap between two scores of the data that counts as an order")
+                   "Smallest gap between two scores of the data that counts as a preference")
       ->check(kNonNegative)
       ->excludes(benchmark);
   verb->add_option("--bad-lines", options->reading.bad_lines_max,

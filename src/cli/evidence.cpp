@@ -331,8 +331,8 @@ void add_evidence(CLI::App& app) {
   cells->add_option("--groups", options->groups, "Groups of each category, or NAME=NUMBER for one; 0 = all");
   cells
       ->add_option("--regimes", options->regimes,
-                   "Overall labels: PROMPTS-NOISE, as 80-rater, all-none, 20-flip40; behind it what is known of the points: "
-                   "-points30 (30 % of their pairs turned round), -scored40 (labels of 40 prompts alone), -ties or -soft")
+                   "Overall labels: PROMPTS-NOISE, as 80-rater, all-none, 20-flip40; followed by changes to the points' labels: "
+                   "-points30 (30 % of their pairs flipped), -scored40 (labels of 40 prompts only), -ties or -soft")
       ->delimiter(',')
       ->capture_default_str();
   cells
@@ -353,11 +353,12 @@ void add_evidence(CLI::App& app) {
       ->capture_default_str();
   cells->add_flag("--test", options->test, "Train on train and validation, and test on the test split: once, at the end");
   cells->add_flag("--inner", options->experiment.inner,
-                  "Also the inner layer alone: experts over all categories that have their point, and no router");
+                  "Add the inner layer alone: experts over all categories that have their point, and no router");
   cells->callback([options] { compute_cells(*options); });
 
-  CLI::App* draws = verb->add_subcommand(
-      "data", "Write data for whole runs: few and noisy overall labels, others in each, and the same prompts to test");
+  CLI::App* draws = verb->add_subcommand("data",
+                                         "Write data for several whole runs: few and noisy overall labels, drawn separately for "
+                                         "each run, and the same test prompts");
   draws->footer(example("evidence data --config configs/evidence/categories.yaml --out DIR --draws 3"));
   draws->add_option("--config", options->config, "YAML configuration of a run: backbone, data, categories")
       ->type_name(kFile)
@@ -398,8 +399,9 @@ void add_evidence(CLI::App& app) {
       ->check(kPositive)
       ->capture_default_str();
   tables
-      ->add_option("--contrast", options->contrasts,
-                   "One arm less another, beside DMoERM's: ARM:ARM as stack:stack_split, or REGIME/ARM:ARM; repeatable")
+      ->add_option(
+          "--contrast", options->contrasts,
+          "Difference of two arms to print beside DMoERM's: ARM:ARM, as stack:stack_split, or REGIME/ARM:ARM; may be repeated")
       ->type_name("ARM:ARM");
   CLI::Option* test = tables->add_flag("--test", options->test, "The tables of the test split");
   tables

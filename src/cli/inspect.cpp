@@ -4,7 +4,8 @@
 namespace dmoerm::cli {
 
 void add_inspect(CLI::App& app) {
-  CLI::App* inspect = app.add_subcommand("inspect", "Look at a tokenizer, a backbone's states, a configuration, or checkpoints");
+  CLI::App* inspect =
+      app.add_subcommand("inspect", "Show a tokenizer's output, a backbone's hidden states, a configuration, or checkpoints");
   inspect->require_subcommand(1);
   inspect->footer(example("inspect config --config configs/quickstart.yaml"));
   add_inspect_tokens(*inspect);

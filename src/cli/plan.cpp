@@ -108,8 +108,7 @@ class Planning {
     if (options_.memory_gib >= 0) device_.memory_mib = 1024 * options_.memory_gib;
     assumptions_.push_back(
         fmt::format("device {}: peak {:.3g} TFLOP/s in {}, {} of it reached in long passes, half of that with {:.0f} tokens a "
-                    "pass; memory {}; links {} GB/s inside a node, {} "
-                    "between nodes",
+                    "pass; memory {}; links {} GB/s inside a node, {} between nodes",
                     device_.name, device_.peak_tflops, device_.weight_bytes == 2 ? "bfloat16" : "float32",
                     fmt::format("{:.0f} %", 100 * device_.reached), device_.half_tokens,
                     device_.memory_mib > 0 ? fmt::format("{:.0f} GiB", device_.memory_mib / 1024) : "not limited",
@@ -168,8 +167,7 @@ class Planning {
             "no-token-store",
             fmt::format(
                 "no token store at {}: make one (launch/dmoerm ingest --config {} --out FILE, then --store FILE), or state how "
-                "much data there will be: "
-                "--groups-per-category N --tokens-per-group T [--labels-per-point L]",
+                "much data there will be: --groups-per-category N --tokens-per-group T [--labels-per-point L]",
                 store_.string(), options_.config));
       }
       assumptions_.push_back(fmt::format("tokens as in {}", store_.string()));
@@ -326,7 +324,7 @@ void add_plan(CLI::App& app) {
   verb->add_option("--run", options->run, "Directory of a run whose timeline.jsonl says how long its tasks took")
       ->type_name(kFolder);
   verb->add_option("--stops-from", options->stops_from,
-                   "Models stop early at a random share of their longest training, at least at this one; 1 = no early stops")
+                   "Smallest share of its longest training at which a model may stop early, drawn at random; 1 = no early stops")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   verb->add_option("--node-mtbf-hours", options->mtbf_hours, "Mean hours between two failures of a node; 0 = nodes do not fail")

@@ -57,7 +57,7 @@ void add_run(CLI::App& app) {
   auto request = std::make_shared<run::RunRequest>();
   CLI::App* verb = app.add_subcommand(
       "run",
-      "Make a reward model of preference data: ingest, train router, bases, experts and aggregators, evaluate, and write the "
+      "Train a reward model on preference data: ingest, train router, bases, experts and aggregators, evaluate, and write the "
       "bundle; the same command continues a run that was stopped");
   verb->footer(example("--np 2 run --config configs/quickstart.yaml --set base.lr=1e-4"));
   verb->add_option("--config", request->config_file, "YAML configuration of the run")->type_name(kFile)->required();

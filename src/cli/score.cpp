@@ -323,15 +323,16 @@ void add_score(CLI::App& app) {
   response->needs(prompt);
   prompt->needs(response)->excludes(input)->excludes(output);
   verb->add_option("--bad-lines", options->bad_lines_max,
-                   "Number of lines that may fail to be scored; each is answered by a line {\"id\", \"error\"}")
+                   "Number of lines that may fail to be scored; the answer to each is a line {\"id\", \"error\"}")
       ->check(kNonNegative);
   verb->add_option("--threads", options->threads, "Number of threads; 0 = one per core")->check(kNonNegative);
   verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   verb->add_flag("--normalise", options->normalise,
                  "Subtract the mean of the category's training scores and divide by their standard deviation within a prompt");
-  verb->add_option("--weights", options->weights,
-                   "Numbers in which the backbone's matrices are multiplied: float32, or int8, which is faster and less exact")
+  verb->add_option(
+          "--weights", options->weights,
+          "Number type in which the backbone's matrices are multiplied: float32, or int8, which is faster and less exact")
       ->check(CLI::IsMember({"float32", "int8"}));
   verb->add_flag("--compare-float32", options->compare_float32,
                  "Score with float32 weights too, besides --weights int8, and say at the end how far the scores are apart");

@@ -22,8 +22,7 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
           "reward server, whose path names the protocol: none for dmoerm serve, /get_reward for OpenRLHF, /classify or "
           "/pooling for vLLM; #MODEL behind it names one of several; DMOERM_API_KEY is its key), scores:FILE (lines "
           "{\"id\", \"scores\"}), field:KEY (scores in the data), judge:CONFIG (the judges of a run's configuration, asked in "
-          "both orders), length, "
-          "or an ensemble of models named before it: mean(A,B), wco(A,B), uwo(A,B); may be repeated")
+          "both orders), length, or an ensemble of models named before it: mean(A,B), wco(A,B), uwo(A,B); may be repeated")
       ->allow_extra_args(false);
   verb.add_option("--bundle", options.bundles, "Folder of a bundle, which is called bundle in the tables")
       ->type_name(kFolder)
@@ -42,9 +41,10 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--device", options.scoring.device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
       ->capture_default_str();
-  verb.add_option("--weights", options.weights,
-                  "Numbers in which backbones' matrices are multiplied: float32; int8, which is faster and less exact; or both, "
-                  "which shows each bundle and reward model as NAME and as NAME:int8")
+  verb.add_option(
+          "--weights", options.weights,
+          "Number type in which backbones' matrices are multiplied: float32; int8, which is faster and less exact; or both, "
+          "which shows each bundle and reward model as NAME and as NAME:int8")
       ->check(CLI::IsMember({"float32", "int8", "both"}))
       ->capture_default_str();
   verb.add_option("--threads", options.threads, "Number of threads; 0 = one per core")

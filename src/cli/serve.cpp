@@ -298,21 +298,19 @@ void add_limits(CLI::App& verb, Options& options) {
       ->check(CLI::Range(0.0, 1000.0))
       ->capture_default_str();
   verb.add_option("--queue-tokens", options.engine.queue_tokens_max,
-                  "Tokens that may wait; further requests are answered with 429")
+                  "Largest number of tokens that may wait; further requests are answered with 429")
       ->check(kPositive)
       ->capture_default_str();
-  verb.add_option("--queue-texts", options.engine.queue_texts_max, "Texts that may wait")
+  verb.add_option("--queue-texts", options.engine.queue_texts_max, "Largest number of texts that may wait")
       ->check(kPositive)
       ->capture_default_str();
-  verb.add_option(
-          "--queue-s", options.engine.queue_s_max,
-          "Longest time that a request is let wait for those before it, as far as the speed so far tells; 0 = its deadline")
+  verb.add_option("--queue-s", options.engine.queue_s_max,
+                  "Longest time that a request may wait behind others, estimated from the speed so far; 0 = its deadline")
       ->check(kNonNegative)
       ->capture_default_str();
-  verb.add_option(
-          "--normalise", options.normalise,
-          "Form of the scores for requests that do not say: none, standard (less the mean of the training scores, over their "
-          "deviation within a prompt), or sigmoid")
+  verb.add_option("--normalise", options.normalise,
+                  "Normalisation of the scores unless the request names one: none, standard (subtract the mean of the training "
+                  "scores and divide by their standard deviation within a prompt), or sigmoid")
       ->check(CLI::IsMember({"none", "standard", "sigmoid"}))
       ->capture_default_str();
   verb.add_option("--empty-reward", options.service.empty_reward,
@@ -322,19 +320,19 @@ void add_limits(CLI::App& verb, Options& options) {
                   "Longest time for an answer; a request may ask for less with the header X-Request-Timeout")
       ->check(kPositive)
       ->capture_default_str();
-  verb.add_option("--drain-s", options.drain_s, "Longest time to finish what waits after SIGTERM")
+  verb.add_option("--drain-s", options.drain_s, "Longest time to finish waiting requests after SIGTERM")
       ->check(kNonNegative)
       ->capture_default_str();
-  verb.add_option("--body-bytes", options.http.body_bytes_max, "Longest body of a request")
+  verb.add_option("--body-bytes", options.http.body_bytes_max, "Largest body of a request, in bytes after decompression")
       ->check(kPositive)
       ->capture_default_str();
-  verb.add_option("--request-texts", options.service.limits.texts_max, "Texts of one request")
+  verb.add_option("--request-texts", options.service.limits.texts_max, "Largest number of texts in one request")
       ->check(kPositive)
       ->capture_default_str();
-  verb.add_option("--request-tokens", options.service.request_tokens_max, "Tokens of one request")
+  verb.add_option("--request-tokens", options.service.request_tokens_max, "Largest number of tokens in one request")
       ->check(kPositive)
       ->capture_default_str();
-  verb.add_option("--connections", options.http.connections_max, "Connections at a time; others wait")
+  verb.add_option("--connections", options.http.connections_max, "Largest number of open connections; further ones wait")
       ->check(kPositive)
       ->capture_default_str();
   verb.add_option("--header-s", options.http.header_s, "Longest time that a client may take to send the headers")
@@ -354,7 +352,7 @@ void add_serve(CLI::App& app) {
   auto options = std::make_shared<Options>();
   options->http.port = 8000;
   CLI::App* verb = app.add_subcommand(
-      "serve", "Answer scores over HTTP in the protocols of OpenRLHF, vLLM, SGLang, TEI, verl, LLaMA-Factory and KServe");
+      "serve", "Serve scores over HTTP in the protocols of OpenRLHF, vLLM, SGLang, TEI, verl, LLaMA-Factory and KServe");
   verb->footer(example("serve --bundle runs/quickstart/bundle --port 8000"));
   verb->add_option("--bundle", options->bundles,
                    "Folder of a bundle, or NAME=DIR; may be repeated, requests choose by \"model\", and the first is the default")
@@ -370,7 +368,7 @@ void add_serve(CLI::App& app) {
                    "File with one API key a line, one of which each request must send; default: the variable DMOERM_API_KEY")
       ->type_name(kFile);
   verb->add_option("--tls-cert", options->certificate, "PEM file of the certificate, for HTTPS")->type_name(kFile);
-  verb->add_option("--tls-key", options->key, "PEM file of its key")->type_name(kFile);
+  verb->add_option("--tls-key", options->key, "PEM file of the certificate's key")->type_name(kFile);
   verb->add_option("--cors", options->http.origins,
                    "Origin whose pages may ask from a browser, with an API key, as https://app.example.com; may be repeated")
       ->type_name("ORIGIN")
@@ -378,8 +376,9 @@ void add_serve(CLI::App& app) {
   verb->add_option("--threads", options->threads, "Number of threads that compute; 0 = one per core")->check(kNonNegative);
   verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
-  verb->add_option("--weights", options->weights,
-                   "Numbers in which the backbones' matrices are multiplied: float32, or int8, which is faster and less exact")
+  verb->add_option(
+          "--weights", options->weights,
+          "Number type in which the backbones' matrices are multiplied: float32, or int8, which is faster and less exact")
       ->check(CLI::IsMember({"float32", "int8"}));
   verb->add_option("--np", options->ranks,
                    "Number of processes that score, each with the bundles and, where there are GPUs, a GPU of its own")
@@ -390,7 +389,7 @@ void add_serve(CLI::App& app) {
   verb->add_flag("--rank-keys-take-turns", options->service.keys_take_turns)->group("");
   add_limits(*verb, *options);
   verb->add_flag("--sglang", options->service.limits.sglang, "Answer /v1/rerank as SGLang does, not as vLLM");
-  verb->add_flag("--verbose", options->service.verbose, "Log a line a request");
+  verb->add_flag("--verbose", options->service.verbose, "Log one line per request");
   verb->callback([options] { run(*options); });
 }
 

@@ -40,7 +40,8 @@ void add_synth(CLI::App& app) {
   };
   auto arguments = std::make_shared<Arguments>();
   synth::SynthOptions& o = arguments->options;
-  CLI::App* verb = app.add_subcommand("synth", "Make preference data in plain English with planted, partly opposite preferences");
+  CLI::App* verb =
+      app.add_subcommand("synth", "Generate preference data in plain English with planted, partly opposite preferences");
   verb->option_defaults()->always_capture_default();
   verb->add_option("--out", arguments->out, "File to write (.jsonl)")->type_name(kFile)->required();
   verb->add_option("--groups", o.groups, "Number of prompts per category, all splits together");

@@ -94,15 +94,15 @@ void describe(Visit& visit, Section& c) {
   visit("points", c.points, required_name(), groups | result, "Capability points of the category. Each gets one expert.");
   visit("score_gap_min", c.score_gap_min, at_least(0), result,
         "Smallest gap between two scores that counts as a preference; 0 counts every gap. Either one number for all labels, or "
-        "one for each, such as {overall: 1, coherence: 0.5}; every gap counts of a label that is left out.");
+        "one for each, such as {overall: 1, coherence: 0.5}; for a label that is left out, every gap counts.");
   visit("responses_per_group_max", c.responses_per_group_max, at_least(0), groups,
         "Largest number of responses kept of one train prompt of this category, by a seeded draw; 0 means "
         "data.responses_per_group_max.");
   visit("groups_max", c.groups_max, at_least(0), groups,
         "Largest number of train groups kept of this category, by a seeded draw; 0 means data.groups_per_category_max.");
   visit("imported_experts", c.imported_experts, any(), kByKey,
-        "PEFT adapters that other programs trained and that are the experts of some points, which the run then does not train. "
-        "It needs base.tuning: lora.");
+        "PEFT adapters of other programs that become the experts of some points; the run does not train experts for these "
+        "points. This needs base.tuning: lora.");
 }
 
 template <class Visit, Like<TrainConfig> Section>
@@ -123,10 +123,9 @@ void describe(Visit& visit, Section& c) {
   visit("schedule", c.schedule, one_of(c.schedule), result,
         "Learning-rate schedule after the warm-up; linear and cosine fall to zero at the last step.");
   visit("warmup_steps", c.warmup_steps, at_least(0), result,
-        "Steps in which the learning rate rises linearly from zero; fewer than the training has.");
-  visit(
-      "epochs_max", c.epochs_max, at_least(0), result,
-      "Largest number of epochs (visits of all groups); part of an epoch is allowed. It does not count where steps_max is set.");
+        "Steps in which the learning rate rises linearly from zero; must be fewer than the training has.");
+  visit("epochs_max", c.epochs_max, at_least(0), result,
+        "Largest number of epochs (visits of all groups); part of an epoch is allowed. It has no effect if steps_max is set.");
   visit("steps_max", c.steps_max, at_least(0), result, "Largest number of optimizer steps; 0 means that epochs_max decides.");
   visit("groups_per_step", c.groups_per_step, at_least(1), result, "Groups in one optimizer step, over all ranks together.");
   visit("eval_every_steps", c.eval_every_steps, at_least(1), result, "Steps between two evaluations on the validation split.");
@@ -135,18 +134,18 @@ void describe(Visit& visit, Section& c) {
   visit("eval_groups_max", c.eval_groups_max, at_least(0), result,
         "Validation groups used in each evaluation, the same ones every time by a seeded draw; 0 means all.");
   visit("select_by", c.select_by, one_of(c.select_by), result,
-        "Validation figure by which the weights are chosen that a training keeps: accuracy (of equal ones, the lower loss), or "
-        "loss, which varies less by chance where the validation split is small.");
+        "Validation figure that chooses which weights a training keeps: accuracy (at equal accuracy, the lower loss), or loss, "
+        "which is less noisy if the validation split is small.");
   visit("average_decay", c.average_decay, share(), result,
-        "Decay rate of an exponential average of the trained weights over the steps, which then is what training evaluates and "
-        "keeps instead of the last step's weights; 0.99 averages over about a hundred steps. 0 turns it off.");
+        "Decay rate of an exponential moving average of the trained weights. Training then evaluates and keeps the average "
+        "instead of the last step's weights; 0.99 averages over about a hundred steps. 0 turns it off.");
   visit("soft_gaps", c.soft_gaps, at_least(0), result,
         "Makes soft targets of score gaps: a pair whose scores differ by g has the target sigmoid(g / (soft_gaps * m)), where m "
         "is the mean gap of the label's train pairs. Pairs without scores, and those that judges labelled, stay as they are. 0 "
         "turns it off.");
   visit("ties", c.ties, any(), result,
-        "Whether training learns from ties that both responses are equally good: from judged ties, verdicts that differ between "
-        "the two orders, equal scores, and statements that contradict each other. false leaves them out.");
+        "Whether ties have the target 0.5 in training: judged ties, verdicts that differ between the two orders, equal scores, "
+        "and statements that contradict each other. With false they are left out.");
   visit("center_rewards_coefficient", c.center_rewards_coefficient, at_least(0), result,
         "Weight of the mean squared reward in the loss, which keeps rewards near zero; 0 turns it off.");
   visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), nothing,
@@ -178,8 +177,8 @@ void describe(Visit& visit, Section& c) {
       "Labels that the base of a category learns from. The value all adds the pairs of all its capability points to the overall "
       "preferences, for one head, so an epoch is longer; overall preferences still decide when it stops.");
   visit("start", c.start, one_of(c.start), result,
-        "Weights that the base of a category starts from: those of the backbone, or those of one more model, which is trained "
-        "on the phase-1 prompts of all categories before.");
+        "Weights that the base of a category starts from: those of the backbone, or those of one more model, which is first "
+        "trained on the phase-1 prompts of all categories.");
   using Train = std::conditional_t<std::is_const_v<Section>, const TrainConfig, TrainConfig>;
   describe(visit, static_cast<Train&>(c));
 }
@@ -187,16 +186,17 @@ void describe(Visit& visit, Section& c) {
 template <class Visit, Like<RouterConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
-  visit("kind", c.kind, one_of(c.kind), result,
-        "Router that sends a prompt to a category: trained is a linear head that learns the categories of the train prompts; "
-        "clusters finds clusters of prompts without the categories, and sends each to the category that most of its train "
-        "prompts have; reward is a linear head that learns how well each category's phase-1 model orders the pairs of prompts "
-        "that it was not trained on. reward waits for phase 1, and reads these prompts once with the model of every category.");
+  visit(
+      "kind", c.kind, one_of(c.kind), result,
+      "Router that sends a prompt to a category: trained is a linear classifier of the categories of the train prompts; clusters "
+      "finds clusters of prompts without the categories, and sends each cluster to the category that most of its train prompts "
+      "have; reward is a linear head that predicts how well each category's phase-1 model orders the pairs of prompts that it "
+      "was not trained on. The kind reward waits for phase 1, and reads these prompts once with the model of every category.");
   visit("lr", c.lr, above(0), result, "Learning rate of AdamW.");
   visit("steps_max", c.steps_max, at_least(1), result, "Number of optimizer steps.");
   visit("weight_decay", c.weight_decay, at_least(0), result, "Decoupled weight decay of AdamW; 0 turns it off.");
   visit("confidence_min", c.confidence_min, between(0, 1), result,
-        "Smallest probability of the likeliest category; below it, the single model scores the prompt.");
+        "Smallest probability of the most probable category; below it, the single model scores the prompt.");
   visit(
       "keep_share", c.keep_share, between(0, 1), result,
       "Share of its categories' prompts that the router keeps. The rest are those farthest from what it was fitted on; they, and "
@@ -204,21 +204,21 @@ void describe(Visit& visit, Section& c) {
   visit(
       "depth", c.depth, between(0, 1), result,
       "Share of the backbone's layers below the state that the router reads, rounded up, at least one; 1 is the state after the "
-      "last norm. States at two thirds of the depth tell prompts of no category best.");
+      "last norm. States at two thirds of the depth recognise prompts of no category best.");
   visit("pooling", c.pooling, one_of(c.pooling), result,
         "Hidden state that the router reads: the mean over the prompt's tokens, or that of the last token.");
   visit("clusters", c.clusters, at_least(1), result,
         "Number of clusters of prompts, where kind is clusters; at least one for each category.");
   visit("own_share", c.own_share, between(0, 1), result,
-        "Share of a prompt's own log-likelihoods in what the kind reward learns from it; the rest are their means over the "
-        "prompts of its category, which vary less by chance.");
+        "Share of a prompt's own log-likelihoods in the targets of the kind reward; the rest are their means over the prompts of "
+        "its category, which are less noisy.");
   visit("reward_temperature", c.reward_temperature, above(0), result,
-        "Temperature of the kind reward: its targets are the softmax of the log-likelihoods divided by it. A lower one "
-        "makes surer targets.");
+        "Temperature of the kind reward: its targets are the softmax of the log-likelihoods divided by it. A lower temperature "
+        "makes sharper targets.");
   visit(
       "mix_top", c.mix_top, between(1, 2), result,
-      "Number of categories whose rewards are mixed, in proportion to their probabilities, where the router takes two for "
-      "nearly as likely; 1 turns it off. Rewards of the second category are brought to the mean and spread of the first one's.");
+      "Number of categories whose rewards are mixed, in proportion to their probabilities, where two categories are nearly "
+      "equally probable; 1 turns it off. Rewards of the second category are brought to the mean and spread of the first one's.");
   visit("mix_gap", c.mix_gap, between(0, 1), result,
         "Largest difference of the two highest probabilities at which mix_top = 2 mixes.");
 }
@@ -228,12 +228,11 @@ void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit(
       "kind", c.kind, one_of(c.kind), result,
-      "Function that makes one reward of the experts' outputs: their mean; stack, a weighted sum of them and the base's reward; "
-      "gate, the same with weights that depend on the prompt; mlp, the stack and a small network; paper_mlp, the paper's "
-      "network; "
-      "wco, the smallest; uwo, the mean less a price of the variance. The value best takes the stack, unless the mean, gate or "
-      "mlp orders "
-      "held-out groups better by more than one standard error.");
+      "Function that combines the experts' outputs into one reward: their mean; stack, a weighted sum of them and the base's "
+      "reward; gate, the same with weights that depend on the prompt; mlp, the stack and a small network; paper_mlp, the paper's "
+      "network; wco, the smallest; uwo, the mean minus a multiple of the variance. The value best takes the stack, unless the "
+      "mean, "
+      "gate or mlp orders held-out groups better by more than one standard error.");
   visit("base_reward", c.base_reward, any(), result,
         "Whether stack, gate and mlp also read the overall reward of the category's phase-1 model.");
   visit("gate_lr", c.gate_lr, above(0), result, "Learning rate of AdamW for gate.");
@@ -263,8 +262,8 @@ void describe(Visit& visit, Section& c) {
         "Number of experts of one category that one task trains together over one copy of the base. More share the work of the "
         "base, need more memory, and fail together.");
   visit("base_weights", c.base_weights, one_of(c.base_weights), result,
-        "Numbers in which the frozen base is multiplied while experts train: float32, or int8 on a CPU, which makes the forward "
-        "pass faster and less exact. The backward pass and everything after the training read float32.");
+        "Number type in which the frozen base is multiplied while experts train: float32, or int8 on a CPU, which makes the "
+        "forward pass faster and less exact. The backward pass and everything after the training read float32.");
   visit("labels_min", c.labels_min, at_least(1), nothing,
         "Smallest number of ordered pairs that a capability point needs in the groups of phase 1; the run is refused if one has "
         "fewer. The groups outside of each fold need half as many.");
@@ -274,8 +273,8 @@ template <class Visit, Like<ClusterConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("timeout_s", c.timeout_s, above(0), nothing,
-        "Seconds that a rank may be silent before the job ends. A collective also ends if no other rank of its task works for so "
-        "long. Waiting for the end of a task may take ten times as long, the start of MPI five times.");
+        "Seconds that a rank may be silent before the job ends. A collective also ends if no other rank of its task has worked "
+        "for that time. Waiting for the end of a task may take ten times as long, the start of MPI five times.");
   visit("retries", c.retries, at_least(0), nothing, "Number of times a failed task is tried again, from its last checkpoint.");
   visit("regroup", c.regroup, any(), nothing, "Whether idle ranks join a running task at its next evaluation.");
   visit("gradient_dtype", c.gradient_dtype, one_of(c.gradient_dtype), result,
@@ -284,12 +283,10 @@ void describe(Visit& visit, Section& c) {
   visit("share_gpu", c.share_gpu, any(), nothing, "Whether several ranks of a node may use one GPU.");
   visit("memory_gib", c.memory_gib, at_least(0), nothing,
         "Memory of each rank in GiB, beyond which no task is placed; 0 measures it: the free memory of its GPU, or its share of "
-        "the "
-        "memory of its host or control group.");
+        "the memory of its host or control group.");
   visit("checkpoint_mib_s", c.checkpoint_mib_s, at_least(0), nothing,
-        "Rate at which checkpoints are written and read, in MiB/s, from which the cost of a pause follows; 0 measures it in the "
-        "run "
-        "and assumes 500 before.");
+        "Rate at which checkpoints are written and read, in MiB/s; it gives the cost of a pause. 0 measures it in the run, and "
+        "assumes 500 until then.");
   visit("cost_per_device_hour", c.cost_per_device_hour, at_least(0), nothing,
         "Price of one device for one hour, in cluster.currency, from which `dmoerm plan` computes costs; 0 shows none.");
   visit("currency", c.currency, required(), nothing, "Currency of cost_per_device_hour, for display.");
@@ -345,10 +342,10 @@ void describe(Visit& visit, Section& c) {
       "text's first), or the mean over the response's tokens. transformers' sequence classifiers cannot read the mean, so "
       "such a model is not exported in their form.");
   visit("start", c.start, one_of(c.start), result,
-        "Beginning of the value heads. With random, those of phase 1 are small random numbers, and those of experts are their "
-        "base's. "
-        "With ridge, all begin with a ridge regression on the states of their train pairs before training (of at most 2000 "
-        "groups), which in phase 1 shrinks to zero and for experts to the base's head.");
+        "Initial value heads. With random, those of phase 1 are small random numbers, and those of experts are copies of their "
+        "base's. With ridge, all start from a ridge regression on the hidden states of their train pairs before training (of at "
+        "most "
+        "2000 groups), which is shrunk to zero in phase 1 and to the base's head for experts.");
 }
 
 template <class Visit, Like<RunConfig> Section>
@@ -358,32 +355,32 @@ void describe(Visit& visit, Section& c) {
   visit("runs_dir", c.runs_dir, required_place(), nothing, "Directory of all runs, relative to the current directory.");
   visit("seed", c.seed, any(), groups | labels | result, "Seed of every random draw of the run.");
   visit("method", c.method, one_of(c.method), nothing,
-        "Whose defaults other keys have. With paper, aggregator.kind is paper_mlp, and aggregator.base_reward and "
-        "experts.train.ties are false, unless given.");
+        "Set of defaults for other keys. With paper, aggregator.kind is paper_mlp, and aggregator.base_reward and "
+        "experts.train.ties are false, unless they are given.");
   visit("log_level", c.log_level, one_of(c.log_level), nothing, "Least severe level that the first rank logs.");
-  visit(
-      "phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,
-      "Share of the train groups that phases 1 and 2 train on. The rest trains the aggregator. It does not count where there are "
-      "folds; given without them, it turns their default off.");
+  visit("phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,
+        "Share of the train groups that phases 1 and 2 train on. The rest trains the aggregator. It has no effect if folds is "
+        "set, and it turns the default of folds off.");
   visit("single_lr", c.single_lr, at_least(0), result,
-        "Learning rate of the models that learn from all categories together: the single model, and the one that the bases start "
-        "from with base.start: all_categories. It may have to be lower than that of a category, whose prompts agree more; 0 "
-        "takes base.lr.");
+        "Learning rate of the models that are trained on all categories together: the single model, and the one that the bases "
+        "start from with base.start: all_categories. It may have to be lower than that of a category, because prompts of one "
+        "category agree more; 0 takes base.lr.");
   visit("folds", c.folds, between(0, 10), result,
-        "Number of folds, 2 to 10, into which the train prompts of a category are cut. For each of them a base and experts are "
-        "trained on the others, and give the aggregator their features of its prompts; then base and experts are trained on all "
-        "train groups. All labels serve all phases, at the cost of `folds` more trainings. 0 divides the train groups by "
-        "phase1_share instead. Left out, it is 3 with base.tuning: lora, unless phase1_share is given or method is paper.");
+        "Number of folds, 2 to 10, into which the train prompts of a category are divided. For each fold a base and experts are "
+        "trained on the other folds, and compute the features of its prompts for the aggregator. Then base and experts are "
+        "trained on all train groups. All labels serve all phases, at the cost of `folds` more trainings. 0 divides the train "
+        "groups by phase1_share instead. The default is 3 if base.tuning is lora, method is not paper and phase1_share is not "
+        "given.");
   visit("backbone", c.backbone, any(), kByKey, "Pretrained model that everything starts from.");
-  visit("compute", c.compute, any(), kByKey, "Device, number type and memory of the arithmetic.");
-  visit("data", c.data, any(), kByKey, "Preference data and how it is cut and split.");
+  visit("compute", c.compute, any(), kByKey, "Device, number type and memory of the computation.");
+  visit("data", c.data, any(), kByKey, "Preference data, and how it is truncated and split.");
   visit("categories", c.categories, required(), kByKey, "Task categories with their capability points.");
   visit("labels", c.labels, any(), kByKey, "Capability labels from LLM judges.");
-  visit("router", c.router, any(), kByKey, "Classifier that finds a prompt's category.");
-  visit("head", c.head, any(), kByKey, "What the value heads of all reward models read, and where they begin.");
+  visit("router", c.router, any(), kByKey, "Classifier that predicts a prompt's category.");
+  visit("head", c.head, any(), kByKey, "What the value heads of all reward models read, and how they are initialised.");
   visit("base", c.base, any(), kByKey, "Training of phase 1 (one model per category) and of the baselines.");
   visit("experts", c.experts, any(), kByKey, "Training of phase 2: one expert per capability point.");
-  visit("aggregator", c.aggregator, any(), kByKey, "Training of phase 3: one reward of all experts of a category.");
+  visit("aggregator", c.aggregator, any(), kByKey, "Training of phase 3: one reward from all experts of a category.");
   visit("cluster", c.cluster, any(), kByKey, "Work of several ranks together.");
   visit("slurm", c.slurm, any(), kByKey, "Job script that `dmoerm slurm` writes.");
   visit("watch", c.watch, any(), kByKey, "Display of a run while it works.");

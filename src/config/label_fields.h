@@ -32,7 +32,7 @@ void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("model", c.model, required(), labels, "Name of the model, as the server knows it.");
   visit("endpoints", c.endpoints, required(), kByKey,
-        "Servers of the model, asked side by side. One that fails is left out until it works again.");
+        "Servers of the model, asked in parallel. One that fails is left out until it works again.");
   visit("weight", c.weight, above(0), labels, "Weight of this judge's votes, where several judges are asked.");
   visit("api", c.api, one_of(c.api), nothing,
         "Interface of the judge: online sends single requests, batch uses the provider's batch API, which is cheaper and may "
@@ -42,9 +42,9 @@ void describe(Visit& visit, Section& c) {
         "otherwise. With api: batch, auto means json_schema.");
   visit("probabilities", c.probabilities, any(), labels,
         "Whether token log-probabilities are requested and the verdict's probability is kept.");
-  visit("temperature", c.temperature, between(0, 2), labels, "Sampling temperature; 0 takes the likeliest token.");
+  visit("temperature", c.temperature, between(0, 2), labels, "Sampling temperature; 0 takes the most probable token.");
   visit("top_p", c.top_p, {.min = 0, .max = 1, .min_excluded = true}, labels,
-        "Probability mass of the likeliest tokens that sampling chooses from; 1 means all, and is not sent.");
+        "Probability mass of the most probable tokens that sampling chooses from; 1 means all, and is not sent.");
   visit("seed", c.seed, at_least(-1), labels,
         "Seed of the server's sampling, where it supports one. Sample n is sent seed + n; -1 sends none.");
   visit("max_tokens", c.max_tokens, at_least(1), labels, "Largest number of tokens in an answer. The budget reserves as many.");
@@ -69,14 +69,13 @@ void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("choose", c.choose, one_of(c.choose), labels,
         "Pairs of a group that are asked about: all of them, per_group of them by a seeded draw, or those that experts are least "
-        "certain about: the experts of `bundle`, or with labels.rounds those of the round before.");
+        "certain about (the experts of `bundle`, or with labels.rounds those of the previous round).");
   visit("per_group", c.per_group, at_least(1), labels,
         "Largest number of pairs of one group, where choose is per_group or uncertain.");
   visit("pairs_max", c.pairs_max, at_least(0), labels, "Largest number of pairs of one point over all groups; 0 means no limit.");
-  visit(
-      "bundle", c.bundle, optional_path(), labels | by_content,
-      "Directory of a finished model (a bundle), whose experts are consulted where choose is uncertain. With labels.rounds they "
-      "serve the first round, whose pairs are drawn if this is empty.");
+  visit("bundle", c.bundle, optional_path(), labels | by_content,
+        "Directory of a bundle, whose experts choose the pairs if choose is uncertain. With labels.rounds they choose the pairs "
+        "of the first round; if this is empty, these are drawn at random.");
 }
 
 template <class Visit, Like<BudgetConfig> Section>
@@ -85,9 +84,8 @@ void describe(Visit& visit, Section& c) {
   visit("cost_max", c.cost_max, at_least(0), nothing,
         "Largest cost in labels.currency of everything that the label store has ever paid for; 0 means no limit.");
   visit("requests_max", c.requests_max, at_least(0), nothing,
-        "Largest number of requests that were ever sent for the label store, repeated ones too (not those refused with 429 or "
-        "503); "
-        "0 means no limit.");
+        "Largest number of requests that were ever sent for the label store, including retries (but not requests refused with "
+        "429 or 503); 0 means no limit.");
   visit("tokens_max", c.tokens_max, at_least(0), nothing,
         "Largest number of tokens that the label store has ever paid for; 0 means no limit.");
 }
@@ -110,14 +108,15 @@ void describe(Visit& visit, Section& c) {
   visit("samples", c.samples, between(1, 64), labels,
         "Number of times each question is asked in each order. More than one needs a temperature above 0.");
   visit("pairs", c.pairs, any(), kByKey, "Pairs that the judges are asked about.");
-  visit(
-      "rounds", c.rounds, between(1, 100), labels | by_content,
-      "Number of rounds in which a run labels. Each asks about an equal share of the pairs, trains experts, and finds the pairs "
-      "that these are least certain about for the next. More than one needs labels.pairs.choose = uncertain.");
+  visit("rounds", c.rounds, between(1, 100), labels | by_content,
+        "Number of rounds in which a run labels. Each round asks about an equal share of the pairs, trains experts, and chooses "
+        "the pairs that these experts are least certain about for the next round. More than one round needs labels.pairs.choose "
+        "= uncertain.");
   visit("too_long", c.too_long, one_of(c.too_long), labels,
         "What happens to a question that does not fit context_tokens: truncate shortens its texts, skip leaves the pair out.");
   visit("vote", c.vote, one_of(c.vote), labels,
-        "Rule that makes one outcome of several judges or samples: majority counts votes, weights counts the judges' weights.");
+        "Rule that combines several judges or samples into one outcome: majority counts votes, weights counts the judges' "
+        "weights.");
   visit("soft", c.soft, any(), result,
         "Whether experts are trained on the share of the votes. With false they are trained on the outcome alone.");
   visit("retry_errors", c.retry_errors, any(), nothing,
@@ -125,8 +124,8 @@ void describe(Visit& visit, Section& c) {
   visit(
       "useless_max", c.useless_max, {.min = 0, .max = 1, .min_excluded = true}, nothing,
       "Share of a judge's replies without a verdict (cut off, empty, unreadable, refused, errors) at which labelling stops; also "
-      "of "
-      "pairs whose verdict changes with the order, unless labels.soft is set. It stops after 32 replies at the earliest, and at "
+      "of pairs whose verdict changes with the order, unless labels.soft is set. It stops after 32 replies at the earliest, and "
+      "at "
       "the end of a smaller run; 1 stops only if none has a verdict.");
   visit("currency", c.currency, required(), nothing, "Currency of prices and budget, for display.");
   visit("batch_price_share", c.batch_price_share, between(0, 1), nothing,
