@@ -3,6 +3,7 @@
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+help_of "${BASH_SOURCE[0]}" "${1-}"
 name="${1:-}"
 script="$DMOERM_ROOT/tests/bench/${name//-/_}.py"
 if [ -z "$name" ] || [ ! -f "$script" ]; then

@@ -4,6 +4,7 @@
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+help_of "${BASH_SOURCE[0]}" "$@"
 options=()
 while [[ ${1-} == -D* ]]; do
   options+=("$1")

@@ -20,5 +20,14 @@ die() { echo "$(basename "$0"): $*" >&2; exit 1; }
 say() { echo "== $*" >&2; }
 # Exit code 2 for bad usage, like the program's.
 bad_usage() { echo "$(basename "$0"): $*" >&2; exit 2; }
+# What the head of a script says of it, and how it is used.
+head_of() { sed -n '2,/^set -e/{/^set -e/d;s/^# \{0,1\}//p}' "$1"; }
+# help_of SCRIPT ARGUMENTS...: prints its head and ends, if one of the arguments is -h or --help. Before anything else is looked at.
+help_of() {
+  local argument
+  for argument in "${@:2}"; do
+    case $argument in -h | --help) head_of "$1" && exit 0 ;; esac
+  done
+}
 # The names of FOLDER/*.py as bench.sh and torture.sh take them.
 names_in() { find "$1" -maxdepth 1 -name '*.py' -printf '%f\n' | sed 's/\.py$//; s/_/-/g' | sort | tr '\n' ' '; }

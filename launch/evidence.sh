@@ -19,6 +19,7 @@
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+help_of "${BASH_SOURCE[0]}" "$@"
 config="$DMOERM_ROOT/configs/evidence/categories.yaml" out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() data='' data2='' runs='' run_config="$DMOERM_ROOT/configs/evidence/adapters.yaml" sizes=()
 while [ $# -gt 0 ]; do
   case "$1" in

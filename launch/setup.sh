@@ -14,6 +14,7 @@
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+help_of "${BASH_SOURCE[0]}" "$@"
 
 packages=(g++ cmake ninja-build ccache pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev libspdlog-dev
   nlohmann-json3-dev libcli11-dev libutf8proc-dev libpcre2-dev libzstd-dev zlib1g-dev libdeflate-dev libsimdjson-dev libssl-dev
@@ -32,10 +33,6 @@ while (($# > 0)); do
     "--with clients") with_clients=1 requirements+=(requirements-test.txt) packages+=(chromium) models+=(smollm2-135m-instruct) ;;
     "--with smollm2") models+=(smollm2-135m-instruct) ;;
     "--with dev") packages+=(clang clang-format clang-tidy shellcheck) ;;
-    "-h "* | "--help "*)
-      sed -n '2,/^set -e/{/^set -e/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
-      exit 0
-      ;;
     *) bad_usage "unknown argument '$1 ${2-}'; see launch/setup.sh --help" ;;
   esac
   shift 2

@@ -3,6 +3,7 @@
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+help_of "${BASH_SOURCE[0]}" "$@"
 cd "$DMOERM_ROOT"
 launch/setup.sh --with smollm2 --with tests
 launch/build.sh

@@ -13,7 +13,8 @@ namespace {
 
 // Hues that stay apart for colour-blind eyes.
 constexpr const char* kHues[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#6b6b6b"};
-constexpr double kTop = 62, kBottom = 58, kRight = 24, kLetter = 6.6;
+constexpr double kTop = 62, kBottom = 58, kLeft = 24, kRight = 24, kLetter = 6.6;
+constexpr double kTitleLetter = 9.2, kTitleLine = 20, kSubtitleLine = 15;
 
 const char* hue(std::size_t series) { return kHues[series % std::size(kHues)]; }
 
@@ -31,16 +32,70 @@ std::pair<std::string, double> legend_of(const std::vector<std::string>& names, 
   return {marks, y};
 }
 
+/// A text in lines that a width has room for; a word that is longer has a line of its own. At least one line.
+std::vector<std::string> lines_of(const std::string& text, double width, double letter) {
+  const auto most = static_cast<std::size_t>(std::max(1.0, (width - kLeft - kRight) / letter));
+  std::vector<std::string> lines(1);
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    std::string& line = lines.back();
+    if (!line.empty() && utf8_characters(line) + 1 + utf8_characters(word) > most) {
+      lines.push_back(word);
+    } else {
+      line += (line.empty() ? "" : " ") + word;
+    }
+    begin = end + 1;
+  }
+  return lines;
+}
+
+/// Title and subtitle of a picture, in as many lines as they need.
+struct Head {
+  std::vector<std::string> title, subtitle;
+
+  Head(const std::string& title_text, const std::string& subtitle_text, double width)
+      : title(lines_of(title_text, width, kTitleLetter)), subtitle(lines_of(subtitle_text, width, kLetter)) {}
+  /// What it takes beyond one line of each.
+  [[nodiscard]] double further_lines() const {
+    return kTitleLine * static_cast<double>(title.size() - 1) + kSubtitleLine * static_cast<double>(subtitle.size() - 1);
+  }
+  [[nodiscard]] std::string svg() const {
+    std::string text;
+    double y = 26;
+    for (const std::string& line : title) {
+      text += fmt::format("<text x=\"{:.0f}\" y=\"{:.0f}\" font-size=\"16\" font-weight=\"bold\">{}</text>\n", kLeft, y,
+                          xml_escaped(line));
+      y += kTitleLine;
+    }
+    y -= 1;
+    for (const std::string& line : subtitle) {
+      text +=
+          fmt::format("<text x=\"{:.0f}\" y=\"{:.0f}\" class=\"note\" fill=\"#505050\">{}</text>\n", kLeft, y, xml_escaped(line));
+      y += kSubtitleLine;
+    }
+    return text;
+  }
+};
+
 std::string svg_page(const std::string& title, const std::string& subtitle, double width, double height,
                      const std::string& body) {
   return fmt::format(
              "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
              "font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">\n<rect class=\"paper\" width=\"100%\" "
-             "height=\"100%\" fill=\"white\"/>\n"
-             "<text x=\"24\" y=\"26\" font-size=\"16\" font-weight=\"bold\">{2}</text>\n<text x=\"24\" y=\"45\" class=\"note\" "
-             "fill=\"#505050\">{3}</text>\n",
-             width, height, xml_escaped(title), xml_escaped(subtitle)) +
-         body + "</svg>\n";
+             "height=\"100%\" fill=\"white\"/>\n",
+             width, height) +
+         Head(title, subtitle, width).svg() + body + "</svg>\n";
+}
+
+/// How the line that covers `before` equal ones is dashed, so that each of them shows through: 7 of every 14 units for the
+/// second, and for each further one half of what is left.
+std::string dashes_over(std::size_t before) {
+  if (before == 0) return "";
+  constexpr double kDash = 7;
+  const double parts = std::exp2(static_cast<double>(std::min<std::size_t>(before, 8)));  // of one period
+  return fmt::format(" stroke-dasharray=\"{:.0f} {:.0f}\" stroke-dashoffset=\"{:.0f}\"", kDash, kDash * (parts - 1),
+                     kDash * (1 - parts / 2));
 }
 
 }  // namespace
@@ -67,7 +122,8 @@ Chart::Chart(std::string title, std::string subtitle, Axis x, Axis y, double wid
       x_(std::move(x)),
       y_(std::move(y)),
       width_(width),
-      height_(height) {
+      top_(kTop + Head(title_, subtitle_, width).further_lines()),
+      height_(height + top_ - kTop) {
   if (x_.ticks.empty()) x_.ticks = round_ticks(x_.low, x_.high, 8);
   if (y_.ticks.empty()) y_.ticks = round_ticks(y_.low, y_.high, 6);
   draw_axes();
@@ -80,7 +136,7 @@ double Chart::px(double x) const {
   return left + (x - x_.low) / (x_.high - x_.low) * (width_ - left - kRight);
 }
 
-double Chart::py(double y) const { return height_ - kBottom - (y - y_.low) / (y_.high - y_.low) * (height_ - kTop - kBottom); }
+double Chart::py(double y) const { return height_ - kBottom - (y - y_.low) / (y_.high - y_.low) * (height_ - top_ - kBottom); }
 
 void Chart::draw_axes() {
   const double left = px(x_.low), right = px(x_.high), top = py(y_.high), bottom = py(y_.low);
@@ -116,12 +172,14 @@ void Chart::line(const std::vector<Point>& points, std::size_t series, Style sty
   if (style == Style::with_band)
     body_ += fmt::format("<path d=\"{}{} Z\" fill=\"{}\" fill-opacity=\"0.15\"/>\n", area, back, hue(series));
   const bool dashed = style == Style::dashed;
+  const std::size_t before = dashed ? 0 : equal_lines_[path]++;
   body_ += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{}\"{}/>\n", path, hue(series),
-                       dashed ? 1.3 : 2, dashed ? " stroke-dasharray=\"5 4\"" : "");
+                       dashed ? 1.3 : 2, dashed ? " stroke-dasharray=\"5 4\"" : dashes_over(before));
   if (dashed) return;
+  const double radius = 2.6 * std::pow(0.65, static_cast<double>(before));  // the dots below show around it
   for (const Point& p : points)
-    body_ += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2.6\" fill=\"{}\"><title>{:.4g}: {:.4g}</title></circle>\n",
-                         px(p.x), py(p.y), hue(series), p.x, p.y);
+    body_ += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\" fill=\"{}\"><title>{:.4g}: {:.4g}</title></circle>\n",
+                         px(p.x), py(p.y), radius, hue(series), p.x, p.y);
 }
 
 void Chart::dot(const Point& p, std::size_t series, bool along_x) {
@@ -151,13 +209,15 @@ void Chart::legend(const std::vector<std::string>& names) {
 std::string Chart::svg() const { return svg_page(title_, subtitle_, width_, height_ + legend_, body_); }
 
 std::string side_by_side(const std::vector<Chart>& charts, const std::string& title, const std::vector<std::string>& names) {
-  constexpr double kTitle = 36;
   double width = 0, height = 0;
+  for (const Chart& chart : charts) width += chart.width();
+  const double top = 36 + Head(title, "", width).further_lines();
   std::string body;
+  double left = 0;
   for (const Chart& chart : charts) {
-    body += fmt::format("<svg x=\"{:.0f}\" y=\"{:.0f}\" {}", width, kTitle, chart.svg().substr(std::string_view("<svg ").size()));
-    width += chart.width();
-    height = std::max(height, kTitle + chart.height());
+    body += fmt::format("<svg x=\"{:.0f}\" y=\"{:.0f}\" {}", left, top, chart.svg().substr(std::string_view("<svg ").size()));
+    left += chart.width();
+    height = std::max(height, top + chart.height());
   }
   const auto [marks, end] = legend_of(names, width, height + 8);
   return svg_page(title, "", width, end + 14, body + marks);
@@ -210,9 +270,10 @@ std::string svg_of(const HeatMap& map) {
   const double left = 20 + kLetter * static_cast<double>(row_label);
   const double top = (map.subtitle.empty() ? 42 : kTop) + 0.72 * kLetter * static_cast<double>(column_label) + 8;
   const double rise = 0.72 * kLetter * static_cast<double>(column_label);
-  const double width =
-      std::max(left + cell * static_cast<double>(map.columns.size()) + rise + 30,
-               48 + 1.15 * kLetter * static_cast<double>(std::max(utf8_characters(map.subtitle), utf8_characters(map.title))));
+  const double width = std::max(left + cell * static_cast<double>(map.columns.size()) + rise + 30,
+                                kLeft + kRight +
+                                    1.15 * std::max(kLetter * static_cast<double>(utf8_characters(map.subtitle)),
+                                                    kTitleLetter * static_cast<double>(utf8_characters(map.title))));
   std::string body;
   for (std::size_t c = 0; c < map.columns.size(); ++c)
     body +=

@@ -1,7 +1,9 @@
 // Draws charts as SVG: axes with ticks, lines, bands, dots with whiskers, a legend. Ground, grid and notes have the classes
 // paper, grid and note, so that a page can give them the colours of a dark screen.
 #pragma once
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -24,10 +26,12 @@ class Chart {
 
   enum class Style : std::uint8_t { plain, with_band, dashed };
 
-  /// @param subtitle  one line below the title that says how to read the chart
+  /// @param subtitle  below the title: how to read the chart
+  /// @param height    with one line of title and subtitle; what is too long for the width goes on in further lines
   Chart(std::string title, std::string subtitle, Axis x, Axis y, double width = 860, double height = 460);
 
-  /// A line through points; a band lies between their `low` and `high`.
+  /// A line through points; a band lies between their `low` and `high`. One that is equal to an earlier one is dashed, so that
+  /// both are seen.
   void line(const std::vector<Point>& points, std::size_t series, Style style);
   /// A dot with a whisker along x, if `along_x` is set, or y.
   void dot(const Point& point, std::size_t series, bool along_x);
@@ -47,7 +51,8 @@ class Chart {
 
   std::string title_, subtitle_, body_;
   Axis x_, y_;
-  double width_, height_, legend_ = 0;
+  double width_, top_, height_, legend_ = 0;
+  std::map<std::string, std::size_t> equal_lines_;  ///< Lines drawn by their path, to see which are equal
 };
 
 /// Charts beside each other in one picture. @param names  of the series, in one legend below them

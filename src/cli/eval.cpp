@@ -15,6 +15,7 @@
 #include "eval/plots.h"
 #include "eval/read_data.h"
 #include "eval/report_text.h"
+#include "run/slurm_script.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -51,7 +52,7 @@ void run(const Options& options) {
   fmt::print("{}", text);
   if (!options.out.empty())
     fmt::print("\nwritten: {}\nnext: launch/dmoerm report RUN --eval {} shows it in the report of a run\n",
-               (std::filesystem::path(options.out) / "eval.json").string(), options.out);
+               (std::filesystem::path(options.out) / "eval.json").string(), run::shell_quoted(options.out));
 }
 
 }  // namespace

@@ -89,8 +89,9 @@ void compute_states(const Options& options) {
   catch_stop_signals();
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   at::set_num_threads(static_cast<int>(config.compute.threads));
+  const evidence::GroupChoice choice = choice_of(options, config.seed);  // refused before anything is read
   const data::TokenStore store = store_of(config, options.out, *world);
-  const auto groups = evidence::choose_groups(store, choice_of(options, config.seed));
+  const auto groups = evidence::choose_groups(store, choice);
   const auto backbone =
       nn::Backbone::load(config.backbone.dir, nn::pick_device(config::word(config.compute.device), "compute.device"),
                          config.backbone.layers, nn::pick_dtype(config::word(config.compute.dtype)));
@@ -124,6 +125,9 @@ void compute_cells(const Options& options) {
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   at::set_num_threads(static_cast<int>(config.compute.threads));
   const fs::path out = options.out;
+  std::vector<evidence::Regime> regimes;  // refused before anything is read, as the groups
+  for (const std::string& name : options.regimes) regimes.push_back(evidence::regime_from(name));
+  evidence::GroupChoice choice = choice_of(options, config.seed);
   if (!fs::exists(out / "states.json"))
     throw DataError("no-states", fmt::format("{}: there are no states: run `dmoerm evidence states` with the same settings first",
                                              out.string()));
@@ -136,10 +140,7 @@ void compute_cells(const Options& options) {
   const auto layers = about.at("layers").get<std::int64_t>();
   for (const std::string& name : options.readings.empty() ? evidence::usual_readings(depths, layers) : options.readings)
     settings.readings.push_back(reading_of(name, depths, layers));
-  std::vector<evidence::Regime> regimes;
-  for (const std::string& name : options.regimes) regimes.push_back(evidence::regime_from(name));
   const evidence::StoreScores scores(store_path(out));
-  evidence::GroupChoice choice = choice_of(options, config.seed);
   choice.test = false;
   const auto groups = evidence::choose_groups(store, choice);
   choice.test = true;
@@ -264,8 +265,16 @@ void collect_runs(const Options& options, evidence::TableRequest& request) {
     std::erase_if(*names, [&](const std::string& name) { return !runs.contains(name); });
 }
 
+/// The contrasts that --contrast names. @param primary  the regime where none is named
+std::vector<evidence::Contrast> contrasts_of(const Options& options, const std::string& primary) {
+  std::vector<evidence::Contrast> contrasts;
+  for (const std::string& text : options.contrasts) contrasts.push_back(evidence::contrast_from(text, primary));
+  return contrasts;
+}
+
 void print_tables(const Options& options) {
   init_log(0, 1, "warn");
+  (void)contrasts_of(options, options.primary);  // refuses what is none before anything is read
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   const fs::path out = options.out;
   const bool of_runs = !options.runs.empty();
@@ -280,7 +289,7 @@ void print_tables(const Options& options) {
   const data::TokenStore store = data::TokenStore::open(store_path(out));
   divide_categories(store, config, options.prompts_min, request);
   if (of_runs) collect_runs(options, request);
-  for (const std::string& text : options.contrasts) request.contrasts.push_back(evidence::contrast_from(text, request.primary));
+  request.contrasts = contrasts_of(options, request.primary);
   request.ceilings = evidence::noise_ceilings(store, config, options.test);
   if (!fs::is_directory(request.folder))
     throw IoError("no-cells", fmt::format("{}: there are no cells: run `dmoerm evidence cells` first", request.folder.string()));

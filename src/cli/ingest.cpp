@@ -14,6 +14,7 @@
 #include "config/reader.h"
 #include "data/token_store_hdf5.h"
 #include "preference/formats.h"
+#include "run/slurm_script.h"
 #include "watch/terminal.h"
 
 namespace dmoerm::cli {
@@ -71,7 +72,7 @@ void run(Options& options) {
                            [&](const std::string& what, std::int64_t done, std::int64_t all) { progress.show(what, done, all); });
   progress.clear();
   fmt::print("{}\ntoken store: {}\n", data::to_text(report), options.out);
-  if (!options.config.empty()) fmt::print("next: launch/dmoerm run --config {}\n", options.config);
+  if (!options.config.empty()) fmt::print("next: launch/dmoerm run --config {}\n", run::shell_quoted(options.config));
 }
 
 }  // namespace

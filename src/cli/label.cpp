@@ -11,6 +11,7 @@
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "label/run_limits.h"
+#include "run/slurm_script.h"
 #include "run/stage_label.h"
 
 namespace dmoerm::cli {
@@ -48,9 +49,9 @@ int run(const Options& options) {
   if (end.why == label::LabellingEnd::Why::complete) {
     if (config.labels.rounds > 1 && options.audit == 0)
       fmt::print("This was the first of {} rounds; `launch/dmoerm run --config {}` trains experts and does the others.\n",
-                 config.labels.rounds, options.config);
+                 config.labels.rounds, run::shell_quoted(options.config));
     else if (options.audit == 0)
-      fmt::print("next: launch/dmoerm run --config {}\n", options.config);
+      fmt::print("next: launch/dmoerm run --config {}\n", run::shell_quoted(options.config));
     return 0;
   }
   const std::string said = fmt::format("labelling ended early: {}; all answers so far are stored{}", end.message,

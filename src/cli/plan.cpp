@@ -22,6 +22,7 @@
 #include "plan/plan_report.h"
 #include "run/model_shape.h"
 #include "run/plan_tasks.h"
+#include "run/slurm_script.h"
 #include "run/store_sizes.h"
 
 namespace dmoerm::cli {
@@ -168,7 +169,7 @@ class Planning {
             fmt::format(
                 "no token store at {}: make one (launch/dmoerm ingest --config {} --out FILE, then --store FILE), or state how "
                 "much data there will be: --groups-per-category N --tokens-per-group T [--labels-per-point L]",
-                store_.string(), options_.config));
+                store_.string(), run::shell_quoted(options_.config)));
       }
       assumptions_.push_back(fmt::format("tokens as in {}", store_.string()));
     } else {

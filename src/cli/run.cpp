@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "cli/verbs.h"
+#include "run/slurm_script.h"
 #include "run/start.h"
 
 namespace dmoerm::cli {
@@ -19,7 +20,8 @@ void show_result(const run::RunEnd& end) {
   const std::string text = fmt::format(
       "{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response \"...\"\n"
       "Look at the run as a page:\n  launch/dmoerm report {}\n",
-      read_file(end.report), bundle, bundle, end.report.parent_path().parent_path().string());
+      read_file(end.report), bundle, run::shell_quoted(bundle),
+      run::shell_quoted(end.report.parent_path().parent_path().string()));
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
   if (std::ferror(stdout) != 0 && std::freopen("/dev/null", "w", stdout) == nullptr)

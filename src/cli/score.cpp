@@ -31,6 +31,7 @@
 #include "preference/question.h"
 #include "preference/row_checks.h"
 #include "preference/row_error.h"
+#include "run/slurm_script.h"
 #include "watch/terminal.h"
 
 namespace dmoerm::cli {
@@ -295,7 +296,7 @@ void run(const Options& options) {
                options.output == "-" ? "" : ": " + options.output);
     fmt::print(stderr,
                "next: where the rows have labels, launch/dmoerm eval --model A=scores:{} --data ROWS --out DIR tests them\n",
-               options.output == "-" ? "FILE" : options.output);
+               options.output == "-" ? "FILE" : run::shell_quoted(options.output));
   }
   tell_drift(scorer);
 }

@@ -44,6 +44,11 @@ struct ModelScores {
   std::string tokens_unknown = {};  ///< Why ItemScores::tokens say nothing; "" if they do
   /// Of a reward server: its address and protocol, and what it said of itself.
   std::map<std::string, std::string> server = {};
+  /// How a reward server found the prompts, by its word for it (X-Prompt-Found: messages, text, none): number of responses. Empty
+  /// if it does not say.
+  std::map<std::string, std::int64_t> prompts_found = {};
+  /// Why its scores may not be those of the model that they are taken for; "" if nothing speaks for that.
+  std::string doubt = {};
 };
 
 /// How right a model is on an ordered pair: 1, 0, or 0.5 where it sees no difference. Nothing if it did not compare the two.

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "hf/foreign_adapter.h"
 #include "hf/foreign_model.h"
 #include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
@@ -222,7 +223,33 @@ ModelScores score_by_category(const ModelSpec& spec, const fs::path& directory, 
       spec, data, [&](const Item& item) -> const Reader& { return readers.at(item.category); }, on_scored);
 }
 
+/// The options that a folder with one reward model uses.
+OptionsUsed options_of_model(const fs::path& directory) {
+  if (bundle_around(directory.parent_path())) return {};
+  return {.chat_template = true, .base = hf::is_adapter(directory)};
+}
+
 }  // namespace
+
+OptionsUsed& OptionsUsed::operator|=(const OptionsUsed& other) {
+  chat_template = chat_template || other.chat_template, base = base || other.base, parts = parts || other.parts;
+  return *this;
+}
+
+OptionsUsed options_used_by(const std::string& directory) {
+  const fs::path folder = fs::weakly_canonical(directory);
+  if (fs::exists(folder / moe::kBundleManifest)) return {.parts = true};
+  if (holds_model(folder)) return options_of_model(folder);
+  OptionsUsed used;
+  bool any = false;
+  std::error_code ignored;
+  for (const fs::directory_entry& category : fs::directory_iterator(folder, ignored)) {
+    if (!holds_model(category.path())) continue;
+    any = true;
+    used |= options_of_model(category.path());
+  }
+  return any ? used : OptionsUsed{true, true, true};
+}
 
 std::vector<ModelScores> score_directory(const ModelSpec& spec, const Data& data, const ScoringOptions& options,
                                          const OnScored& on_scored) {

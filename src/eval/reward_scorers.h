@@ -7,6 +7,14 @@
 
 namespace dmoerm::eval {
 
+/// Which of the options for models some models take into account.
+struct OptionsUsed {
+  bool chat_template = false, base = false, parts = false;
+  OptionsUsed& operator|=(const OptionsUsed& other);
+};
+/// Those that what lies in a directory uses; all if there is nothing, of which score_directory() says what is wrong.
+OptionsUsed options_used_by(const std::string& directory);
+
 /// Score all items with what lies in a directory: a bundle, a part of one (single, experts/C/P), a task of a run (base/C,
 /// category/C, expert/C/P), a folder with one of these for each category (base, category), or a reward model of another program
 /// (hf/foreign_model.h) with its tokenizer. A bundle gives the scores of `dmoerm score`.

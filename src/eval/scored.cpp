@@ -1,5 +1,7 @@
 #include "eval/scored.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <iterator>
@@ -21,7 +23,18 @@ json finite(double value) { return std::isfinite(value) ? json(value) : json(); 
 json source_json(const ModelScores& model) {
   json source = {{"name", model.name}, {"source", model.source}};
   if (!model.server.empty()) source["server"] = model.server;
+  if (!model.prompts_found.empty()) source["server"]["prompts_found"] = model.prompts_found;
+  if (!model.doubt.empty()) source["doubt"] = model.doubt;
   return source;
+}
+
+std::string doubts_text(const json& models) {
+  std::string text;
+  for (const json& model : models) {
+    if (model.contains("doubt"))
+      text += fmt::format("- {}: {}.\n", model["name"].get<std::string>(), model["doubt"].get<std::string>());
+  }
+  return text.empty() ? "" : "\n" + text;
 }
 
 std::map<std::string, std::vector<std::size_t>> Scored::rows() const {

@@ -35,8 +35,11 @@ struct Scored {
 
 /// {"value", "low", "high"}
 nlohmann::json to_json(const Interval& interval);
-/// {"name", "source"} of a model, and for a server also "server": what it was.
+/// {"name", "source"} of a model; for a server also "server": what it was and how it found prompts; and "doubt" if there is one.
 nlohmann::json source_json(const ModelScores& model);
+/// The doubts about models as a list in Markdown, behind an empty line; "" if there are none. @param models  as source_json()
+/// made them
+std::string doubts_text(const nlohmann::json& models);
 /// The number, or null for NaN and infinity.
 nlohmann::json finite(double value);
 

@@ -13,6 +13,7 @@
 #include "eval/given_scores.h"
 #include "eval/judge_scores.h"
 #include "eval/reward_scorers.h"
+#include "eval/server_address.h"
 #include "eval/server_scores.h"
 
 namespace dmoerm::eval {
@@ -65,6 +66,32 @@ std::map<std::string, ModelScores> ask_servers(const std::vector<ModelSpec>& spe
   return scores;
 }
 
+OptionsUsed options_of(const ModelSpec& spec) {
+  const std::string& what = spec.what;
+  if (what.starts_with(kServer))
+    return {.chat_template = parse_server(what.substr(kServer.size())).protocol != ServerProtocol::reward};
+  const auto begins = [&](std::string_view start) { return what.starts_with(start); };
+  if (what == "length" || is_ensemble(what) || begins(kGivenScores) || begins(kFieldScores) || begins(kJudges)) return {};
+  return options_used_by(what);
+}
+
+/// Refuse options that no model uses: the call means other models than it names.
+void expect_options_used(const std::vector<ModelSpec>& specs, const ScoringOptions& options) {
+  OptionsUsed used;
+  for (const ModelSpec& spec : specs) used |= options_of(spec);
+  const auto refuse = [](const std::string& option, const char* who) {
+    throw ConfigError(
+        "option-not-used",
+        fmt::format("{}: none of the models uses it; {}. Leave it out, or name such a model with --model", option, who));
+  };
+  if (!options.adapter_base.empty() && !used.base)
+    refuse("--base " + options.adapter_base, "it is for PEFT adapters that are not part of a bundle or run");
+  if (!options.chat_template.empty() && !used.chat_template)
+    refuse("--template " + options.chat_template,
+           "it is for reward models that are not part of a bundle or run, and for servers that take texts");
+  if (options.parts && !used.parts) refuse("--parts", "it is for bundles");
+}
+
 /// Refuse models that a reader of the tables could not tell apart, and scores that have no order.
 void check(const std::vector<ModelScores>& models, const Data& data) {
   std::set<std::string> names;
@@ -90,6 +117,7 @@ std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Da
       throw ConfigError("model-named-twice",
                         fmt::format("two models have the name {}: give NAME=WHAT with another name", spec.name));
   }
+  expect_options_used(specs, options);
   std::vector<ModelScores> models;
   std::map<std::string, ModelScores> of_servers = ask_servers(specs, data, options, on_scored);
   for (const ModelSpec& spec : specs) {

@@ -62,6 +62,8 @@ ServerAddress parse_server(const std::string& text) {
                       fmt::format("server:{}...: the address contains a user or password: remove it, and set the environment "
                                   "variable DMOERM_API_KEY to the server's key",
                                   address.url.substr(0, host)));
+  if (const std::string problem = judge::address_problem(address.url); !problem.empty())
+    throw ConfigError("server-address", fmt::format("server:{}: {}", judge::shown_address(address.url), problem));
   const bool bare = address.url.find_first_not_of('/', path) >= std::min(address.url.find('?'), address.url.size());
   address.url = judge::join_url(address.url, bare ? "/v1/reward" : "");
   address.shown = address.url.substr(0, address.url.find('?'));

@@ -23,7 +23,8 @@ struct ServerAddress {
 
 /// Read "http://HOST:PORT/PATH#MODEL". The path chooses the protocol, behind any folders of a proxy; without one it is
 /// /v1/reward.
-/// @throws ConfigError for an address that is not http(s) or holds a password, and for a path of no known protocol
+/// @throws ConfigError for an address that is not http(s), has no port from 1 to 65535 or holds a password, and for a path of no
+/// known protocol
 ServerAddress parse_server(const std::string& text);
 
 }  // namespace dmoerm::eval

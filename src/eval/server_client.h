@@ -36,9 +36,9 @@ struct ServerRequests {
 };
 
 /// Send all requests. Certificates are checked against those of the system, or of the file in SSL_CERT_FILE if it is set.
-/// @throws ConfigError for a bad address or key, a key or path that the server does not accept, or a redirect; DataError for a
-/// request that the server refuses; IoError if it does not answer; Stopped after a signal. Each names the address, the status and
-/// what the server says.
+/// @throws ConfigError for a bad address or key, a key, path or scheme that the server does not accept, or a redirect; DataError
+/// for a request that the server refuses; IoError if it does not answer; Stopped after a signal. Each names the address, the
+/// status and what the server says.
 void ask_server(const ServerAddress& address, const ServerRequests& requests, const ServerPolicy& policy = {});
 
 }  // namespace dmoerm::eval

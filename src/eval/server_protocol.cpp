@@ -9,6 +9,7 @@
 #include "base/counted.h"
 #include "base/error.h"
 #include "base/json_text.h"
+#include "judge/chat_reply.h"
 #include "judge/untrusted_text.h"
 
 namespace dmoerm::eval {
@@ -118,8 +119,8 @@ std::string request_body(const ServerAddress& address, const std::vector<prefere
 
 ServerReply read_server_reply(ServerProtocol protocol, std::string_view body, std::size_t responses) {
   const std::optional<json> parsed = judge::parse_json(body);
-  if (!parsed || !parsed->is_object())
-    throw DataError("server-reply-unusable", fmt::format("expected a JSON object, found {}", judge::one_line(body, 200)));
+  if (!parsed) throw DataError("server-reply-unusable", fmt::format("expected a JSON object, found {}", judge::what_came(body)));
+  if (!parsed->is_object()) refuse_reply("a JSON object", *parsed);
   ServerReply reply;
   reply.scores = scores_of(protocol, *parsed, responses);
   const json& tokens = member(member(*parsed, "usage"), "total_tokens");

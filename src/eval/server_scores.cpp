@@ -3,10 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <span>
+#include <string_view>
 
+#include "base/counted.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "eval/server_address.h"
 #include "eval/server_client.h"
 #include "eval/server_protocol.h"
@@ -16,6 +20,9 @@ namespace dmoerm::eval {
 namespace {
 
 constexpr const char* kNoCount = "the server does not count them";
+/// What `dmoerm serve` says of how it found the prompt (manual, page serving.md): all messages, the place where the response
+/// begins, nothing.
+constexpr std::array<std::string_view, 3> kPromptsFound = {"messages", "text", "none"};
 
 /// Some responses of an item.
 struct Part {
@@ -70,6 +77,8 @@ class Replies {
     const std::int64_t tokens = result.tokens >= 0 ? result.tokens : reply.tokens;
     if (tokens < 0) model_.tokens_unknown = kNoCount;
     own.tokens += std::max<std::int64_t>(tokens, 0);
+    if (std::ranges::find(kPromptsFound, result.prompt_found) != kPromptsFound.end())
+      model_.prompts_found[result.prompt_found] += static_cast<std::int64_t>(part.count);
     left_[part.item] -= part.count;
     if (left_[part.item] == 0) on_scored_(model_.name, ++items_done_, data_.items.size());
   }
@@ -82,12 +91,33 @@ class Replies {
       model_.server["sent_template"] = texts->name();
       model_.server["sent_template_sha256"] = texts->digest();
     }
+    model_.doubt = doubt();
+    if (!model_.doubt.empty()) spdlog::warn("[eval] server={} warning=\"{}\"", address_.shown, model_.doubt);
     const auto model = facts_.find("model");
     model_.source = address_.shown + (model == facts_.end() ? "" : fmt::format(" (model {})", model->second));
     return std::move(model_);
   }
 
  private:
+  /// What the server says of texts that it did not read as messages in its own template; "" if there are none.
+  [[nodiscard]] std::string doubt() const {
+    std::int64_t all = 0, others = 0;
+    std::string said;
+    for (const auto& [word, texts] : model_.prompts_found) {
+      all += texts;
+      if (word == kPromptsFound.front()) continue;
+      others += texts;
+      said += fmt::format("{}{}: {}", said.empty() ? "" : ", ", word, texts);
+    }
+    if (others == 0) return "";
+    const auto sent = model_.server.find("sent_template");
+    return fmt::format(
+        "the server did not find the messages in {} of {}{} (X-Prompt-Found {}), so it read them as its model was not trained "
+        "to: "
+        "name the server's own template with --template; its GET /info states the name and hash",
+        others, counted(all, "text"), sent == model_.server.end() ? "" : " in the template " + sent->second, said);
+  }
+
   [[nodiscard]] ServerReply read(const Part& part, const judge::HttpResult& result) const {
     try {
       return read_server_reply(address_.protocol, result.body, part.count);

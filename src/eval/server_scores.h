@@ -9,7 +9,8 @@ namespace dmoerm::eval {
 void check_server(const ModelSpec& spec, const ScoringOptions& options);
 
 /// Ask the server of a specification server:URL for the raw scores of all responses. ModelScores::server says what the server
-/// was; its tokens are those that it counts.
+/// was, and ModelScores::doubt, also logged as a warning, that it did not find the messages in templated texts; the tokens are
+/// those that it counts.
 /// @throws as parse_server(), ServerTexts and ask_server(); ConfigError if the protocol takes templated texts and no template is
 /// named; DataError naming the item if a reply has not one finite number for each response, or another model replies than before
 ModelScores server_scores(const ModelSpec& spec, const Data& data, const ScoringOptions& options, const OnScored& on_scored);

@@ -4,7 +4,9 @@
 #include <ATen/ops/isfinite.h>
 #include <fmt/format.h>
 
-#include "base/error.h"
+#include <algorithm>
+
+#include "nn/peft_adapter.h"
 #include "nn/safetensors.h"
 
 namespace dmoerm::hf {
@@ -12,11 +14,35 @@ namespace dmoerm::hf {
 namespace fs = std::filesystem;
 using Tensors = std::map<std::string, at::Tensor>;
 
+namespace {
+
+/// Modules whose weight is a head.
+constexpr const char* kHeads[] = {"score", "classifier", "value_head", "v_head.summary", "v_head"};
+
+}  // namespace
+
 bool belongs_to_head(const std::string& name) {
   for (const char* start : {"score.", "classifier.", "value_head.", "v_head.", "pooler."}) {
     if (name.starts_with(start)) return true;
   }
   return false;
+}
+
+bool holds_head(const Tensors& tensors) {
+  return std::ranges::any_of(kHeads, [&](const char* name) { return tensors.contains(fmt::format("{}.weight", name)); });
+}
+
+DataError head_missing(const fs::path& directory, const nn::BackboneSpec& spec) {
+  const std::string own = spec.encoder() ? "classifier" : "score";
+  const std::string what_to_do =
+      nn::is_peft_adapter(directory)
+          ? fmt::format("train it with task_type SEQ_CLS, which saves the head, or with modules_to_save [\"{}\"]", own)
+          : "give a sequence classifier with one label";
+  return DataError(
+      "head-missing",
+      fmt::format("{}: the value head (tensor {}.weight, or one called {}.weight or value_head.weight) is missing: this is a "
+                  "language model, or the head of a reward model was not saved with it; {}",
+                  directory.string(), own, spec.encoder() ? "score" : "classifier", what_to_do));
 }
 
 void add_value_head(const fs::path& directory, Tensors& tensors) {
@@ -33,7 +59,8 @@ ForeignHead head_of(const fs::path& directory, const nn::BackboneSpec& spec, con
     return found == tensors.end() ? at::Tensor() : found->second;
   };
   ForeignHead head;
-  for (const std::string name : {"score", "classifier", "value_head", "v_head.summary", "v_head"}) {
+  if (!holds_head(tensors)) throw head_missing(directory, spec);
+  for (const std::string name : kHeads) {
     const at::Tensor weight = take(name + ".weight");
     if (!weight.defined()) continue;
     const std::int64_t labels = weight.dim() == 2 ? weight.size(0) : 1;
@@ -49,12 +76,6 @@ ForeignHead head_of(const fs::path& directory, const nn::BackboneSpec& spec, con
     if (const at::Tensor bias = take(name + ".bias"); bias.defined()) head.bias = bias.flatten()[0].item<double>();
     break;
   }
-  if (!head.w_D.defined())
-    throw DataError(
-        "head-missing",
-        fmt::format("{}: there is no head (score.weight, classifier.weight, value_head.weight): this is a language model or a "
-                    "reward model whose head was not saved",
-                    directory.string()));
   if (!spec.encoder()) return head;
   head.pooler_DD = take("pooler.dense.weight");
   head.pooler_D = take("pooler.dense.bias");

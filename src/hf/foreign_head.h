@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "base/error.h"
 #include "nn/backbone_spec.h"
 
 namespace dmoerm::hf {
@@ -20,6 +21,12 @@ struct ForeignHead {
 
 /// Whether a tensor is one of a head or a pooler, by its plain name: "score.weight".
 bool belongs_to_head(const std::string& name);
+
+/// Whether one of some tensors, by plain names, is the weight of a head.
+bool holds_head(const std::map<std::string, at::Tensor>& tensors);
+
+/// The refusal of a model or adapter without a head, with what to do. @param directory  that of the model
+DataError head_missing(const std::filesystem::path& directory, const nn::BackboneSpec& spec);
 
 /// Add the tensors of the file that LLaMA-Factory writes beside a model or adapter, if it is there.
 void add_value_head(const std::filesystem::path& directory, std::map<std::string, at::Tensor>& tensors);

@@ -149,18 +149,6 @@ std::string answer_beside_content(const json& message) {
   return arguments.is_object() ? json_text(arguments) : text_of(arguments);
 }
 
-/// What a body is that is not JSON.
-std::string what_came(std::string_view body) {
-  const std::size_t start = std::min(body.find_first_not_of(" \t\r\n"), body.size());
-  const std::string_view text = body.substr(start);
-  if (text.empty()) return "an empty body";
-  if (text.starts_with('<'))
-    return fmt::format("a web page and not JSON (\"{}\"): is this the address of an API?", one_line(text, 60));
-  if (body.starts_with("\x1f\x8b") || body.starts_with("\x28\xb5\x2f\xfd"))
-    return "a compressed body without the header Content-Encoding: the server, or a proxy before it, leaves the header out";
-  return fmt::format("a body that is not JSON, or nested too deep: \"{}\"", one_line(text, 60));
-}
-
 /// FastAPI's report: a text, or a list of faults, each with the place and a message, as in "body.temperature: too large".
 std::string detail_of(const json& detail) {
   if (!detail.is_array()) return text_of(detail);
@@ -235,6 +223,17 @@ bool is_cut_off(std::string_view finish_reason) {
                                                       "max_new_tokens", "model_length", "token_limit"};
   const std::string word = lower(finish_reason);
   return std::ranges::find(kWords, word) != kWords.end();
+}
+
+std::string what_came(std::string_view body) {
+  const std::size_t start = std::min(body.find_first_not_of(" \t\r\n"), body.size());
+  const std::string_view text = body.substr(start);
+  if (text.empty()) return "an empty body";
+  if (text.starts_with('<'))
+    return fmt::format("a web page and not JSON (\"{}\"): is this the address of an API?", one_line(text, 60));
+  if (body.starts_with("\x1f\x8b") || body.starts_with("\x28\xb5\x2f\xfd"))
+    return "a compressed body without the header Content-Encoding: the server, or a proxy before it, leaves the header out";
+  return fmt::format("a body that is not JSON, or nested too deep: \"{}\"", one_line(text, 60));
 }
 
 ApiProblem parse_api_problem(std::string_view body) {

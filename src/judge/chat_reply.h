@@ -30,6 +30,8 @@ struct ChatReply {
 /// Whether a finish_reason says that the answer was cut off at its largest number of tokens: "length", or another server's word.
 bool is_cut_off(std::string_view finish_reason);
 
+/// What a body is that is not JSON: "an empty body", "a web page ...".
+std::string what_came(std::string_view body);
 /// Read the body of a reply with HTTP status 200.
 ChatReply parse_chat_reply(std::string_view body);
 /// Read the body of a reply with another status, or of ChatReply::Kind::failed. A body that is not JSON becomes the message,

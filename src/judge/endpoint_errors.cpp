@@ -222,7 +222,8 @@ std::string setting_of(int status, const ApiProblem& report) {
 }  // namespace
 
 bool was_sent(const HttpResult& result) {
-  return result.end != HttpResult::End::not_reached && result.end != HttpResult::End::untrusted;
+  using End = HttpResult::End;
+  return result.end != End::not_reached && result.end != End::untrusted && result.end != End::other_scheme;
 }
 
 bool succeeded(const HttpResult& result) {
@@ -261,6 +262,8 @@ RetryDecision EndpointErrors::decide(const HttpResult& result) const {
               fmt::format("{}: its certificate is not valid: {}; nothing was sent. For a server with a certificate of your own, "
                           "name the file of its certificate authority (ca_file)",
                           shown_, problem)};
+    case End::other_scheme:
+      return {Next::finish, Outcome::failed, JudgeReply::unusable, fmt::format("{}: {} (the endpoint's url)", shown_, problem)};
     case End::cut_off:
       return {
           Next::retry, Outcome::failed, JudgeReply::error, fmt::format("{}: {}", shown_, problem), 0, JudgeReply::Reason::other,

@@ -31,7 +31,7 @@ struct RetryDecision {
   bool unclear = false;  ///< It is a 403 that says nothing of key, account or place: it may be about this one question
 };
 
-/// Whether any of the request went out, so that it may cost money.
+/// Whether any of the request went out to a server that reads it, so that it may cost money.
 bool was_sent(const HttpResult& result);
 /// Whether a reply came whose status is one of success (2xx).
 bool succeeded(const HttpResult& result);

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -49,11 +50,23 @@ std::string part_of(CURLU* url, CURLUPart part) {
   return copy;
 }
 
+using Url = std::unique_ptr<CURLU, void (*)(CURLU*)>;
+
+/// The parts of an address, as far as libcurl can read it.
+std::pair<Url, CURLUcode> read_url(const std::string& address) {
+  Url url(curl_url(), curl_url_cleanup);
+  if (!url) throw std::bad_alloc();
+  const CURLUcode code = curl_url_set(url.get(), CURLUPART_URL, address.c_str(), 0);
+  return {std::move(url), code};
+}
+
 struct Target {
   std::string url;
   config::EndpointConfig endpoint;
   std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers{nullptr, curl_slist_free_all};
   bool tls = false;
+  bool answered = false;             ///< A reply came that only a server of this scheme gives
+  std::optional<bool> other_scheme;  ///< Whether an http address is that of an https server; empty: nobody asked yet
 
   void add_header(const std::string& line) {
     curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
@@ -74,6 +87,7 @@ struct Transfer {
   std::string body, location;
   RateHeaderReader headers;
   std::int64_t tokens = -1;
+  std::string prompt_found;
   bool requested = false;  ///< The request was, or is being, written to a connection
   bool repeated = false;   ///< libcurl was about to write it a second time
   bool too_big = false;
@@ -104,13 +118,15 @@ std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   if (line.substr(0, 5) == "HTTP/") {  // drops those of an interim reply
     transfer.headers = {};
     transfer.tokens = -1;
+    transfer.prompt_found.clear();
   }
   if (colon == std::string_view::npos) return bytes;
   const std::string_view name = line.substr(0, colon), value = line.substr(colon + 1);
   transfer.headers.add(name, value);
-  if (name.size() == 8 && strncasecmp(data, "location", 8) == 0)
-    transfer.location = value.substr(std::min(value.find_first_not_of(' '), value.size()), 1000);
-  if (name.size() == 16 && strncasecmp(data, "x-compute-tokens", 16) == 0) transfer.tokens = count_in(trim(value));
+  const std::string known = lower(name);
+  if (known == "location") transfer.location = value.substr(std::min(value.find_first_not_of(' '), value.size()), 1000);
+  if (known == "x-compute-tokens") transfer.tokens = count_in(trim(value));
+  if (known == "x-prompt-found") transfer.prompt_found = trim(value);
   return bytes;
 }
 
@@ -130,6 +146,36 @@ HttpResult::End end_of(const Transfer& transfer, CURLcode code) {
                      code == CURLE_SSL_PINNEDPUBKEYNOTMATCH;
   if (trust && !transfer.requested) return HttpResult::End::untrusted;
   return transfer.requested ? HttpResult::End::cut_off : HttpResult::End::not_reached;
+}
+
+/// Whether a TLS server listens where an http address points. Shakes hands and sends nothing, so the certificate does not matter.
+bool speaks_tls(const Target& target, const std::string& no_proxy) {
+  const std::unique_ptr<CURL, void (*)(CURL*)> handle{curl_easy_init(), curl_easy_cleanup};
+  if (!handle) throw std::bad_alloc();
+  constexpr long kLongestMs = 2000;
+  set(handle.get(), CURLOPT_URL, ("https" + target.url.substr(std::string_view("http").size())).c_str());
+  set(handle.get(), CURLOPT_CONNECT_ONLY, 1L);
+  set(handle.get(), CURLOPT_SSL_VERIFYPEER, 0L);
+  set(handle.get(), CURLOPT_SSL_VERIFYHOST, 0L);
+  set(handle.get(), CURLOPT_NOPROXY, no_proxy.c_str());
+  set(handle.get(), CURLOPT_NOSIGNAL, 1L);
+  set(handle.get(), CURLOPT_TIMEOUT_MS, kLongestMs);
+  return curl_easy_perform(handle.get()) == CURLE_OK;
+}
+
+/// Whether an http request ended as it does at a TLS server: with a closed connection, an alert, or a status 400 that says why.
+bool is_as_of_tls(const HttpResult& result, CURLcode code) {
+  if (result.end == HttpResult::End::cut_off)
+    return result.status == 0 && (code == CURLE_GOT_NOTHING || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
+                                  code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY);
+  const std::string said = result.end == HttpResult::End::replied && result.status == 400 ? lower(result.body) : "";
+  return said.find("https") != std::string::npos || said.find("ssl") != std::string::npos;
+}
+
+/// Whether a TLS library complains of a reply that is none of TLS, in the words of OpenSSL or GnuTLS.
+bool is_reply_without_tls(std::string_view problem) {
+  return problem.find("wrong version number") != std::string_view::npos ||
+         problem.find("unexpected TLS packet") != std::string_view::npos;
 }
 
 }  // namespace
@@ -233,6 +279,7 @@ struct HttpMulti::Impl {
     transfer->location.clear();
     transfer->headers = {};
     transfer->tokens = -1;
+    transfer->prompt_found.clear();
     transfer->requested = transfer->repeated = transfer->too_big = false;
     transfer->error[0] = 0;
     return transfer;
@@ -259,6 +306,17 @@ struct HttpMulti::Impl {
     launch(std::move(transfer));
   }
 
+  /// Whether a request failed because the server speaks the other one of http and https. What a TLS server does with a request in
+  /// http others do too, so that it is asked, once.
+  bool is_other_scheme(Target& target, const HttpResult& result, CURLcode code) const {
+    if (target.tls) return result.end == HttpResult::End::not_reached && is_reply_without_tls(result.problem);
+    const bool doubtful = is_as_of_tls(result, code);
+    if (result.end == HttpResult::End::replied && !doubtful) target.answered = true;
+    if (target.answered || !doubtful) return false;
+    if (!target.other_scheme) target.other_scheme = speaks_tls(target, no_proxy);
+    return *target.other_scheme;
+  }
+
   HttpResult finish(Transfer& transfer, CURLcode code) {
     HttpResult result;
     result.id = transfer.id;
@@ -272,6 +330,7 @@ struct HttpMulti::Impl {
     result.seconds = std::chrono::duration<double>(Steady::now() - transfer.begun).count();
     result.headers = transfer.headers.get();
     result.tokens = transfer.tokens;
+    result.prompt_found = std::move(transfer.prompt_found);
     result.location = std::move(transfer.location);
     result.body = std::move(transfer.body);
     transfer.body = {};
@@ -281,8 +340,11 @@ struct HttpMulti::Impl {
       result.problem = "the connection was closed after the request was sent, without a reply";
     } else if (code != CURLE_OK) {
       result.problem = transfer.error[0] ? transfer.error.data() : curl_easy_strerror(code);
-      if (result.problem.find("wrong version number") != std::string::npos)
-        result.problem += ": does the server speak http there, and not https? Set the endpoint's url accordingly";
+    }
+    if (Target& target = targets[static_cast<std::size_t>(transfer.target)]; is_other_scheme(target, result, code)) {
+      result.end = HttpResult::End::other_scheme;
+      result.problem = fmt::format("the server speaks {0} there, not {1}; write {0}:// in its address",
+                                   target.tls ? "http" : "https", target.tls ? "https" : "http");
     }
     return result;
   }
@@ -347,11 +409,7 @@ HttpMulti::~HttpMulti() = default;
 int HttpMulti::add_target(HttpTarget target) {
   const config::EndpointConfig& endpoint = target.endpoint;
   const std::string address = join_url(endpoint.url, target.path);
-  std::unique_ptr<CURLU, void (*)(CURLU*)> url(curl_url(), curl_url_cleanup);
-  if (!url || curl_url_set(url.get(), CURLUPART_URL, address.c_str(), 0) != CURLUE_OK) {
-    throw ConfigError("endpoint-address",
-                      fmt::format("endpoint address {}: expected a web address like https://host/v1", shown_address(address)));
-  }
+  const Url url = read_url(address).first;
   const std::string scheme = part_of(url.get(), CURLUPART_SCHEME), host = part_of(url.get(), CURLUPART_HOST);
   if (!part_of(url.get(), CURLUPART_USER).empty() || !part_of(url.get(), CURLUPART_PASSWORD).empty()) {
     throw ConfigError(
@@ -361,11 +419,8 @@ int HttpMulti::add_target(HttpTarget target) {
             "(key_file) instead",
             host));
   }
-  const bool hostless = address.find(":///") != std::string::npos;  // libcurl would take the path for the host
-  if ((scheme != "http" && scheme != "https") || host.empty() || hostless) {
-    throw ConfigError("endpoint-address",
-                      fmt::format("endpoint address {}: expected http:// or https:// and a host", shown_address(address)));
-  }
+  if (const std::string problem = address_problem(address); !problem.empty())
+    throw ConfigError("endpoint-address", fmt::format("endpoint address {}: {}", shown_address(address), problem));
   if (!endpoint.ca_file.empty() && ::access(endpoint.ca_file.c_str(), R_OK) != 0) {
     throw ConfigError("certificate-file-unreadable",
                       fmt::format("certificate file {}: {}", endpoint.ca_file, std::strerror(errno)));
@@ -408,6 +463,18 @@ std::string join_url(const std::string& base, const std::string& path) {
   std::string tail = sent.substr(query);
   if (!tail.empty() && path.find('?') != std::string::npos) tail[0] = '&';
   return head + path + tail;
+}
+
+std::string address_problem(const std::string& address) {
+  const auto [url, code] = read_url(address);
+  const std::string scheme = part_of(url.get(), CURLUPART_SCHEME), port = part_of(url.get(), CURLUPART_PORT);
+  if (code == CURLUE_BAD_PORT_NUMBER || (!port.empty() && port.find_first_not_of('0') == std::string::npos))
+    return "expected a port from 1 to 65535 behind the host";
+  const bool hostless = address.find(":///") != std::string::npos;  // libcurl would take the path for the host
+  const bool http = scheme == "http" || scheme == "https";
+  if (code != CURLUE_OK || !http || part_of(url.get(), CURLUPART_HOST).empty() || hostless)
+    return "expected a web address: http:// or https://, and a host";
+  return "";
 }
 
 std::string shown_address(const std::string& address) {

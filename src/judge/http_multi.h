@@ -22,9 +22,10 @@ struct HttpTarget {
 /// How one request ended.
 struct HttpResult {
   enum class End : std::uint8_t {
-    replied,      ///< A whole reply came: status, body
-    not_reached,  ///< There was no connection: nothing was sent
-    untrusted,    ///< The certificate is not valid: nothing was sent
+    replied,       ///< A whole reply came: status, body
+    not_reached,   ///< There was no connection: nothing was sent
+    untrusted,     ///< The certificate is not valid: nothing was sent
+    other_scheme,  ///< The server speaks http at an https address, or https at an http one: it read no request
     cut_off,  ///< The request was sent, at least in part, then timed out, was reset or garbled: the server may have done the work
     too_big   ///< The reply is larger than the limit
   };
@@ -37,6 +38,7 @@ struct HttpResult {
   std::string problem;   ///< What went wrong; empty if `replied`
   RateHeaders headers;
   std::int64_t tokens = -1;  ///< Tokens that the server read, by its header X-Compute-Tokens; -1 if it does not say
+  std::string prompt_found;  ///< How it found the prompt in a text, by its header X-Prompt-Found; "" if it does not say
   double seconds = 0;
 };
 
@@ -72,6 +74,9 @@ class HttpMulti {
 /// The address of `path` below the base address: "https://host/v1" and "/chat/completions". A query of the base moves to the end,
 /// after that of the path. A base address that ends with /chat/completions is read without it.
 std::string join_url(const std::string& base, const std::string& path);
+
+/// What is wrong with a web address that requests shall go to; "" if nothing is. Whether it names a password is not looked at.
+std::string address_problem(const std::string& address);
 
 /// An address for a message, without the parts that may hold secrets: its query, and what stands before "@".
 std::string shown_address(const std::string& address);

@@ -14,8 +14,9 @@ struct JudgeReply {
     error,      ///< This request failed for good: see detail
     cancelled,  ///< The request was never answered, because the client was stopped or one of the statuses below ended everything
     // These end everything: waiting requests are cancelled, those in flight are collected, nothing more is sent.
-    unauthorised,     ///< 401, or 403 of a key that has never worked
-    unusable,         ///< The address is a redirect, or the server does not know a parameter that every request has
+    unauthorised,  ///< 401, or 403 of a key that has never worked
+    unusable,  ///< The address is a redirect or has the wrong one of http and https, or the server does not know a parameter that
+               ///< every request has
     model_unknown,    ///< 404
     quota_exhausted,  ///< 402, 429 with insufficient_quota
     untrusted,        ///< The server's certificate is not valid

@@ -10,33 +10,43 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/text_table.h"
-#include "config/tree.h"
 #include "report/html.h"
 #include "report/learning_curves.h"
+#include "report/run_settings.h"
 
 namespace dmoerm::report {
 namespace {
+
+constexpr const char* kAlike = "The settings are the same, and so is the content of the files and folders that they name.";
 
 using eval::GroupResult;
 using eval::Interval;
 using nlohmann::json;
 
-void flatten(const config::Tree& tree, const std::string& key, std::map<std::string, std::string>& values) {
-  const auto below = [&](const std::string& name) { return key.empty() ? name : key + "." + name; };
-  if (tree.kind == config::Tree::Kind::map) {
-    for (const config::Tree::Entry& entry : tree.entries) flatten(entry.value, below(entry.key), values);
-  } else if (tree.kind == config::Tree::Kind::list) {
-    for (std::size_t i = 0; i < tree.items.size(); ++i) flatten(tree.items[i], below(std::to_string(i)), values);
-  } else {
-    values[key] = tree.text;
+/// Values by key in each run, "" where a run has none.
+using ByKey = std::map<std::string, std::vector<std::string>>;
+
+ByKey by_key(const std::vector<ComparedRun>& runs, std::map<std::string, std::string> (*values_of)(const Run&)) {
+  ByKey values;
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    for (const auto& [key, value] : values_of(runs[i].run)) {
+      values[key].resize(runs.size());
+      values[key][i] = value;
+    }
   }
+  return values;
 }
 
-std::map<std::string, std::string> settings_of(const Run& run) {
-  std::map<std::string, std::string> values;
-  config::Problems problems("config.yaml", {});
-  if (const auto tree = config::parse_tree(run.config, 0, problems)) flatten(*tree, "", values);
-  return values;
+/// Settings and contents that differ. That a run says nothing of a content is no difference: its setting says whether it has one.
+std::vector<std::pair<std::string, std::vector<std::string>>> differing(const std::vector<ComparedRun>& runs) {
+  ByKey settings = by_key(runs, settings_of);
+  std::erase_if(settings, [](const auto& row) { return std::set(row.second.begin(), row.second.end()).size() == 1; });
+  for (const auto& [key, values] : by_key(runs, contents_of)) {
+    std::set<std::string> known(values.begin(), values.end());
+    known.erase("");
+    if (known.size() > 1) settings.emplace(key, values);
+  }
+  return {settings.begin(), settings.end()};
 }
 
 double sum_of(const Part& cost, const char* key) {
@@ -210,17 +220,7 @@ Comparison compare_runs(const std::vector<std::string>& folders,
   if (summed) comparison.rows.emplace_back(kAllRow);
   for (std::size_t i = 1; i < comparison.runs.size(); ++i)
     comparison.against_first.push_back(shared_groups(comparison.runs.front().run, comparison.runs[i].run));
-  std::map<std::string, std::vector<std::string>> settings;
-  for (std::size_t i = 0; i < comparison.runs.size(); ++i) {
-    for (const auto& [key, value] : settings_of(comparison.runs[i].run)) {
-      settings[key].resize(comparison.runs.size());
-      settings[key][i] = value;
-    }
-  }
-  for (auto& [key, values] : settings) {
-    if (std::ranges::any_of(values, [&](const std::string& v) { return v != values.front(); }))
-      comparison.settings.emplace_back(key, std::move(values));
-  }
+  comparison.settings = differing(comparison.runs);
   return comparison;
 }
 
@@ -230,7 +230,7 @@ std::string comparison_text(const Comparison& comparison) {
   for (const std::string& sentence : comparison.sentences()) text += sentence + "\n";
   text += "\n" + markdown_table(cost_rows(comparison)) + "\n";
   if (comparison.runs.size() == 1) return text;
-  if (comparison.settings.empty()) return text + "The settings are the same.\n";
+  if (comparison.settings.empty()) return text + std::string(kAlike) + "\n";
   return text + markdown_table(setting_rows(comparison));
 }
 
@@ -261,9 +261,9 @@ std::string comparison_page(const Comparison& comparison) {
   for (const ComparedRun& r : comparison.runs) titled.push_back({r.title, &r.run});
   page.sections.push_back(compared_curves_section(titled));
   page.sections.push_back({"cost", "Cost", table_of(cost_rows(comparison))});
-  page.sections.push_back({"settings", "Settings that differ",
-                           comparison.settings.empty() ? paragraph("The settings are the same.")
-                                                       : table_of(setting_rows(comparison), comparison.runs.size() + 1)});
+  page.sections.push_back(
+      {"settings", "Settings that differ",
+       comparison.settings.empty() ? paragraph(kAlike) : table_of(setting_rows(comparison), comparison.runs.size() + 1)});
   return html_of(page);
 }
 

@@ -32,8 +32,8 @@ struct Comparison {
   std::vector<std::string>
       rows;  ///< Categories of any run in the order of the first that has them, then "all" if there are several
   std::vector<SharedGroups> against_first;  ///< Of each run after the first
-  /// Settings that differ: key -> its value in each run, "" where the key is missing. Paths, names and limits of the machine
-  /// count.
+  /// Settings that differ, by key as settings_of() has it, and contents of what they name, as contents_of() does: its value in
+  /// each run, "" where the key is missing. Paths, names and limits of the machine count.
   std::vector<std::pair<std::string, std::vector<std::string>>> settings;
 
   /// One sentence for each run after the first.

@@ -255,6 +255,15 @@ std::map<std::string, std::string> check_imported_experts(const config::RunConfi
   return digests;
 }
 
+std::map<std::string, HashedContent> imported_contents(const config::CategoryConfig& category, const plan::TaskId& experts) {
+  std::map<std::string, HashedContent> contents;
+  for (const std::string& point : experts.points) {
+    if (const std::string directory = category.imported(point); !directory.empty())
+      contents["imported." + point] = {fmt::format("imported expert of {} in {}", point, category.name), directory};
+  }
+  return contents;
+}
+
 nlohmann::json imported_settings(const config::CategoryConfig& category, const plan::TaskId& experts,
                                  const std::map<std::string, std::string>& digests) {
   nlohmann::json imported = nlohmann::json::object();

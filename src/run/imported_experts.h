@@ -19,6 +19,9 @@ namespace dmoerm::run {
 /// place. A base that is not found and a bundle's other chat template only give a line in the log
 std::map<std::string, std::string> check_imported_experts(const config::RunConfig& config, HashCache& hashes);
 
+/// The folders of the imported experts among a task's points, by their key in imported_settings().
+std::map<std::string, HashedContent> imported_contents(const config::CategoryConfig& category, const plan::TaskId& experts);
+
 /// The checksums of the imported experts among a task's points, by point, for its identity: {"imported": {...}}; nothing without
 /// one. @param digests  as check_imported_experts() returns them; missing ones are ""
 nlohmann::json imported_settings(const config::CategoryConfig& category, const plan::TaskId& experts,

@@ -68,6 +68,9 @@ class Planner {
     } else {
       identity.settings = settings_of(node);
       identity.settings["task"] = node.task.id;
+      if (node.id.kind == TaskKind::expert_set) identity.contents = imported_contents(category_of(node), node.id);
+      if (identity.settings.contains("backbone"))
+        identity.contents["backbone.digest"] = {"weights of the backbone", config_.backbone.dir};
     }
     for (const plan::TaskId& input : node.reads) identity.inputs[input.text()] = keys_.at(input.text());
     if (node.task.external && !node.reads.empty() && revise_) identity = revise_(node.task.id, std::move(identity));

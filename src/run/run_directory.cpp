@@ -29,6 +29,34 @@ std::map<std::string, std::string> flatten(const json& value) {
   return flat;
 }
 
+json contents_json(const TaskIdentity& identity) {
+  json contents = json::object();
+  for (const auto& [key, content] : identity.contents) contents[key] = {{"title", content.title}, {"place", content.place}};
+  return contents;
+}
+
+/// The settings of a task, and what the hashes among them stand for, as contents_json() has it.
+struct Described {
+  std::map<std::string, std::string> settings;
+  json contents;
+
+  /// The value of a setting. @param hashed  whether it is a hash, here or elsewhere
+  [[nodiscard]] std::string value(const std::string& key, bool hashed) const {
+    const auto found = settings.find(key);
+    if (found == settings.end()) return "(absent)";
+    if (!hashed) return found->second;
+    const std::string hash = fmt::format("SHA-256 {}", found->second.substr(1, 12));  // behind the quotation mark
+    return contents.contains(key) ? fmt::format("{} ({})", contents[key].at("place").get<std::string>(), hash) : hash;
+  }
+};
+
+/// "lr: 0.1 -> 0.2", or "imported expert of tone in chat: adapters/a (SHA-256 ...) -> adapters/b (SHA-256 ...)"
+std::string difference(const std::string& key, const Described& before, const Described& after) {
+  const bool known_now = after.contents.contains(key), hashed = known_now || before.contents.contains(key);
+  const std::string title = hashed ? (known_now ? after : before).contents[key].at("title").get<std::string>() : key;
+  return fmt::format("{}: {} -> {}", title, before.value(key, hashed), after.value(key, hashed));
+}
+
 }  // namespace
 
 std::string TaskIdentity::key() const { return sha256_hex(json{{"settings", settings}, {"inputs", inputs}}.dump()); }
@@ -68,14 +96,14 @@ std::optional<TaskChange> RunDirectory::change(const std::string& id, const Task
         fmt::format("schema of the identity: {} -> {} (another version of dmoerm made it)", schema, kIdentitySchema));
     return change;
   }
-  const auto before = flatten(found.value("settings", json::object())), after = flatten(identity.settings);
-  for (const auto& [key, value] : after) {
-    const auto old = before.find(key);
-    if (old == before.end() || old->second != value)
-      change.differences.push_back(fmt::format("{}: {} -> {}", key, old == before.end() ? "(absent)" : old->second, value));
+  const Described before{flatten(found.value("settings", json::object())), found.value("contents", json::object())};
+  const Described after{flatten(identity.settings), contents_json(identity)};
+  for (const auto& [key, value] : after.settings) {
+    const auto old = before.settings.find(key);
+    if (old == before.settings.end() || old->second != value) change.differences.push_back(difference(key, before, after));
   }
-  for (const auto& [key, value] : before) {
-    if (!after.contains(key)) change.differences.push_back(fmt::format("{}: {} -> (absent)", key, value));
+  for (const auto& [key, value] : before.settings) {
+    if (!after.settings.contains(key)) change.differences.push_back(difference(key, before, after));
   }
   return change;
 }
@@ -85,13 +113,15 @@ void RunDirectory::complete(const std::string& id, const TaskIdentity& identity,
   json sums = json::object();
   for (const std::string& output : outputs) sums[output] = sha256_file(task(id) / output);
   fs::create_directories(task(id));
-  write_json_atomically(manifest(id), {{"task", id},
-                                       {"schema", kIdentitySchema},
-                                       {"key", identity.key()},
-                                       {"settings", identity.settings},
-                                       {"inputs", identity.inputs},
-                                       {"outputs", sums},
-                                       {"metrics", metrics}});
+  json written = {{"task", id},
+                  {"schema", kIdentitySchema},
+                  {"key", identity.key()},
+                  {"settings", identity.settings},
+                  {"inputs", identity.inputs},
+                  {"outputs", sums},
+                  {"metrics", metrics}};
+  if (!identity.contents.empty()) written["contents"] = contents_json(identity);
+  write_json_atomically(manifest(id), written);
 }
 
 TaskIdentity RunDirectory::with_revision(const std::string& id, TaskIdentity identity) const {

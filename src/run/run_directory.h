@@ -18,10 +18,18 @@ namespace dmoerm::run {
 /// Version of the fields of identities. 2: settings by stage and under their new names.
 inline constexpr int kIdentitySchema = 2;
 
+/// What a hash among the settings of a task stands for, in words for people.
+struct HashedContent {
+  std::string title;  ///< "imported expert of tone in chat"
+  std::string place;  ///< Its file, folder or name: "adapters/tone"
+};
+
 /// Everything that affects a task's result: its settings, and the keys of its inputs.
 struct TaskIdentity {
   nlohmann::json settings;                    ///< Everything that it reads from the configuration and the data
   std::map<std::string, std::string> inputs;  ///< Key of each task that it reads from
+  /// The settings that are hashes of contents, by their key: "imported.tone". Places are no part of the identity.
+  std::map<std::string, HashedContent> contents = {};
   /// Hash over both. Tasks with equal keys have the same bits.
   [[nodiscard]] std::string key() const;
 };
@@ -29,7 +37,8 @@ struct TaskIdentity {
 /// Why a finished or begun task does not match the present configuration and data.
 struct TaskChange {
   std::string task;
-  std::vector<std::string> differences;  ///< Settings that changed, "lr: 0.001 -> 0.002"; empty if only inputs did
+  /// Settings that changed, "lr: 0.001 -> 0.002", hashes with what they stand for; empty if only inputs did.
+  std::vector<std::string> differences;
 };
 
 class RunDirectory {

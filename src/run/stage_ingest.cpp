@@ -5,6 +5,7 @@
 #include "data/token_store_schema.h"
 #include "plan/task_id.h"
 #include "run/changes.h"
+#include "run/task_settings.h"
 #include "tokenizer/chat_template.h"
 
 namespace dmoerm::run {
@@ -19,7 +20,10 @@ TaskIdentity ingest_identity(const config::RunConfig& config, const tokenizer::T
                              const tokenizer::ChatTemplate& chat_template) {
   json settings = data::selection_settings(config, config::Affects::groups | config::Affects::tokens);
   settings.update({{"schema", data::kStoreSchema}, {"tokenizer", tokenizer.digest()}, {"template", chat_template.digest()}});
-  return {settings, {}};
+  std::map<std::string, HashedContent> contents = contents_of_inputs(config);
+  contents["tokenizer"] = {"tokenizer", (fs::path(config.backbone.dir) / "tokenizer.json").string()};
+  contents["template"] = {"chat template", config.backbone.chat_template};
+  return {settings, {}, contents};
 }
 
 }  // namespace

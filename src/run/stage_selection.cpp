@@ -3,13 +3,16 @@
 #include "base/log.h"
 #include "data/group_selection.h"
 #include "plan/task_id.h"
+#include "run/task_settings.h"
 
 namespace dmoerm::run {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-TaskIdentity selection_identity(const config::RunConfig& config) { return {data::selection_settings(config), {}}; }
+TaskIdentity selection_identity(const config::RunConfig& config) {
+  return {data::selection_settings(config), {}, contents_of_inputs(config)};
+}
 
 fs::path run_selection(const config::RunConfig& config, const RunDirectory& directory, const TaskIdentity& identity) {
   const plan::TaskId task = plan::TaskId::selection();

@@ -1,5 +1,7 @@
 #include "run/task_settings.h"
 
+#include <fmt/format.h>
+
 namespace dmoerm::run {
 
 nlohmann::json all_categories(const config::RunConfig& config) {
@@ -24,6 +26,13 @@ nlohmann::json head_settings(const config::RunConfig& config) {
   nlohmann::json head = result_settings(config.head);
   drop_defaults(head, result_settings(config::HeadConfig{}), {"reads", "start"});
   return head.empty() ? head : nlohmann::json{{"head", head}};
+}
+
+std::map<std::string, HashedContent> contents_of_inputs(const config::RunConfig& config) {
+  std::map<std::string, HashedContent> contents;
+  for (std::size_t i = 0; i < config.data.inputs.size(); ++i)
+    contents[fmt::format("data.inputs.{}.sha256", i)] = {fmt::format("content of data.inputs.{}", i), config.data.inputs[i].path};
+  return contents;
 }
 
 nlohmann::json phase1_settings(const config::RunConfig& config, std::int32_t fold) {

@@ -1,9 +1,12 @@
 // Settings that the identities of several stages share.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "config/identity.h"
+#include "run/run_directory.h"
 
 namespace dmoerm::run {
 
@@ -22,6 +25,8 @@ void drop_defaults(nlohmann::json& settings, const nlohmann::json& defaults, std
 nlohmann::json phase1_settings(const config::RunConfig& config, std::int32_t fold);
 /// What heads read and where they begin; nothing if those are the defaults, which 0.1.0 had no keys for.
 nlohmann::json head_settings(const config::RunConfig& config);
+/// The files of the data, whose checksums data::selection_settings() has.
+std::map<std::string, HashedContent> contents_of_inputs(const config::RunConfig& config);
 /// result_settings() of all categories.
 nlohmann::json all_categories(const config::RunConfig& config);
 

@@ -100,6 +100,19 @@ class Eval(unittest.TestCase):
         for picture in ("accuracy", "reliability", "length"):
             xml.dom.minidom.parse(os.path.join(self.folder, "out", picture + ".svg"))
 
+    def test_names_the_next_command_so_that_a_shell_reads_it(self):
+        said = self.dmoerm("eval", "--model", "length", "--data", "data.jsonl", "--out", "two words", "--resamples", "100")
+        self.assertIn("launch/dmoerm report RUN --eval 'two words' shows it", said)
+
+    def test_an_option_that_no_model_uses_is_refused(self):
+        for option, call in (("--base elsewhere", ("--model", "length", "--base", "elsewhere")), ("--base elsewhere", ("--model", "one=bundle/single", "--base", "elsewhere")),
+                             ("--template chatml", ("--bundle", "bundle", "--template", "chatml")), ("--parts", ("--model", "one=bundle/single", "--parts"))):
+            for verb in ("eval", "bon"):
+                said = self.dmoerm(verb, *call, "data.jsonl", code=2)
+                self.assertIn(f"{option}: none of the models uses it", said)
+                self.assertIn("[option-not-used]", said)
+        self.assertNotIn("[option-not-used]", self.dmoerm("eval", "--bundle", "absent", "--parts", "data.jsonl", code=2))
+
     def test_a_folder_with_a_model_for_each_category(self):
         self.write("data.jsonl", [group(i, "chat") for i in range(6)])
         one = os.path.join(self.folder, "bundle", "experts", "chat", "tone")

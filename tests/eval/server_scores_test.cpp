@@ -292,8 +292,10 @@ TEST_F(ServerScores, RefuseRepliesThatAreNotOneFiniteNumberEach) {
   for (const char* scores : {"[1, 2]", "[1, 2, 3, 4]", "[1, 2, NaN]", "[1, null, 3]", "[1, \"2\", 3]", "7"})
     expect_parts(refusal<DataError>(with(fmt::format("{{\"scores\": {}}}", scores))),
                  {place, "/v1/reward cannot be used", "expected 3 finite numbers in the list scores"});
-  expect_parts(refusal<DataError>(with("[1, 2]")), {"expected a JSON object, found [1, 2]"});
-  expect_parts(refusal<DataError>(with("<html>")), {"expected a JSON object, found <html>"});
+  expect_parts(refusal<DataError>(with("[1, 2]")), {"expected a JSON object, found [1,2]"});
+  expect_parts(refusal<DataError>(with("<html>")), {"expected a JSON object, found a web page", "<html>"});
+  for (const char* nothing : {"", " \n"})
+    expect_parts(refusal<DataError>(with(nothing)), {place, "expected a JSON object, found an empty body"});
   expect_parts(refusal<DataError>(with(R"({"data": [{"probs": [0.2, 0.8]}]})"), "/classify"),
                {"expected 1 finite number in the list data[0].probs", "found [0.2,0.8]"});
   expect_parts(refusal<DataError>(with(R"({"data": [{"data": [0.1, 0.2, 0.3]}]})"), "/pooling"),
@@ -311,6 +313,44 @@ TEST_F(ServerScores, NameTheItemThatTheServerRefuses) {
   expect_parts(refusal<DataError>(status(413)), {"rows.jsonl:", "/v1/reward answered 413: no such thing"});
   expect_parts(refusal<ConfigError>(status(404), "/classify"), {"/classify answered 404", "vLLM classify", "#"});
   expect_parts(refusal<ConfigError>(status(308, "https://elsewhere/")), {"answered 308", "redirect to \"https://elsewhere/\""});
+}
+
+TEST_F(ServerScores, SayAtOnceThatTheServerSpeaksHttp) {
+  RewardServer server(answer_well);
+  std::string url = server.url();
+  url.replace(0, 4, "https");
+  const std::string said = test::message_of<ConfigError>([&] { (void)ask(url); });
+  expect_parts(said, {"rows.jsonl:", url, "the server speaks http there, not https", "write http://"});
+  EXPECT_EQ(said.find("tries"), std::string::npos) << said;
+}
+
+TEST_F(ServerScores, SayHowTheServerFoundPromptsInTexts) {
+  std::atomic<int> number = 0;
+  RewardServer server([&](const httplib::Request& request, const json& body, httplib::Response& response) {
+    const int n = number.fetch_add(1);
+    response.set_header("X-Prompt-Found", n < 100 ? "none" : n < 105 ? "text" : "messages");
+    answer_well(request, body, response);
+  });
+  const std::vector<ModelSpec> specs = {parse_model("o=server:" + server.url("/get_reward"))};
+  const std::vector<ModelScores> models = score_all(specs, data_, in_template("chatml"), [](auto&&...) {});
+  const json result = evaluate({data_, models, {.resamples = 100}});
+  const json& model = result["models"][0];
+  EXPECT_EQ(model["server"]["prompts_found"], (json{{"messages", 15}, {"none", 100}, {"text", 5}}));
+  EXPECT_EQ(model["server"]["sent_template"], "chatml");
+  expect_parts(model["doubt"], {"in 105 of 120 texts in the template chatml", "none: 100, text: 5", "--template"});
+  expect_parts(report_text(result), {"- o: " + model["doubt"].get<std::string>()});
+}
+
+TEST_F(ServerScores, HaveNoDoubtWhereTheServerFoundTheMessagesOrDoesNotSay) {
+  for (const char* found : {"messages", "", "a word of another program"}) {
+    RewardServer server([&](const httplib::Request& request, const json& body, httplib::Response& response) {
+      if (*found != 0) response.set_header("x-prompt-found", found);
+      answer_well(request, body, response);
+    });
+    const ModelScores model = ask(server.url("/get_reward"), in_template("chatml"));
+    EXPECT_EQ(model.doubt, "") << found;
+    EXPECT_EQ(model.prompts_found.size(), std::string(found) == "messages" ? 1U : 0U) << found;
+  }
 }
 
 TEST_F(ServerScores, NoticeAnotherModelInTheMidstOfAnEvaluation) {
@@ -359,6 +399,9 @@ TEST(ServerAddress, ChoosesTheProtocolByThePath) {
                  {path, "/v1/reward", "/get_reward", "/classify", "/pooling"});
   for (const char* text : {"h:8000", "", "ftp://h", "http://", "http:///v1/reward"})
     expect_parts(test::message_of<ConfigError>([&] { (void)parse_server(text); }), {"expected the address of a server"});
+  for (const char* text : {"http://h:99999", "http://h:0", "http://h:port/get_reward", "https://[::1]:70000"})
+    expect_parts(test::message_of<ConfigError>([&] { (void)parse_server(text); }), {text, "a port from 1 to 65535"});
+  EXPECT_EQ(address_of("http://[::1]:65535"), "http://[::1]:65535/v1/reward | http://[::1]:65535/v1/reward | dmoerm | ");
   const std::string refused = test::message_of<ConfigError>([] { (void)parse_server("http://me:hidden@h/classify"); });
   expect_parts(refused, {"password", "DMOERM_API_KEY"});
   EXPECT_EQ(refused.find("hidden"), std::string::npos);

@@ -64,6 +64,14 @@ class Evidence(unittest.TestCase):
         self.rows(40)
         self.assertIn("chat (40)", self.tables())
 
+    def test_wrong_options_are_refused_before_anything_is_read(self):
+        for verb, option, value, code in (("tables", "--contrast", "a", "not-a-contrast"), ("cells", "--regimes", "80-noisy", "unknown-regime"),
+                                          ("cells", "--groups", "few", "not-a-number-of-groups"), ("states", "--groups", "chat=few", "not-a-number-of-groups")):
+            refused = subprocess.run([PROGRAM, "evidence", verb, "--config", "c.yaml", "--out", "out", option, value], cwd=self.folder, capture_output=True, text=True, check=False)
+            self.assertEqual(refused.returncode, 2, refused.stderr)
+            self.assertIn(f"{option} {value}: ", refused.stderr)
+            self.assertIn(f"[{code}]", refused.stderr)
+
     def test_runs_over_draws_are_a_table(self):
         self.rows(60)
         said = self.evidence("data", "--regime", "20-none", "--draws", "2", "--trained", "40", "--tested", "10").stdout

@@ -10,6 +10,7 @@
 #include "hf/compare_bases.h"
 #include "hf/foreign_model.h"
 #include "moe/model.h"
+#include "nn/safetensors.h"
 #include "support/foreign_adapter.h"
 #include "support/scratch.h"
 #include "support/tiny_model_directory.h"
@@ -43,6 +44,13 @@ class ImportAdapter : public test::Scratch {
     const nn::RewardModel again = nn::RewardModel::load(directory_ / "expert", {[this] { return backbone_; }, {}});
     EXPECT_TRUE(rewards(again).equal(got)) << "the task's files hold all of it";
     return imported;
+  }
+  [[nodiscard]] nn::BackboneSpec encoder_spec() const {
+    nn::BackboneSpec encoder = spec_;
+    encoder.family = nn::Family::bert;
+    encoder.type_vocab = 2;
+    encoder.kv_heads = encoder.heads;
+    return encoder;
   }
   /// The refusal of a written adapter, with its code.
   [[nodiscard]] std::string refusal(const test::ForeignFiles& files) const {
@@ -123,7 +131,9 @@ TEST_F(ImportAdapter, RefusesWhatAnExpertCannotBe) {
   has(bad, "[2, 32] and", "tensor-shape-differs");
   bad = good;
   bad.remove("base_model.model.score.weight");
-  has(bad, "there is no head", "head-missing");
+  has(bad, "the value head (tensor score.weight, or one called classifier.weight or value_head.weight) is missing",
+      "head-missing");
+  has(bad, "train it with task_type SEQ_CLS, which saves the head, or with modules_to_save [\"score\"]", "head-missing");
   bad = good;
   bad.tensor("base_model.model.score.weight") = at::randn({3, spec_.width});
   has(bad, "a classifier of 3 labels", "several-labels");
@@ -162,10 +172,7 @@ TEST_F(ImportAdapter, SaysWhatLiesInAPlaceThatIsNoAdapter) {
 }
 
 TEST_F(ImportAdapter, TakesAnEncodersAdapterOfThisProgramAlone) {
-  nn::BackboneSpec encoder = spec_;
-  encoder.family = nn::Family::bert;
-  encoder.type_vocab = 2;
-  encoder.kv_heads = encoder.heads;
+  const nn::BackboneSpec encoder = encoder_spec();
   nn::RewardModel expert(test::random_backbone(encoder), {.rank = 2, .alpha = 3});
   expert.trained_slices().front().copy_(at::randn_like(expert.trained_slices().front()));
   expert.save(adapter());
@@ -182,6 +189,33 @@ TEST_F(ImportAdapter, TakesAnEncodersAdapterOfThisProgramAlone) {
   foreign.write(adapter());
   const std::string said = test::message_of<DataError>([&] { (void)import_adapter(adapter(), encoder); });
   EXPECT_NE(said.find("reads through a pooler with tanh"), std::string::npos) << said;
+}
+
+TEST_F(ImportAdapter, SaysThatTheHeadOfAnEncodersAdapterIsMissing) {
+  const nn::BackboneSpec encoder = encoder_spec();
+  test::ForeignFiles foreign(encoder);
+  foreign.tensors.clear(), foreign.config["r"] = 2;
+  const std::string query = "base_model.model.bert." + nn::adapted_names(encoder, 0).q;
+  foreign.tensor(query + ".lora_A.weight") = at::randn({2, encoder.width});
+  foreign.tensor(query + ".lora_B.weight") = at::randn({encoder.q_width(), 2});
+  foreign.write(adapter());
+  const auto expect_said = [&] {
+    const std::string said = test::message_of<DataError>([&] { (void)import_adapter(adapter(), encoder); });
+    EXPECT_NE(said.find(adapter().string() + ": the value head (tensor classifier.weight"), std::string::npos) << said;
+    EXPECT_NE(said.find("modules_to_save [\"classifier\"]"), std::string::npos) << said;
+  };
+  expect_said();
+  nn::RewardModel(test::random_backbone(encoder), {.rank = 2, .alpha = 3}).save(adapter());
+  nn::NamedTensors rest;
+  {
+    const auto whole = nn::SafetensorsReader::open(adapter() / "adapter_model.safetensors");
+    for (const std::string& name : whole.names()) {
+      if (name.find("classifier.") == std::string::npos) rest.emplace_back(name, whole.load(name));
+    }
+    nn::save_safetensors(directory_ / "headless.safetensors", rest, whole.metadata());
+  }
+  fs::rename(directory_ / "headless.safetensors", adapter() / "adapter_model.safetensors");
+  expect_said();
 }
 
 TEST_F(ImportAdapter, TellsModelsApartByTheirWeights) {

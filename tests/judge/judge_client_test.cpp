@@ -269,15 +269,16 @@ TEST_F(JudgeClientTest, SaysThatAServerSpeaksHttp) {
   });
   config::EndpointConfig e;
   e.url = fmt::format("https://127.0.0.1:{}/v1", ntohs(address.sin_port));
-  RetryPolicy policy = quick();
-  policy.first_contact_max_s = 0.2;
-  JudgeClient client({e}, policy);
+  JudgeClient client({e}, quick());
   const auto replies = ask(client, 1);
   ::shutdown(listener, SHUT_RDWR);
   server.join();
   ::close(listener);
   ASSERT_EQ(replies.size(), 1U);
-  EXPECT_NE(replies.at(0).detail.find("does the server speak http there"), std::string::npos) << replies.at(0).detail;
+  const JudgeReply& reply = replies.at(0);
+  EXPECT_EQ(to_string(reply.status), to_string(JudgeReply::unusable)) << reply.detail;
+  EXPECT_NE(reply.detail.find("the server speaks http there, not https; write http://"), std::string::npos) << reply.detail;
+  EXPECT_EQ(client.stats().not_reached, 1) << "it is not tried again";
 }
 
 TEST_F(JudgeClientTest, CutsOffSlowServersAtTheTimeLimit) {
@@ -622,6 +623,9 @@ TEST_F(JudgeClientTest, RefusesInvalidAddresses) {
   }
   EXPECT_NE(test::message_of<ConfigError>([&] { JudgeClient client({}); }), "");
   config::EndpointConfig e;
+  e.url = "https://host:99999/v1";
+  const std::string port = test::message_of<ConfigError>([&] { JudgeClient client({e}); });
+  EXPECT_NE(port.find("expected a port from 1 to 65535"), std::string::npos) << port;
   e.url = "https://host/v1";
   e.ca_file = (directory_ / "none.pem").string();
   EXPECT_NE(test::message_of<ConfigError>([&] { JudgeClient client({e}); }).find("none.pem"), std::string::npos);
@@ -752,6 +756,18 @@ TEST_F(JudgeClientTls, TrustsOnlyCertificatesOfTheNamedCa) {
     EXPECT_EQ(count(replies, JudgeReply::untrusted) + count(replies, JudgeReply::cancelled), 30);
     EXPECT_EQ(witness().lines, 0) << "nothing was sent";
   }
+}
+
+TEST_F(JudgeClientTls, SaysThatAServerSpeaksHttps) {
+  Server server(directory_, tls("good"));
+  config::EndpointConfig e = endpoint(server);
+  e.url = server.url("http");
+  JudgeClient client({e}, quick());
+  const JudgeReply reply = ask(client, 1).at(0);
+  EXPECT_EQ(to_string(reply.status), to_string(JudgeReply::unusable)) << reply.detail;
+  EXPECT_NE(reply.detail.find("the server speaks https there, not http; write https://"), std::string::npos) << reply.detail;
+  EXPECT_EQ(reply.tries, 0) << "it read nothing, so that nothing is paid";
+  EXPECT_FALSE(reply.maybe_billed);
 }
 
 TEST_F(JudgeClientTls, UsesHttp2OverFewConnectionsWhereItIsOffered) {

@@ -42,6 +42,7 @@ struct Connection {
 
 /// Remove one whole request from the start of `in`. @return nothing while it is incomplete @throws DataError if it is malformed
 std::optional<HttpRequest> take_request(std::string& in) {
+  if (!in.empty() && (in[0] < 'A' || in[0] > 'Z')) throw DataError("no method");  // a client that begins to speak TLS
   const std::size_t head_end = in.find("\r\n\r\n");
   if (head_end == std::string::npos) {
     if (in.size() > (1 << 20)) throw DataError("headers too long");

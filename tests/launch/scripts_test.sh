@@ -25,6 +25,13 @@ expect "an unknown torture test lists the known ones" 2 "same-bits" "$root/launc
 expect "set-up refuses an unknown part" 2 "unknown argument '--with nothing'" "$root/launch/setup.sh" --with nothing
 expect "dev refuses an unknown verb" 2 "Usage: launch/dev" "$root/launch/dev" no-such
 [[ -e /dev/nvidiactl ]] || expect "dev's check of a GPU is skipped without one" 77 "needs a GPU" "$root/launch/dev" gpu
+: >"$scratch/not-a-folder"  # where help is asked for, nothing is set up, built or run
+for script in dev build.sh bench.sh evidence.sh quickstart.sh setup.sh test.sh torture.sh; do
+  expect "launch/$script says how it is used" 0 "$(sed -n '2s/^# //p' "$root/launch/$script")" env DMOERM_BUILD="$scratch/not-a-folder/build" "$root/launch/$script" --help
+done
+for verb in gpu build fuzz doctor; do
+  expect "dev $verb says how it is used" 0 "gpu     on a machine with a GPU" env DMOERM_BUILD="$scratch/not-a-folder/build" "$root/launch/dev" "$verb" --help
+done
 expect "the experiment asks for its data" 2 "--data DIR is missing" "$root/launch/evidence.sh"
 expect "the experiment names a folder that is not there" 2 "there is no such folder" "$root/launch/evidence.sh" --data "$scratch/nowhere"
 expect "the experiment refuses an option without a value" 2 "--seeds: a value is missing" "$root/launch/evidence.sh" --data "$scratch" --seeds

@@ -246,6 +246,13 @@ TEST_F(Planning, AnImportedExpertCountsByItsChecksumInItsOwnTaskAndInWhatReadsIt
     EXPECT_TRUE(changed.contains(id)) << id;
   for (const char* id : {"base/chat", "expert/chat/tone", "expert/code/style", "aggregator/code", "router", "single"})
     EXPECT_FALSE(changed.contains(id)) << id;
+  for (const RunTask& task : plan_tasks(config_, store, {"weights", "cpu", {{"chat/humour", "first"}}})) {
+    const auto& contents = task.identity.contents;
+    EXPECT_EQ(contents.contains("imported.humour"), task.node.id == "expert/chat/humour") << task.node.id;
+    if (task.node.id != "expert/chat/humour") continue;
+    EXPECT_EQ(contents.at("imported.humour").title, "imported expert of humour in chat");
+    EXPECT_EQ(contents.at("imported.humour").place, "/adapters/humour");
+  }
   config_.categories[0].imported_experts[0].dir = "/elsewhere/humour";
   EXPECT_EQ(keys_of("first"), before) << "the files count, not their place";
 }

@@ -120,5 +120,31 @@ TEST_F(RunDirectoryTest, RefusesChangedTasksNamingEverythingThatDiffers) {
   EXPECT_NE(both.find("2 tasks would be done again, 1 of them only because they use changed results"), std::string::npos) << both;
 }
 
+TEST_F(RunDirectoryTest, NamesWhatAHashStandsForAndNotOnlyTheHash) {
+  const RunDirectory run(directory_);
+  const auto imported = [](char digit, const std::string& folder) {
+    return TaskIdentity{
+        {{"imported", {{"tone", std::string(64, digit)}}}}, {}, {{"imported.tone", {"imported expert of tone in chat", folder}}}};
+  };
+  const std::string task = "expert/chat/tone";
+  const auto said = [&](const TaskIdentity& now) {
+    return test::message_of<ConfigError>([&] { stale_tasks(run, {{task, now}}, false); });
+  };
+  const std::string title = "\n  imported expert of tone in chat: ";
+  run.complete(task, imported('a', "adapters/old"), {}, {});
+  EXPECT_TRUE(run.done(task, imported('a', "elsewhere"))) << "the place does not count";
+  EXPECT_NE(said(imported('b', "adapters/new"))
+                .find(title + "adapters/old (SHA-256 aaaaaaaaaaaa) -> adapters/new (SHA-256 bbbbbbbbbbbb) (expert/chat/tone)"),
+            std::string::npos)
+      << said(imported('b', "adapters/new"));
+  const std::string without = said({{{"lr", 0.1}}, {}});
+  EXPECT_NE(without.find(title + "adapters/old (SHA-256 aaaaaaaaaaaa) -> (absent)"), std::string::npos) << without;
+  TaskIdentity unnamed = imported('a', "");  // as an earlier version wrote it
+  unnamed.contents.clear();
+  run.complete(task, unnamed, {}, {});
+  const std::string earlier = said(imported('b', "adapters/new"));
+  EXPECT_NE(earlier.find(title + "SHA-256 aaaaaaaaaaaa -> adapters/new (SHA-256 bbbbbbbbbbbb)"), std::string::npos) << earlier;
+}
+
 }  // namespace
 }  // namespace dmoerm::run
