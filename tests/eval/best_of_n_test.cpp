@@ -174,6 +174,19 @@ TEST_F(Lists, SayWhyNEndsBeforeTheLongestList) {
   EXPECT_EQ(bon_text(bon_figures({data, models, {}}, "gold_scores", 2)).find("n ends at"), std::string::npos);
 }
 
+TEST_F(Lists, SayWhatSpeaksAgainstAModel) {
+  const Data data = read(R"({"answers":["a","b","c"],"gold_scores":[1,3,2]})", "gold_scores");
+  const std::vector<ModelScores> models = {
+      {.name = "M", .items = {{.scores = {1, 2, 3}}}, .doubt = "its template is another one"},
+      {.name = "N", .items = {{.scores = {1, 2, 3}}}}};
+  const nlohmann::json result = bon_figures({data, models, {}}, "gold_scores");
+  EXPECT_EQ(result["models"][0]["doubt"], "its template is another one");
+  EXPECT_FALSE(result["models"][1].contains("doubt"));
+  const std::string text = bon_text(result);
+  EXPECT_NE(text.find("\n- M: its template is another one.\n"), std::string::npos) << text;
+  EXPECT_EQ(text.find("- N: its"), std::string::npos) << text;
+}
+
 TEST_F(Lists, NameWhatARowHasInsteadOfGold) {
   const std::string refusal = test::message_of<DataError>([&] { (void)read(kAnswers, "overall"); });
   EXPECT_NE(refusal.find("lists.jsonl:1"), std::string::npos) << refusal;

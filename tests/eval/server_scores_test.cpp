@@ -337,7 +337,8 @@ TEST_F(ServerScores, SayHowTheServerFoundPromptsInTexts) {
   const json& model = result["models"][0];
   EXPECT_EQ(model["server"]["prompts_found"], (json{{"messages", 15}, {"none", 100}, {"text", 5}}));
   EXPECT_EQ(model["server"]["sent_template"], "chatml");
-  expect_parts(model["doubt"], {"in 105 of 120 texts in the template chatml", "none: 100, text: 5", "--template"});
+  expect_parts(model["doubt"].get<std::string>(),
+               {"in 105 of 120 texts in the template chatml", "none: 100, text: 5", "--template"});
   expect_parts(report_text(result), {"- o: " + model["doubt"].get<std::string>()});
 }
 
