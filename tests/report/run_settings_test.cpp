@@ -13,9 +13,6 @@ namespace {
 
 using nlohmann::json;
 using testing::HasSubstr;
-
-using testing::Pair;
-using testing::UnorderedElementsAre;
 using Rows = std::map<std::string, std::vector<std::string>>;
 
 constexpr const char* kCategories = R"(
@@ -58,7 +55,7 @@ categories:
   - {name: code, points: [style], score_gap_min: 0}
   - {name: chat, points: [tone, fact], score_gap_min: 1, imported_experts: [{point: tone, dir: adapters/tone}]}
 )");
-  EXPECT_THAT(rows(), UnorderedElementsAre(Pair("categories", std::vector<std::string>{"chat, code", "code, chat"})));
+  EXPECT_EQ(rows(), (Rows{{"categories", std::vector<std::string>{"chat, code", "code, chat"}}}));
 }
 
 TEST_F(RunSettings, HaveTheNameOfTheCategoryAndNotItsPlace) {
@@ -68,17 +65,17 @@ categories:
   - {name: code, points: [style, length], score_gap_min: 0}
   - {name: chat, points: [tone, fact], score_gap_min: 2, imported_experts: [{point: tone, dir: adapters/other}]}
 )");
-  EXPECT_THAT(rows(), UnorderedElementsAre(Pair("categories", std::vector<std::string>{"chat, code", "code, chat"}),
-                                           Pair("categories.chat.score_gap_min", std::vector<std::string>{"1", "2"}),
-                                           Pair("categories.chat.imported_experts.tone.dir",
-                                                std::vector<std::string>{"adapters/tone", "adapters/other"}),
-                                           Pair("categories.code.points", std::vector<std::string>{"style", "style, length"})));
+  EXPECT_EQ(rows(),
+            (Rows{{"categories", std::vector<std::string>{"chat, code", "code, chat"}},
+                  {"categories.chat.score_gap_min", std::vector<std::string>{"1", "2"}},
+                  {"categories.chat.imported_experts.tone.dir", std::vector<std::string>{"adapters/tone", "adapters/other"}},
+                  {"categories.code.points", std::vector<std::string>{"style", "style, length"}}}));
 }
 
 TEST_F(RunSettings, ListsWithoutNamesGoByPlace) {
   configure("a", "data:\n  inputs:\n    - {path: a.jsonl, weight: 1}\n    - {path: b.jsonl, weight: 1}\n");
   configure("b", "data:\n  inputs:\n    - {path: a.jsonl, weight: 1}\n    - {path: b.jsonl, weight: 3}\n");
-  EXPECT_THAT(rows(), UnorderedElementsAre(Pair("data.inputs.1.weight", std::vector<std::string>{"1", "3"})));
+  EXPECT_EQ(rows(), (Rows{{"data.inputs.1.weight", std::vector<std::string>{"1", "3"}}}));
 }
 
 TEST_F(RunSettings, ContentsDifferUnderTheSameNames) {
@@ -91,11 +88,10 @@ TEST_F(RunSettings, ContentsDifferUnderTheSameNames) {
   const auto both = [](char first, char second) {
     return std::vector<std::string>{"SHA-256 " + std::string(12, first), "SHA-256 " + std::string(12, second)};
   };
-  EXPECT_THAT(rows(),
-              UnorderedElementsAre(Pair("backbone.dir (content)", both('1', '4')),
-                                   Pair("categories.chat.imported_experts.tone.dir (content)", both('2', '5')),
-                                   Pair("data.inputs.0.path (content)", both('3', '6')),
-                                   Pair("labels.points_file (style of code)", std::vector<std::string>{"neater x", "neater y"})));
+  EXPECT_EQ(rows(), (Rows{{"backbone.dir (content)", both('1', '4')},
+                          {"categories.chat.imported_experts.tone.dir (content)", both('2', '5')},
+                          {"data.inputs.0.path (content)", both('3', '6')},
+                          {"labels.points_file (style of code)", std::vector<std::string>{"neater x", "neater y"}}}));
   for (const std::string& text : {comparison_text(compared()), comparison_page(compared())})
     EXPECT_THAT(text, HasSubstr("categories.chat.imported_experts.tone.dir (content)"));
 }
