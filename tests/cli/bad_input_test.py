@@ -350,7 +350,7 @@ class AfterARefusal(Tiny):
         tensors = tiny_model.weights()
         tensors["model.norm.weight"][1][0] = 1.5
         tiny_model.write_model(self.path("model"), tensors)
-        self.assert_refused(self.run_it(), "made with another configuration", "backbone.digest: ", "--update")
+        self.assert_refused(self.run_it(), "made with another configuration", "weights of the backbone: ", "--update")
         tiny_model.write_model(self.path("moved"))
         moved = self.run_it("backbone.dir=" + self.path("moved"))
         self.assertEqual(moved.returncode, 0, moved.stderr)

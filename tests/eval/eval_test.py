@@ -216,6 +216,7 @@ class Eval(unittest.TestCase):
             said = {m["name"]: m for m in result["models"]}
             with open(os.path.join(bundle, "dmoerm.json"), encoding="utf-8") as file:
                 template = json.load(file)["template"]["sha256"]
+            self.assertEqual(list(said["ours"]["server"].pop("prompts_found")), ["messages"])
             self.assertEqual(said["ours"]["server"], {"url": url.removeprefix("server:") + "/v1/reward", "protocol": "dmoerm", "model": "first", "template_sha256": template})
             self.assertEqual((said["vllm"]["server"]["model"], said["vllm"]["server"]["asked_for"]), ("second", "second"))
             self.assertGreater(said["ours"]["tokens"], 0)
