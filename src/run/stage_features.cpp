@@ -15,6 +15,7 @@ namespace dmoerm::run {
 namespace {
 
 namespace fs = std::filesystem;
+
 /// What the files hold besides states and rewards; another word makes them again.
 constexpr const char* kContents = "lengths, prompts";
 constexpr double kSpreadMin = 1e-6;  // of an expert whose rewards do not differ within a group
@@ -56,6 +57,7 @@ std::vector<train::LabelledGroup> groups_of_piece(const RunContext& context, std
   return train::labelled_groups(context.store(), category, piece.part, preference::kOverall, context.config());
 }
 
+/// The file of a piece.
 fs::path file_of(const RunContext& context, std::int32_t category, const Piece& piece) {
   return context.directory().task(plan::TaskId::features(context.category(category).name)) / (piece.name + ".safetensors");
 }
