@@ -105,7 +105,7 @@ at::Tensor Aggregator::gate_parts(const ExpertFeatures& features, const at::Tens
     const at::Tensor lengths_N = (features.length_N.index_select(0, rows) - length[0]) / length[1];
     z_NR = z_NR - lengths_N.unsqueeze(1) * length_K;
   }
-  const at::Tensor prompts_NH = features.prompts_GH.index_select(0, groups_of_rows(features, rows)).to(gate_w1.device());
+  const at::Tensor prompts_NH = features.prompts_GH.read(groups_of_rows(features, rows)).to(gate_w1.device());
   const at::Tensor hidden = at::addmm(gate_b1, (prompts_NH - prompt_mean_H) / prompt_std_H, gate_w1.t()).relu();
   const at::Tensor shares_NR = at::softmax(at::addmm(gate_b2, hidden, gate_w2.t()), 1);
   return z_NR * (shares_NR * log_scale.exp()).cpu();
@@ -113,7 +113,7 @@ at::Tensor Aggregator::gate_parts(const ExpertFeatures& features, const at::Tens
 
 at::Tensor Aggregator::forward(const ExpertFeatures& features, const at::Tensor& rows) const {
   if (kind_ == "gate") return gate_parts(features, rows).sum(1);
-  const auto states = [&] { return features.states_NKH.index_select(0, rows).flatten(1).to(w1_HF.device()); };
+  const auto states = [&] { return features.states_NKH.read(rows).flatten(1).to(w1_HF.device()); };
   if (kind_ == "paper_mlp") return network(states()).cpu();
   const at::Tensor z_NR = (read_rewards(features).index_select(0, rows) - reward_mean_K) / reward_std_K;
   if (kind_ == "wco") return z_NR.amin(1);

@@ -50,12 +50,11 @@ struct Moments {
   at::Tensor mean_F, std_F;
 };
 /// Mean and standard deviation of some rows, flattened. One that hardly differs gets a deviation of 1.
-Moments moments(const at::Tensor& values, const at::Tensor& rows) {
-  const std::int64_t width = values.numel() / std::max<std::int64_t>(1, values.size(0));
-  at::Tensor sum = at::zeros({width}, at::kDouble), squares = at::zeros({width}, at::kDouble);
+Moments moments(const LazyRows& values, const at::Tensor& rows) {
+  at::Tensor sum = at::zeros({values.width()}, at::kDouble), squares = at::zeros({values.width()}, at::kDouble);
   for (std::int64_t begin = 0; begin < rows.numel(); begin += kRowsAtOnce) {
     const std::int64_t count = std::min(kRowsAtOnce, rows.numel() - begin);
-    const at::Tensor own = values.index_select(0, rows.narrow(0, begin, count)).flatten(1).to(at::kDouble);
+    const at::Tensor own = values.read(rows.narrow(0, begin, count)).flatten(1).to(at::kDouble);
     sum += own.sum(0), squares += own.square().sum(0);
   }
   const auto n = static_cast<double>(std::max<std::int64_t>(1, rows.numel()));
@@ -139,7 +138,7 @@ class AggregatorFit {
   void mlp() {
     const GroupFold cut = fold_to_stop();
     stack(cut.seen);
-    const std::int64_t inputs = features_.states_NKH.size(1) * features_.states_NKH.size(2);
+    const std::int64_t inputs = features_.states_NKH.width();
     const Moments states = moments(features_.states_NKH, longs(select_groups(features_.groups, cut.seen).rows));
     a_.state_mean_F = states.mean_F.to(device_), a_.state_std_F = states.std_F.to(device_);
     Rng rng(seed_, "aggregator/residual");

@@ -222,29 +222,37 @@ PromptReading reading_of(const config::RouterConfig& config, const nn::BackboneS
 
 at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
                         const PromptReading& reading, std::int64_t batch_tokens, const PoolingUnderWay& under_way) {
-  at::Tensor pooled_ND = at::empty({static_cast<std::int64_t>(prompts.size()), backbone.spec().width});
+  at::Tensor pooled_ND = at::empty({std::ssize(prompts), backbone.spec().width});
   const std::int64_t done = under_way.done_ND.defined() ? under_way.done_ND.size(0) : 0;
   if (done > 0) pooled_ND.narrow(0, 0, done).copy_(under_way.done_ND);
-  for (auto begin = static_cast<std::size_t>(done); begin < prompts.size();) {
+  const auto take = [&](const at::Tensor& pooled_BD, std::int64_t first) {
+    pooled_ND.narrow(0, first, pooled_BD.size(0)).copy_(pooled_BD);
+    if (under_way.look) under_way.look(pooled_ND.narrow(0, 0, first + pooled_BD.size(0)));
+  };
+  const auto prompt = [&](std::int64_t i) { return std::span(prompts[static_cast<std::size_t>(i)]); };
+  pool_in_batches(backbone, {std::ssize(prompts), done, prompt, take}, reading, batch_tokens);
+  return pooled_ND;
+}
+
+void pool_in_batches(const nn::Backbone& backbone, const PromptsInBatches& prompts, const PromptReading& reading,
+                     std::int64_t batch_tokens) {
+  for (std::int64_t begin = prompts.first, end = begin; begin < prompts.count; begin = end) {
     data::PackedBatch batch;
-    std::size_t end = begin;
     do {
-      data::append_sequence(batch, prompts[end], backbone.packing());
+      data::append_sequence(batch, prompts.prompt(end), backbone.packing());
       ++end;
-    } while (end < prompts.size() && batch.tokens() + static_cast<std::int64_t>(prompts[end].size()) <= batch_tokens);
+    } while (end < prompts.count && batch.tokens() + std::ssize(prompts.prompt(end)) <= batch_tokens);
     const at::Tensor states_TD =
         reading.layers == 0 ? backbone.hidden(batch) : backbone.trunk(batch, static_cast<std::size_t>(reading.layers));
     const at::Tensor hidden_TD = nn::download(states_TD).to(at::kFloat);
-    for (std::size_t i = begin; i < end; ++i) {
-      const data::Span own = batch.responses[i - begin].own;
+    at::Tensor pooled_BD = at::empty({end - begin, backbone.spec().width});
+    for (std::int64_t i = 0; i < pooled_BD.size(0); ++i) {
+      const data::Span own = batch.responses[static_cast<std::size_t>(i)].own;
       const at::Tensor rows = hidden_TD.narrow(0, own.begin, own.length);
-      pooled_ND.select(0, static_cast<std::int64_t>(i))
-          .copy_(reading.pooling == config::Pooling::last ? rows[own.length - 1] : rows.mean(0));
+      pooled_BD.select(0, i).copy_(reading.pooling == config::Pooling::last ? rows[own.length - 1] : rows.mean(0));
     }
-    begin = end;
-    if (under_way.look) under_way.look(pooled_ND.narrow(0, 0, static_cast<std::int64_t>(end)));
+    prompts.take(pooled_BD, begin);
   }
-  return pooled_ND;
 }
 
 }  // namespace dmoerm::moe

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -88,8 +89,20 @@ struct PoolingUnderWay {
   std::function<void(const at::Tensor& so_far_ND)> look = {};
 };
 
-/// Pooled states of prompts, [N, D]: the mean over their tokens' states, or the last token's state, in the frozen base. Runs in
-/// batches of at most `batch_tokens` tokens.
+/// Prompts that are pooled a batch at a time, so that neither they nor their states need to be in memory.
+struct PromptsInBatches {
+  std::int64_t count = 0, first = 0;  ///< Number of prompts, and of those at the beginning that are left out: whole batches
+  std::function<std::span<const std::int32_t>(std::int64_t number)> prompt = {};  ///< The tokens of a prompt
+  /// Receives the pooled states of each batch, [B, D], and the number of its first prompt. It may throw to break the pooling off.
+  std::function<void(const at::Tensor& pooled_BD, std::int64_t first)> take = {};
+};
+
+/// Pool prompts: the mean over their tokens' states, or the last token's state, in the frozen base. Runs in batches of at most
+/// `batch_tokens` tokens.
+void pool_in_batches(const nn::Backbone& backbone, const PromptsInBatches& prompts, const PromptReading& reading,
+                     std::int64_t batch_tokens);
+
+/// Pooled states of prompts, [N, D], as pool_in_batches() makes them.
 at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
                         const PromptReading& reading, std::int64_t batch_tokens, const PoolingUnderWay& under_way = {});
 

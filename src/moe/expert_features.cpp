@@ -1,6 +1,7 @@
 #include "moe/expert_features.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -15,7 +16,8 @@ at::Tensor ExpertFeatures::all_rewards() const {
 
 ExpertFeatures ExpertFeatures::responses(std::int64_t first, std::int64_t count) const {
   const auto part = [&](const at::Tensor& all) { return all.defined() ? all.narrow(0, first, count) : all; };
-  return {part(states_NKH), part(rewards_NK), {}, part(base_N), part(length_N), prompts_GH};
+  const at::Tensor states = states_NKH.read(at::arange(first, first + count, at::kLong));
+  return {states, part(rewards_NK), {}, part(base_N), part(length_N), prompts_GH};
 }
 
 at::Tensor spread_within_groups(const at::Tensor& rewards_NK, const std::vector<ExpertFeatures::Group>& groups) {

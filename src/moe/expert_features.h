@@ -6,13 +6,15 @@
 #include <cstdint>
 #include <vector>
 
+#include "moe/lazy_rows.h"
 #include "preference/preference.h"
 
 namespace dmoerm::moe {
 
-/// States and rewards that the frozen experts give to N responses: of one prompt that is scored, or of groups to fit on.
+/// States and rewards that the frozen experts give to N responses: of one prompt that is scored, or of groups to fit on. Of
+/// groups to fit on the states may be on disk, as they are a thousand times the size of the rest.
 struct ExpertFeatures {
-  at::Tensor states_NKH;  ///< Last-token states, float32, on the CPU
+  LazyRows states_NKH;    ///< Last-token states, float32, on the CPU
   at::Tensor rewards_NK;  ///< Rewards of the value heads
   struct Group {
     std::int64_t first = 0, count = 0;          ///< Responses [first, first + count)
@@ -22,7 +24,7 @@ struct ExpertFeatures {
   std::vector<Group> groups = {};  ///< Groups of the responses; empty where nothing is fitted
   at::Tensor base_N = {};          ///< Overall rewards of the category's base; undefined where none are known
   at::Tensor length_N = {};        ///< Logarithm of 1 + tokens of the response; undefined where unknown
-  at::Tensor prompts_GH = {};      ///< Mean state of each group's prompt under the base's backbone, or of the one prompt that is
+  LazyRows prompts_GH = {};        ///< Mean state of each group's prompt under the base's backbone, or of the one prompt that is
                                    ///< scored; undefined where unknown
 
   /// Rewards of the experts and, as the last column, of the base where it is known: [N, K] or [N, K + 1].

@@ -257,7 +257,7 @@ const ScoreStats& Model::stats(const std::string& name) const { return name.empt
 
 at::Tensor prompt_states(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
                          const ScoringLimits& limits) {
-  return pool_prompts(backbone, prompts, {config::Pooling::mean, 0}, limits.batch_tokens).to(at::kFloat);
+  return pool_prompts(backbone, prompts, kGateReading, limits.batch_tokens);
 }
 
 float log_length(std::size_t tokens) { return std::log1p(static_cast<float>(tokens)); }

@@ -138,6 +138,8 @@ struct ModelFiles {
   ScoreStats fallback_stats;
 };
 
+/// What the aggregator "gate" reads of a prompt under a category's backbone: the mean state after all layers.
+inline constexpr PromptReading kGateReading{config::Pooling::mean, 0};
 /// Mean states of prompts under a category's backbone, which the aggregator "gate" reads, [prompts, H].
 at::Tensor prompt_states(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
                          const ScoringLimits& limits);

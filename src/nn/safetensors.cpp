@@ -69,9 +69,11 @@ class SafetensorsReader::Mapping {
     const bool known = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
     bytes_ = known ? static_cast<std::size_t>(status.st_size) : 0;
     void* map = bytes_ > 0 ? ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd, 0) : nullptr;
-    ::close(fd);
+    const int reason = errno;
+    if (!known || map == MAP_FAILED) ::close(fd);
     if (!known) throw IoError("not-a-regular-file", fmt::format("{}: not a regular file", file_));
-    if (map == MAP_FAILED) throw IoError("cannot-map-file", fmt::format("{}: cannot map: {}", file_, std::strerror(errno)));
+    if (map == MAP_FAILED) throw IoError("cannot-map-file", fmt::format("{}: cannot map: {}", file_, std::strerror(reason)));
+    fd_ = fd;
     data_ = static_cast<const char*>(map);
     try {
       header_ = parse_safetensors_header({data_, bytes_}, bytes_, file_);
@@ -87,12 +89,26 @@ class SafetensorsReader::Mapping {
   [[nodiscard]] const SafetensorsHeader& header() const { return header_; }
   [[nodiscard]] const char* data() const { return data_ + header_.data_offset; }
   [[nodiscard]] const std::string& file() const { return file_; }
+  /// Read bytes of the file without its map, whose pages would count as memory of the process.
+  /// @param from  where they are in the map
+  void read(const char* from, char* to, std::size_t bytes) const {
+    for (auto offset = from - data_; bytes > 0;) {
+      const ssize_t got = ::pread(fd_, to, bytes, offset);
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0)
+        throw IoError("cannot-read-file", fmt::format("{}: cannot read {} bytes at {}: {}", file_, bytes, offset,
+                                                      got == 0 ? "the file became shorter" : std::strerror(errno)));
+      offset += got, to += got, bytes -= static_cast<std::size_t>(got);
+    }
+  }
 
  private:
   void unmap() {
     if (bytes_ > 0) ::munmap(const_cast<char*>(data_), bytes_);
+    ::close(fd_);
   }
   std::string file_;
+  int fd_ = -1;
   const char* data_ = nullptr;
   std::size_t bytes_ = 0;
   SafetensorsHeader header_;
@@ -176,27 +192,59 @@ at::Tensor SafetensorsReader::load(const std::string& name) const {
   return tensor;
 }
 
-void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
-                      std::map<std::string, std::string> metadata) {
+at::Tensor SafetensorsReader::rows(const std::string& name, const at::Tensor& rows) const {
+  const Located& located = at(name);
+  std::vector<std::int64_t> shape = located.entry.shape;
+  DMOERM_CHECK(!shape.empty(), "the tensor has rows");
+  const std::int64_t all = shape[0], count = rows.numel();
+  const std::size_t row_bytes = all > 0 ? (located.entry.end - located.entry.begin) / static_cast<std::size_t>(all) : 0;
+  shape[0] = count;
+  at::Tensor result = at::empty(shape, at::TensorOptions().dtype(dtype_of(located.entry.dtype)));
+  const at::Tensor local = rows.contiguous();
+  const std::int64_t* row = local.const_data_ptr<std::int64_t>();
+  auto* to = static_cast<char*>(result.data_ptr());
+  for (std::int64_t i = 0, run = 0; i < count; i += run) {
+    for (run = 1; i + run < count && row[i + run] == row[i] + run;) ++run;  // neighbours are read together
+    DMOERM_CHECK(row[i] >= 0 && row[i] + run <= all, "the rows are in the tensor");
+    const std::size_t bytes = static_cast<std::size_t>(run) * row_bytes;
+    located.mapping->read(located.data + static_cast<std::size_t>(row[i]) * row_bytes, to, bytes);
+    to += bytes;
+  }
+  return result;
+}
+
+std::string safetensors_head(const std::vector<TensorLayout>& tensors, std::map<std::string, std::string> metadata) {
   metadata.emplace("format", "pt");
   nlohmann::ordered_json header;
   header["__metadata__"] = metadata;
   std::uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    const std::uint64_t bytes = static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size();
-    header[name] = {
-        {"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
+  for (const TensorLayout& tensor : tensors) {
+    const std::string dtype = name_of(tensor.dtype);
+    std::uint64_t bytes = element_size(dtype);
+    for (const std::int64_t extent : tensor.shape) bytes *= static_cast<std::uint64_t>(extent);
+    header[tensor.name] = {{"dtype", dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');  // data starts aligned
   const std::uint64_t header_bytes = text.size();
+  return std::string(reinterpret_cast<const char*>(&header_bytes), sizeof header_bytes) + text;
+}
 
+void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                      std::map<std::string, std::string> metadata) {
+  std::vector<TensorLayout> layout;
+  std::uint64_t all_bytes = 0;
+  for (const auto& [name, tensor] : tensors) {
+    layout.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
+    all_bytes += static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size();
+  }
+  const std::string head = safetensors_head(layout, std::move(metadata));
   const std::filesystem::path temporary = temporary_name(path);
   FILE* file = std::fopen(temporary.c_str(), "wb");
   if (file == nullptr)
     throw IoError("cannot-create-file", fmt::format("{}: cannot create: {}", path.string(), std::strerror(errno)));
-  bool good = std::fwrite(&header_bytes, 8, 1, file) == 1 && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  bool good = std::fwrite(head.data(), 1, head.size(), file) == head.size();
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor local = tensor.detach().cpu().contiguous();
     good =
@@ -206,7 +254,7 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
   if (std::fclose(file) != 0 || !good) {
     std::filesystem::remove(temporary);
     throw IoError("cannot-write-file",
-                  fmt::format("{}: cannot write {} bytes: {}", path.string(), offset, std::strerror(good ? errno : reason)));
+                  fmt::format("{}: cannot write {} bytes: {}", path.string(), all_bytes, std::strerror(good ? errno : reason)));
   }
   publish_file(temporary, path);
 }

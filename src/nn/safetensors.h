@@ -16,6 +16,16 @@ namespace dmoerm::nn {
 /// Tensors by name, in a fixed order.
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
+/// Name, type and shape of a tensor in a file.
+struct TensorLayout {
+  std::string name;
+  at::ScalarType dtype = at::kFloat;
+  std::vector<std::int64_t> shape;
+};
+/// The bytes of a safetensors file before the values of its tensors, which follow in this order without a gap.
+/// @throws ShapeError for a type that the format lacks
+std::string safetensors_head(const std::vector<TensorLayout>& tensors, std::map<std::string, std::string> metadata = {});
+
 /// One or several memory-mapped safetensors files read as one collection.
 class SafetensorsReader {
  public:
@@ -33,6 +43,11 @@ class SafetensorsReader {
   [[nodiscard]] const std::string& dtype(const std::string& name) const;
   /// A copy of the tensor in the file's dtype, on the CPU. @throws DataError if there is no such tensor
   [[nodiscard]] at::Tensor load(const std::string& name) const;
+  /// Some rows of a tensor, read from the file: what is not asked for takes no memory.
+  /// @param rows  indices into the first dimension, int64, [R], in any order
+  /// @return a tensor [R, ...] in the file's dtype, on the CPU
+  /// @throws DataError if there is no such tensor, IoError if the file cannot be read
+  [[nodiscard]] at::Tensor rows(const std::string& name, const at::Tensor& rows) const;
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
   /// The file that holds a tensor, for messages.
   [[nodiscard]] std::string file_of(const std::string& name) const;

@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -250,35 +249,6 @@ std::vector<moe::ExpertFeatures::Group> feature_groups_of(const data::TokenStore
     features.push_back({first, std::ssize(groups[g].responses), groups[g].pairs, prompts[g]});
     first += features.back().count;
   }
-  return features;
-}
-
-moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
-                                    comm::Communicator& ranks, const train::StatesUnderWay& under_way, std::int32_t fold) {
-  std::vector<nn::RewardModel> models = context.load_experts(category, fold);
-  const auto experts = std::ssize(models);
-  const bool with_base = context.config().aggregator.base_reward;
-  if (with_base) models.push_back(context.load_model(plan::TaskId::base(context.category(category).name, fold)));
-  const train::GroupStates scored = context.scorer(ranks).states(models, groups, under_way);
-  moe::ExpertFeatures features;
-  features.groups = feature_groups_of(context.store(), groups);
-  if (!scored.states_NKD.defined()) return features;
-  features.states_NKH = scored.states_NKD.narrow(1, 0, experts).contiguous();
-  features.rewards_NK = scored.rewards_NK.narrow(1, 0, experts).contiguous();
-  if (with_base) features.base_N = scored.rewards_NK.select(1, experts).contiguous();
-  std::vector<float> lengths;
-  std::vector<std::vector<std::int32_t>> prompts;
-  for (const train::LabelledGroup& g : groups) {
-    const data::TokenGroup group = context.store().group(g.group);
-    prompts.emplace_back(group.prompt.begin(), group.prompt.end());
-    for (const std::int32_t r : g.responses) {
-      const std::size_t own = group.responses[static_cast<std::size_t>(r)].size(), all = group.prefix.size() + own;
-      lengths.push_back(moe::log_length(std::max(own, all - std::min(all, group.prompt.size()))));
-    }
-  }
-  features.length_N = at::tensor(at::ArrayRef<float>(lengths));
-  const moe::ScoringLimits limits{{}, context.config().compute.micro_batch_tokens};
-  features.prompts_GH = moe::prompt_states(models.front().backbone(), prompts, limits);
   return features;
 }
 

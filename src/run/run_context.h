@@ -100,11 +100,4 @@ ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes);
 std::vector<moe::ExpertFeatures::Group> feature_groups_of(const data::TokenStore& store,
                                                           const std::vector<train::LabelledGroup>& groups);
 
-/// What the experts and the base of a category say about some groups, on the first rank; the other ranks get the groups without
-/// tensors. Collective over `ranks`. @throws Stopped on a signal
-/// @param fold  experts of which fold, see RunContext::load_experts()
-moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
-                                    comm::Communicator& ranks, const train::StatesUnderWay& under_way = {},
-                                    std::int32_t fold = 0);
-
 }  // namespace dmoerm::run

@@ -8,12 +8,13 @@
 #include <iterator>
 
 #include "base/error.h"
-#include "base/log.h"
-#include "run/task_parts.h"
+#include "run/features_file.h"
 #include "run/task_settings.h"
 
 namespace dmoerm::run {
 namespace {
+
+namespace fs = std::filesystem;
 
 /// What the files hold besides states and rewards; another word makes them again.
 constexpr const char* kContents = "lengths, prompts";
@@ -56,43 +57,9 @@ std::vector<train::LabelledGroup> groups_of_piece(const RunContext& context, std
   return train::labelled_groups(context.store(), category, piece.part, preference::kOverall, context.config());
 }
 
-/// Compute a piece's features, taking over what an earlier start kept of them. Collective; the first rank gets the tensors.
-moe::ExpertFeatures features_of(RunContext& context, const plan::TaskId& task, std::int32_t category, const Piece& piece,
-                                TaskParts& parts, comm::Communicator& ranks) {
-  KeptRows kept(parts, piece.name);
-  const auto named = [](const train::GroupStates& all) {
-    return nn::NamedTensors{{"states", all.states_NKD}, {"rewards", all.rewards_NK}};
-  };
-  train::StatesUnderWay under_way;
-  under_way.resume = [&](train::GroupStates& all) {
-    std::int64_t rows = 0;
-    while (const auto earlier = kept.next(named(all))) {
-      for (const auto& [name, tensor] : named(all)) {
-        const auto found = std::ranges::find(*earlier, name, &nn::NamedTensors::value_type::first);
-        tensor.narrow(0, rows, found->second.size(0)).copy_(found->second);
-      }
-      rows += earlier->front().second.size(0);
-    }
-    if (rows > 0) spdlog::info("[features] task={} part={} goes on after {} responses", task.text(), piece.name, rows);
-    return rows;
-  };
-  under_way.look = [&](const train::GroupStates& all, std::int64_t rows, bool leaving) {
-    if (context.progress().doing)
-      context.progress().doing(fmt::format("{} of {} responses of {}", rows, all.rewards_NK.size(0), piece.what));
-    if (leaving) kept.leave(named(all), rows, task.text(), fmt::format("responses of {}", piece.what));
-    if (parts.due()) kept.keep(named(all), rows);
-  };
-  return expert_features(context, category, groups_of_piece(context, category, piece), ranks, under_way, piece.fold);
-}
-
-/// The features of a piece that run_features() wrote, without groups.
-moe::ExpertFeatures read_piece(const RunContext& context, std::int32_t category, const Piece& piece) {
-  const auto reader = nn::SafetensorsReader::open(
-      context.directory().task(plan::TaskId::features(context.category(category).name)) / (piece.name + ".safetensors"));
-  moe::ExpertFeatures features{reader.load("states"), reader.load("rewards")};
-  if (context.config().aggregator.base_reward) features.base_N = reader.load("base");
-  features.length_N = reader.load("lengths"), features.prompts_GH = reader.load("prompts");
-  return features;
+/// The file of a piece.
+fs::path file_of(const RunContext& context, std::int32_t category, const Piece& piece) {
+  return context.directory().task(plan::TaskId::features(context.category(category).name)) / (piece.name + ".safetensors");
 }
 
 /// The features of all folds, each rated by the experts that were trained without it. Models that were trained on other groups
@@ -101,13 +68,14 @@ moe::ExpertFeatures read_piece(const RunContext& context, std::int32_t category,
 moe::ExpertFeatures out_of_fold(const RunContext& context, std::int32_t category, std::vector<train::LabelledGroup>& groups) {
   const std::vector<moe::ExpertFeatures::Group> validation =
       feature_groups_of(context.store(), groups_of_piece(context, category, validation_piece(0)));
-  const moe::ExpertFeatures said = read_piece(context, category, validation_piece(0));
+  const moe::ExpertFeatures said = read_features(file_of(context, category, validation_piece(0)));
   const std::int64_t experts = said.rewards_NK.size(1);
   const at::Tensor final_NR = said.all_rewards();
-  std::vector<at::Tensor> states, rewards, lengths, prompts;
+  std::vector<moe::LazyRows> states, prompts;
+  std::vector<at::Tensor> rewards, lengths;
   for (std::int32_t fold = 1; fold <= context.config().folds; ++fold) {
-    const moe::ExpertFeatures rated = read_piece(context, category, train_piece(fold));
-    const at::Tensor own_NR = read_piece(context, category, validation_piece(fold)).all_rewards();
+    const moe::ExpertFeatures rated = read_features(file_of(context, category, train_piece(fold)));
+    const at::Tensor own_NR = read_features(file_of(context, category, validation_piece(fold))).all_rewards();
     const at::Tensor scale_R =
         moe::spread_within_groups(final_NR, validation).div(moe::spread_within_groups(own_NR, validation).clamp_min(kSpreadMin));
     states.push_back(rated.states_NKH), lengths.push_back(rated.length_N), prompts.push_back(rated.prompts_GH);
@@ -115,9 +83,9 @@ moe::ExpertFeatures out_of_fold(const RunContext& context, std::int32_t category
     std::ranges::move(groups_of_piece(context, category, train_piece(fold)), std::back_inserter(groups));
   }
   const at::Tensor all_NR = at::cat(rewards);
-  moe::ExpertFeatures features{at::cat(states), all_NR.narrow(1, 0, experts).contiguous()};
+  moe::ExpertFeatures features{moe::LazyRows::joined(std::move(states)), all_NR.narrow(1, 0, experts).contiguous()};
   if (said.base_N.defined()) features.base_N = all_NR.select(1, experts).contiguous();
-  features.length_N = at::cat(lengths), features.prompts_GH = at::cat(prompts);
+  features.length_N = at::cat(lengths), features.prompts_GH = moe::LazyRows::joined(std::move(prompts));
   return features;
 }
 
@@ -140,7 +108,7 @@ moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, co
     features = out_of_fold(context, category, groups);
   } else {
     const Piece piece = split == "train" ? train_piece(0) : validation_piece(0);
-    features = read_piece(context, category, piece);
+    features = read_features(file_of(context, category, piece));
     groups = groups_of_piece(context, category, piece);
   }
   features.groups = feature_groups_of(context.store(), groups);
@@ -154,22 +122,16 @@ void run_features(RunContext& context, const plan::TaskId& task, const TaskIdent
   const std::int32_t category = context.category_index(task);
   std::vector<std::string> files;
   const auto folder = context.directory().task(task);
-  TaskParts parts(folder, identity.key());  // rows of a piece, and the names of the pieces that are written
+  TaskParts parts(folder, identity.key());  // how far a piece is, and the names of the pieces that are written
+  if (ranks.rank() == 0) remove_unfinished_features(folder, parts);
   for (const Piece& piece : pieces_of(context.config())) {
-    const std::string file = piece.name + ".safetensors";
-    const bool written = ranks.rank() == 0 && parts.load(piece.name).has_value() && std::filesystem::exists(folder / file);
-    files.push_back(file);
+    const fs::path file = file_of(context, category, piece);
+    const bool written = ranks.rank() == 0 && parts.load(piece.name).has_value() && fs::exists(file);
+    files.push_back(file.filename().string());
     if (comm::largest_of(ranks, written ? 1 : 0) > 0) continue;
-    const moe::ExpertFeatures features = features_of(context, task, category, piece, parts, ranks);
-    if (ranks.rank() != 0) continue;
-    std::filesystem::create_directories(folder);
-    nn::NamedTensors tensors = {{"states", features.states_NKH},
-                                {"rewards", features.rewards_NK},
-                                {"lengths", features.length_N},
-                                {"prompts", features.prompts_GH}};
-    if (features.base_N.defined()) tensors.emplace_back("base", features.base_N);
-    nn::save_safetensors(folder / file, tensors);
-    parts.keep(piece.name, {{"responses", at::tensor({features.rewards_NK.size(0)})}});
+    const RatedGroups rated{category, piece.fold, groups_of_piece(context, category, piece), task.text(), piece.what};
+    write_features(context, rated, file, parts, ranks);
+    if (ranks.rank() == 0) parts.keep(piece.name, {{"groups", at::tensor({std::ssize(rated.groups)})}});
   }
   if (ranks.rank() != 0) return;
   context.directory().complete(task, identity, files, nlohmann::json::object());

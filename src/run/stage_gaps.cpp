@@ -22,7 +22,7 @@ using nlohmann::json;
 using train::LabelledGroup;
 
 constexpr const char* kFile = "rewards.jsonl";
-constexpr std::size_t kGroupsAtOnce = 256;  // their states are in memory together
+constexpr std::size_t kGroupsAtOnce = 256;  // batches end with them, and progress is told
 
 /// The experts of the task's points that its round trained.
 std::vector<nn::RewardModel> load_experts_of(RunContext& context, const plan::TaskId& task) {
@@ -56,17 +56,13 @@ at::Tensor score(RunContext& context, const plan::TaskId& task, const std::vecto
   std::int64_t known = ranks.rank() == 0 ? take_over(kept, all_NK, task.text()) : 0;
   ranks.broadcast(std::as_writable_bytes(std::span(&known, 1)), 0);
   train::StatesUnderWay under_way;
-  under_way.resume = [&](train::GroupStates& some) {
-    const std::int64_t rows = std::max<std::int64_t>(0, known - first);
-    some.rewards_NK.narrow(0, 0, rows).copy_(all_NK.narrow(0, first, rows));
-    return rows;
+  under_way.take = [&](const train::GroupStates& some, std::int64_t begin) {
+    const std::int64_t end = first + begin + some.rewards_NK.size(0);
+    all_NK.narrow(0, first + begin, some.rewards_NK.size(0)).copy_(some.rewards_NK);
+    if (context.progress().doing) context.progress().doing(fmt::format("{} of {} responses", end, responses));
+    if (parts.due()) kept.keep({{"rewards", all_NK}}, end);
   };
-  under_way.look = [&](const train::GroupStates& some, std::int64_t rows, bool leaving) {
-    all_NK.narrow(0, first, rows).copy_(some.rewards_NK.narrow(0, 0, rows));
-    if (context.progress().doing) context.progress().doing(fmt::format("{} of {} responses", first + rows, responses));
-    if (leaving) kept.leave({{"rewards", all_NK}}, first + rows, task.text(), "responses");
-    if (parts.due()) kept.keep({{"rewards", all_NK}}, first + rows);
-  };
+  under_way.leave = [&](std::int64_t rows) { kept.leave({{"rewards", all_NK}}, first + rows, task.text(), "responses"); };
   const train::GroupScorer scorer = context.scorer(ranks);
   for (std::size_t begin = 0; begin < groups.size(); begin += kGroupsAtOnce) {
     const auto from = groups.begin() + static_cast<std::ptrdiff_t>(begin);
@@ -75,8 +71,8 @@ at::Tensor score(RunContext& context, const plan::TaskId& task, const std::vecto
     std::int64_t rows = 0;
     for (const LabelledGroup& group : some) rows += std::ssize(group.responses);
     if (first + rows > known) {
-      const train::GroupStates scored = scorer.states(models, some, under_way);
-      if (ranks.rank() == 0) all_NK.narrow(0, first, rows).copy_(scored.rewards_NK);
+      under_way.known = std::max<std::int64_t>(0, known - first);
+      scorer.stream_states(models, some, under_way);
     }
     first += rows;
     if (context.progress().report)

@@ -47,6 +47,8 @@ bool TaskParts::keep(const std::string& name, const nn::NamedTensors& tensors) {
   }
 }
 
+void TaskParts::drop(const std::string& name) { fs::remove(folder_ / (name + ".safetensors")); }
+
 bool TaskParts::stop() { return stop_requested(); }
 
 bool TaskParts::due() const { return std::chrono::steady_clock::now() - kept_ >= kKeepEvery; }
@@ -54,6 +56,11 @@ bool TaskParts::due() const { return std::chrono::steady_clock::now() - kept_ >=
 void TaskParts::remove(const fs::path& task_folder) {
   std::error_code ignored;  // the next start tries again
   fs::remove_all(task_folder / kFolder, ignored);
+}
+
+void leave_after(const std::string& task, const std::string& what, std::int64_t done, std::int64_t kept) {
+  const std::string only = kept >= done ? "" : fmt::format("; only the first {} of them could be kept", kept);
+  throw Stopped("stopped-on-request", fmt::format("{}: interrupted after {} {}{}", task, done, what, only));
 }
 
 std::optional<nn::NamedTensors> KeptRows::next(const nn::NamedTensors& shapes) {
@@ -81,8 +88,7 @@ bool KeptRows::keep(const nn::NamedTensors& all, std::int64_t end) {
 }
 
 void KeptRows::leave(const nn::NamedTensors& all, std::int64_t end, const std::string& task, const std::string& what) {
-  const std::string only = keep(all, end) ? "" : fmt::format("; only the first {} of them could be kept", rows_);
-  throw Stopped("stopped-on-request", fmt::format("{}: interrupted after {} {}{}", task, end, what, only));
+  leave_after(task, what, end, keep(all, end) ? end : rows_);
 }
 
 }  // namespace dmoerm::run

@@ -21,6 +21,10 @@ class TaskParts final : public moe::PartKeeper {
   std::optional<nn::NamedTensors> load(const std::string& name) override;
   bool keep(const std::string& name, const nn::NamedTensors& tensors) override;
   bool stop() override;
+  /// Remove a part. @throws std::filesystem::filesystem_error if it stays
+  void drop(const std::string& name);
+  /// The task's key.
+  [[nodiscard]] const std::string& key() const { return key_; }
   /// Whether it is time to keep what was done since the last part.
   [[nodiscard]] bool due() const;
   /// Remove all parts, after the task is complete.
@@ -31,6 +35,10 @@ class TaskParts final : public moe::PartKeeper {
   std::string key_;
   std::chrono::steady_clock::time_point kept_ = std::chrono::steady_clock::now();
 };
+
+/// Break a task off after some rows. @param what  what a row is: "prompts"  @param kept  how many of the rows are kept
+/// @throws Stopped saying how many rows are done, and how many of them are kept if that is not all
+[[noreturn]] void leave_after(const std::string& task, const std::string& what, std::int64_t done, std::int64_t kept);
 
 /// Rows of tensors that are computed one after another and kept in pieces, each under the number of its first row.
 class KeptRows {
@@ -43,7 +51,7 @@ class KeptRows {
   bool keep(const nn::NamedTensors& all, std::int64_t end);
   /// Keep the rows up to `end`, then break the task off.
   /// @param what  the task, and what a row is: "router", "prompts"
-  /// @throws Stopped saying how many rows are done, and how many of them are kept
+  /// @throws Stopped, see leave_after()
   [[noreturn]] void leave(const nn::NamedTensors& all, std::int64_t end, const std::string& task, const std::string& what);
 
  private:

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -100,20 +101,17 @@ GroupRewards GroupScorer::rewards(const nn::RewardModel& model, const std::vecto
   return result;
 }
 
-GroupStates GroupScorer::states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups,
+void GroupScorer::stream_states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups,
                                 const StatesUnderWay& under_way) const {
   const nn::Backbone& backbone = models.front().backbone();
   const Batches batches(*this, backbone, groups);
   const auto r = static_cast<std::size_t>(ranks.size());
-  const auto n = static_cast<std::int64_t>(batches.responses());
   const std::int64_t k = std::ssize(models), width = backbone.spec().width;
-  GroupStates result;
-  if (ranks.rank() == 0) result = {at::empty({n, k, width}), at::empty({n, k})};
-  std::int64_t rows = ranks.rank() == 0 && under_way.resume ? under_way.resume(result) : 0;
-  ranks.broadcast(std::as_writable_bytes(std::span(&rows, 1)), 0);
-  std::size_t round = batches.containing(rows);
-  // In each round every rank computes one batch and the first rank takes them all, so that no other rank ever holds more.
-  for (; round < batches.size(); round += r) {
+  std::int64_t known = under_way.known;
+  ranks.broadcast(std::as_writable_bytes(std::span(&known, 1)), 0);
+  const auto first_of = [&](std::size_t b) { return static_cast<std::int64_t>(batches.first(b)); };
+  // In each round every rank computes one batch and the first rank takes them all, so that no rank ever holds more.
+  for (std::size_t round = batches.containing(known); round < batches.size(); round += r) {
     const std::size_t b = round + static_cast<std::size_t>(ranks.rank());
     std::vector<float> own;  // for each model the states and the rewards of the batch; nothing if this rank is to stop
     nn::Trunk trunk;
@@ -124,24 +122,40 @@ GroupStates GroupScorer::states(const std::vector<nn::RewardModel>& models, cons
       append(own, models[m].rewards(states_RD));
     }
     if (comm::largest_of(ranks, stops ? 1 : 0) > 0) {
-      if (ranks.rank() == 0 && under_way.look) under_way.look(result, static_cast<std::int64_t>(batches.first(round)), true);
+      if (ranks.rank() == 0 && under_way.leave) under_way.leave(std::max(known, first_of(round)));
       stop();
     }
     const auto gathered = ranks.all_gather(std::as_bytes(std::span<const float>(own)));
     if (ranks.rank() != 0) continue;
+    const std::int64_t first = first_of(round), rows = first_of(round + r) - first;
+    const GroupStates some{at::empty({rows, k, width}), at::empty({rows, k})};
     for (std::size_t from = 0; from < r && round + from < batches.size(); ++from) {
-      const auto reads = static_cast<std::int64_t>(batches.responses(round + from)),
-                 first = static_cast<std::int64_t>(batches.first(round + from));
+      const auto reads = static_cast<std::int64_t>(batches.responses(round + from));
+      const std::int64_t place = first_of(round + from) - first;
       auto* values = const_cast<float*>(reinterpret_cast<const float*>(gathered[from].data()));
       for (std::int64_t m = 0; m < k; ++m) {
-        result.states_NKD.narrow(0, first, reads).select(1, m).copy_(at::from_blob(values, {reads, width}));
-        result.rewards_NK.narrow(0, first, reads).select(1, m).copy_(at::from_blob(values + reads * width, {reads}));
+        some.states_NKD.narrow(0, place, reads).select(1, m).copy_(at::from_blob(values, {reads, width}));
+        some.rewards_NK.narrow(0, place, reads).select(1, m).copy_(at::from_blob(values + reads * width, {reads}));
         values += reads * (width + 1);
       }
     }
-    if (under_way.look) under_way.look(result, static_cast<std::int64_t>(batches.first(round + r)), false);
+    under_way.take(some, first);
   }
-  return result;
+}
+
+GroupStates GroupScorer::states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups) const {
+  std::int64_t n = 0;
+  for (const LabelledGroup& group : groups) n += std::ssize(group.responses);
+  const std::int64_t k = std::ssize(models);
+  GroupStates all;
+  if (ranks.rank() == 0) all = {at::empty({n, k, models.front().backbone().spec().width}), at::empty({n, k})};
+  StatesUnderWay gather;
+  gather.take = [&](const GroupStates& some, std::int64_t first) {
+    all.states_NKD.narrow(0, first, some.states_NKD.size(0)).copy_(some.states_NKD);
+    all.rewards_NK.narrow(0, first, some.rewards_NK.size(0)).copy_(some.rewards_NK);
+  };
+  stream_states(models, groups, gather);
+  return all;
 }
 
 PairFigures pair_figures(const GroupRewards& scored, const std::vector<LabelledGroup>& groups) {

@@ -18,20 +18,22 @@ struct GroupRewards {
   std::vector<std::size_t> first;  ///< Index of each group's first response in `rewards`
 };
 
-/// What several models make of all responses, in the order of the groups; float32 on the CPU.
+/// What several models make of some responses, in the order of the groups; float32 on the CPU.
 struct GroupStates {
   at::Tensor states_NKD;  ///< States under each of the K models
   at::Tensor rewards_NK;
 };
 
-/// How states that an earlier call computed are taken over, and how those of this call are kept. Both functions are called on the
-/// first rank alone, and either may be empty.
+/// What becomes of states as they are computed, so that they need not be in memory together. Everything here counts on the first
+/// rank alone.
 struct StatesUnderWay {
-  /// Fills the first rows of `all`, which has room for all responses. @return how many it filled
-  std::function<std::int64_t(GroupStates& all)> resume = {};
-  /// Receives the first `rows` rows after each round of batches. It may throw to break the work off if `leaving` says that a
-  /// signal asks for it; Stopped is thrown otherwise.
-  std::function<void(const GroupStates& all, std::int64_t rows, bool leaving)> look = {};
+  std::int64_t known = 0;  ///< Responses at the beginning that need not be computed
+  /// Receives what each round of batches gives, and the number of its first response. The first round may begin with known
+  /// responses, which have the bits that they had.
+  std::function<void(const GroupStates& some, std::int64_t first)> take = {};
+  /// Called when a signal asks to stop, with the number of responses that are known or were taken. It may throw; Stopped is
+  /// thrown otherwise. May be empty.
+  std::function<void(std::int64_t responses)> leave = {};
 };
 
 /// Scores groups in packed batches of at most `tokens_max` tokens, which the ranks share out. The batches, and so the bits of the
@@ -44,10 +46,12 @@ struct GroupScorer {
 
   /// Rewards under one model, on every rank.
   [[nodiscard]] GroupRewards rewards(const nn::RewardModel& model, const std::vector<LabelledGroup>& groups) const;
-  /// States and rewards under all models, on the first rank; the others keep nothing and get undefined tensors. The models adapt
-  /// one backbone: what lies below their adapted layers is computed once for all of them.
-  [[nodiscard]] GroupStates states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups,
-                                   const StatesUnderWay& under_way = {}) const;
+  /// States and rewards under all models, a round of batches at a time. The models adapt one backbone: what lies below their
+  /// adapted layers is computed once for all of them.
+  void stream_states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups,
+                     const StatesUnderWay& under_way) const;
+  /// The same of few groups together, on the first rank; the others keep nothing and get undefined tensors.
+  [[nodiscard]] GroupStates states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups) const;
 };
 
 /// Accuracy and mean loss over all pairs; {0.5, log 2} without pairs.

@@ -18,13 +18,14 @@ constexpr const char* kKinds[] = {"mean", "stack", "gate", "mlp", "paper_mlp", "
 /// Groups of four responses with K experts and a base, all of them noise, whose pairs follow `quality_N`.
 struct Planted {
   ExpertFeatures features;
-  at::Tensor quality_N;
+  at::Tensor states_NKH, prompts_GH, quality_N;  ///< Of the states those that the features read
 
   Planted(std::int64_t groups, std::int64_t experts, std::uint64_t seed) {
     at::manual_seed(seed);
     const std::int64_t n = 4 * groups;
-    features.states_NKH = at::randn({n, experts, kWidth}), features.rewards_NK = at::randn({n, experts});
-    features.base_N = at::randn({n}), features.length_N = at::randn({n}), features.prompts_GH = at::randn({groups, kWidth});
+    states_NKH = at::randn({n, experts, kWidth}), features.rewards_NK = at::randn({n, experts});
+    features.base_N = at::randn({n}), features.length_N = at::randn({n}), prompts_GH = at::randn({groups, kWidth});
+    features.states_NKH = states_NKH, features.prompts_GH = prompts_GH;
     quality_N = at::randn({n});
     for (std::int64_t g = 0; g < groups; ++g) features.groups.push_back({4 * g, 4, {}, g});
   }
@@ -69,7 +70,7 @@ TEST(AggregatorKinds, StackStaysNearTheMeanWhereFewLabelsAreNoise) {
 TEST(AggregatorKinds, GateLearnsWhichExpertCountsForAPrompt) {
   Planted train(400, 2, 1), test(100, 2, 2);
   for (Planted* p : {&train, &test}) {
-    const at::Tensor first_G = (p->features.prompts_GH.select(1, 2) > 0).to(at::kFloat);
+    const at::Tensor first_G = (p->prompts_GH.select(1, 2) > 0).to(at::kFloat);
     const at::Tensor first_N = first_G.repeat_interleave(4);
     p->quality_N = first_N * p->features.rewards_NK.select(1, 0) + (1 - first_N) * p->features.rewards_NK.select(1, 1);
     p->label();
@@ -82,7 +83,7 @@ TEST(AggregatorKinds, GateLearnsWhichExpertCountsForAPrompt) {
 TEST(AggregatorKinds, GateHasOneWeightForAllResponsesOfAPrompt) {
   Planted train(60, 2, 1);
   train.features.length_N = at::Tensor();
-  train.quality_N = train.features.rewards_NK.select(1, 0) * (train.features.prompts_GH.select(1, 0).repeat_interleave(4) + 1);
+  train.quality_N = train.features.rewards_NK.select(1, 0) * (train.prompts_GH.select(1, 0).repeat_interleave(4) + 1);
   train.label();
   const Aggregator gate = fit("gate", train.features);
   const at::Tensor weights_NR = gate.contributions(train.features) / gate.standardised(train.features);
@@ -108,7 +109,7 @@ TEST(AggregatorKinds, ContributionsAddUpToTheReward) {
 TEST(AggregatorKinds, MlpAddsToTheStackWhatOnlyStatesShow) {
   Planted train(200, 2, 1), test(60, 2, 2);
   for (Planted* p : {&train, &test})
-    p->quality_N = p->features.rewards_NK.select(1, 0) + 2 * p->features.states_NKH.select(1, 0).select(1, 3), p->label();
+    p->quality_N = p->features.rewards_NK.select(1, 0) + 2 * p->states_NKH.select(1, 0).select(1, 3), p->label();
   const Aggregator mlp = fit("mlp", train.features), stack = fit("stack", train.features);
   EXPECT_GT(accuracy(mlp, test.features), accuracy(stack, test.features) + 0.1);
   EXPECT_GT(mlp.best_step(), 0);
@@ -138,12 +139,43 @@ TEST(AggregatorKinds, MlpAndGateNeverReadTheValidationSplit) {
 
 TEST(AggregatorKinds, WeightDecayOfTheMlpMatters) {
   Planted train(60, 2, 1);
-  train.quality_N = train.features.states_NKH.select(1, 0).select(1, 3), train.label();
+  train.quality_N = train.states_NKH.select(1, 0).select(1, 3), train.label();
   config::AggregatorConfig weak, strong;
   weak.mlp_weight_decay = 0, strong.mlp_weight_decay = 50;
   for (config::AggregatorConfig* c : {&weak, &strong}) c->steps_max = 200, c->patience = 1000;
   EXPECT_LT(fit("mlp", train.features, strong).w1_HF.norm().item<double>(),
             0.8 * fit("mlp", train.features, weak).w1_HF.norm().item<double>());
+}
+
+TEST(AggregatorKinds, ReadSomeRowsOfTheStatesAtATimeAndGiveTheSameBits) {
+  constexpr std::int64_t kMost = 4096;
+  Planted train(1100, 2, 1), validation(1050, 2, 2);  // more responses than are read at a time
+  std::int64_t most = 0;
+  const auto on_disk = [&most](const Planted& planted) {
+    const auto counted = [&most](const at::Tensor& held) {
+      return LazyRows(held.sizes().vec(), [held, &most](const at::Tensor& rows) {
+        most = std::max(most, rows.numel());
+        return held.index_select(0, rows);
+      });
+    };
+    ExpertFeatures features = planted.features;
+    features.states_NKH = counted(planted.states_NKH), features.prompts_GH = counted(planted.prompts_GH);
+    return features;
+  };
+  for (Planted* p : {&train, &validation}) p->label();
+  ASSERT_GT(4 * 1050, kMost);
+  const ExpertFeatures far = on_disk(train), far_validation = on_disk(validation);
+  config::AggregatorConfig config;
+  config.steps_max = 4, config.eval_every_steps = 2;
+  for (const char* kind : kKinds) {
+    most = 0;
+    const at::Tensor held = fit_aggregator(kind, train.features, validation.features, config, 3).rewards(train.features),
+                     read = fit_aggregator(kind, far, far_validation, config, 3).rewards(far);
+    EXPECT_TRUE(read.equal(held)) << kind;
+    EXPECT_LE(most, kMost) << kind;
+    const std::string name = kind;
+    EXPECT_EQ(most > 0, name == "gate" || name == "mlp" || name == "paper_mlp") << kind << " reads states or not";
+  }
 }
 
 TEST(AggregatorKinds, EnsemblesOfExpertsAreConservative) {

@@ -22,11 +22,12 @@ ExpertFeatures planted(std::int64_t groups, std::uint64_t seed, bool nonlinear) 
   ExpertFeatures f;
   const std::int64_t n = groups * 4;
   f.rewards_NK = at::randn({n, kExperts}) * at::tensor({1.0F, 5.0F, 0.2F}) + 3.0;
-  f.states_NKH = at::randn({n, kExperts, kWidth});
+  const at::Tensor states_NKH = at::randn({n, kExperts, kWidth});
+  f.states_NKH = states_NKH;
   f.prompts_GH = at::zeros({groups, kWidth});
   const at::Tensor linear = 2.0 * f.rewards_NK.select(1, 0) -
                             0.1 * f.rewards_NK.select(1, 1);  // the second expert counts negatively, the third not at all
-  const at::Tensor bent = f.states_NKH.select(1, 0).select(1, 2).abs() + f.states_NKH.select(1, 2).select(1, 5);
+  const at::Tensor bent = states_NKH.select(1, 0).select(1, 2).abs() + states_NKH.select(1, 2).select(1, 5);
   const at::Tensor truth = (nonlinear ? bent : linear).contiguous();
   for (std::int64_t g = 0; g < groups; ++g) {
     ExpertFeatures::Group group{g * 4, 4, {}};
@@ -90,7 +91,7 @@ TEST(Aggregator, HeldOutGroupsRevealNoiseThatValidationTakesForProgress) {
   for (int draw = 0; draw < kDraws; ++draw) {
     ExpertFeatures train = planted(40, 1, true), validation = planted(5, 2, true);
     at::manual_seed(static_cast<std::uint64_t>(draw));  // states that are independent of the pairs
-    for (ExpertFeatures* f : {&train, &validation}) f->states_NKH = at::randn(f->states_NKH.sizes());
+    for (ExpertFeatures* f : {&train, &validation}) f->states_NKH = at::randn({f->states_NKH.size(0), kExperts, kWidth});
     validated += fit_aggregator("paper_mlp", train, validation, quick(), 1).validation_accuracy() / kDraws;
     const HeldOut mlp = held_out("paper_mlp", train, validation, quick(), 1);
     unseen += mlp.accuracy() / kDraws;
@@ -192,9 +193,11 @@ TEST(Aggregator, ComputesOnlyTheGroupsOfAStep) {
   const Aggregator whole = fit_aggregator("paper_mlp", train, validation, config, 1);
   EXPECT_GT(whole.best_step(), 0) << "or the weights would be those of the start";
   const auto read = groups_of_steps(50, 1, 16);
+  const at::Tensor states_NKH = train.states_NKH.read(at::arange(200));
+  train.states_NKH = states_NKH;
   for (std::size_t g = 0; g < 50; ++g) {  // a product of zero and this is not a number
     if (std::ranges::find(read, g) == read.end())
-      train.states_NKH.narrow(0, static_cast<std::int64_t>(4 * g), 4).fill_(std::numeric_limits<float>::infinity());
+      states_NKH.narrow(0, static_cast<std::int64_t>(4 * g), 4).fill_(std::numeric_limits<float>::infinity());
   }
   EXPECT_TRUE(fit_aggregator("paper_mlp", train, validation, config, 1).rewards(validation).equal(whole.rewards(validation)));
 }
@@ -210,8 +213,9 @@ TEST(Aggregator, TakesTheStepsOfTheFormulaOverAllGroups) {
                                         expected.slope.to(at::kDouble), expected.w2_H.to(at::kDouble),
                                         expected.b2.to(at::kDouble)};
   const auto order = groups_of_steps(30, 1, 30);
+  const at::Tensor states_NF = train.states_NKH.read(at::arange(120)).flatten(1).to(at::kDouble);
   const auto loss = [&](std::int64_t step) {
-    const at::Tensor hidden = at::addmm(parameters[1], train.states_NKH.flatten(1).to(at::kDouble), parameters[0].t());
+    const at::Tensor hidden = at::addmm(parameters[1], states_NF, parameters[0].t());
     const at::Tensor rewards = at::mv(at::prelu(hidden, parameters[2]), parameters[3]) + parameters[4];
     at::Tensor sum = at::zeros({}, at::kDouble);
     for (std::size_t i = 0; i < 6; ++i) {

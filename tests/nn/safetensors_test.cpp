@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/rng.h"
+#include "nn/safetensors_writer.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -105,6 +106,90 @@ TEST(Safetensors, LoadsWhatItSavesInEveryDtype) {
   for (const auto& [name, tensor] : tensors) EXPECT_TRUE(reader.load(name).equal(tensor)) << name;
   EXPECT_THROW((void)reader.load("absent"), DataError);
   fs::remove(file);
+}
+
+TEST(Safetensors, ReadsRowsInAnyOrder) {
+  const fs::path file = fs::temp_directory_path() / ("dmoerm_rows_" + std::to_string(::getpid()));
+  at::manual_seed(1);
+  const at::Tensor states = at::randn({9, 2, 3}), numbers = at::arange(9);
+  save_safetensors(file, {{"states", states}, {"numbers", numbers}, {"none", at::empty({0, 4})}});
+  const auto reader = SafetensorsReader::open(file);
+  for (const std::vector<std::int64_t>& some :
+       std::vector<std::vector<std::int64_t>>{{0, 1, 2, 3, 4, 5, 6, 7, 8}, {8, 3, 4, 5, 3, 3, 0}, {}}) {
+    const at::Tensor rows = at::tensor(at::ArrayRef<std::int64_t>(some), at::kLong);
+    EXPECT_TRUE(reader.rows("states", rows).equal(states.index_select(0, rows))) << some.size();
+    EXPECT_TRUE(reader.rows("numbers", rows).equal(numbers.index_select(0, rows))) << some.size();
+  }
+  EXPECT_EQ(reader.rows("none", at::empty({0}, at::kLong)).sizes(), (std::vector<std::int64_t>{0, 4}));
+  EXPECT_THROW((void)reader.rows("absent", at::zeros({1}, at::kLong)), DataError);
+  fs::resize_file(file, fs::file_size(file) - 9 * sizeof(std::int64_t));
+  EXPECT_TRUE(reader.rows("states", at::arange(9)).equal(states));
+  EXPECT_THROW((void)reader.rows("numbers", at::arange(9)), IoError) << "the file became shorter";
+  fs::remove(file);
+}
+
+class SafetensorsRows : public testing::Test {
+ protected:
+  SafetensorsRows() { at::manual_seed(1); }
+  ~SafetensorsRows() override {
+    fs::remove(file_);
+    fs::remove(unfinished_);
+  }
+  /// The bytes of the file that save_safetensors() makes.
+  std::string saved() {
+    save_safetensors(file_, {{"states", states_}, {"rewards", rewards_}});
+    const std::string bytes = read_file(file_);
+    fs::remove(file_);
+    return bytes;
+  }
+  void write(SafetensorsWriter& writer, std::int64_t first, std::int64_t count) const {
+    writer.write("rewards", first, rewards_.narrow(0, first, count));
+    writer.write("states", first, states_.narrow(0, first, count));
+  }
+
+  fs::path file_ = fs::temp_directory_path() / ("dmoerm_written_" + std::to_string(::getpid())),
+           unfinished_ = file_.string() + ".unfinished";
+  at::Tensor states_ = at::randn({20, 3, 5}), rewards_ = at::randn({20, 3}).to(at::kDouble);
+  std::vector<TensorLayout> layout_ = {{"states", at::kFloat, {20, 3, 5}}, {"rewards", at::kDouble, {20, 3}}};
+};
+
+TEST_F(SafetensorsRows, MakeTheSameFileInPiecesOfAnySize) {
+  const std::string whole = saved();
+  for (const std::int64_t size : {1, 7, 20}) {
+    SafetensorsWriter writer(unfinished_, layout_, false);
+    for (std::int64_t first = 20; first > 0;) {  // from the last on
+      const std::int64_t count = std::min(size, first);
+      first -= count;
+      write(writer, first, count);
+    }
+    EXPECT_FALSE(fs::exists(file_));
+    writer.publish(file_);
+    EXPECT_EQ(read_file(file_), whole) << size;
+    EXPECT_FALSE(fs::exists(unfinished_));
+  }
+}
+
+TEST_F(SafetensorsRows, GoOnInAFileThatWasBegun) {
+  const std::string whole = saved();
+  EXPECT_FALSE(SafetensorsWriter::is_begun(unfinished_, layout_)) << "there is none";
+  {
+    SafetensorsWriter writer(unfinished_, layout_, false);
+    write(writer, 0, 11);
+    writer.flush();
+  }
+  ASSERT_TRUE(SafetensorsWriter::is_begun(unfinished_, layout_));
+  std::vector<TensorLayout> others = layout_;
+  others[0].shape[2] = 4;
+  EXPECT_FALSE(SafetensorsWriter::is_begun(unfinished_, others)) << "of other tensors";
+  {
+    SafetensorsWriter writer(unfinished_, layout_, true);
+    write(writer, 11, 9);
+    writer.publish(file_);
+  }
+  EXPECT_EQ(read_file(file_), whole);
+  fs::rename(file_, unfinished_);
+  fs::resize_file(unfinished_, whole.size() - 1);
+  EXPECT_FALSE(SafetensorsWriter::is_begun(unfinished_, layout_)) << "too short";
 }
 
 TEST(Safetensors, ReadsShardsAsOneFileAndNamesAMissingOne) {

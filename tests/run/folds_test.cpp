@@ -16,6 +16,7 @@
 #include "run/prompt_ratings.h"
 #include "run/run_context.h"
 #include "run/stage_features.h"
+#include "support/said_by_experts.h"
 #include "support/scratch.h"
 #include "support/tiny_model_directory.h"
 #include "support/word_renderer.h"
@@ -273,10 +274,9 @@ TEST_F(Folds, ServeEveryTrainGroupOnceWithTheExpertsThatDidNotSeeIt) {
 
   // Each row is what the experts of the group's fold say of it, on the final experts' scale.
   const moe::ExpertFeatures features = load_features(*context_, 0, "train");
-  const auto alone = comm::single();
   const auto validation = groups(train::Subset::validation);
   const auto rewards_of = [&](std::int32_t fold, const std::vector<train::LabelledGroup>& some) {
-    return expert_features(*context_, 0, some, *alone, {}, fold).rewards_NK;
+    return test::said_by_experts(*context_, 0, some, directory_ / "said", fold).rewards_NK;
   };
   const at::Tensor final_NK = rewards_of(0, validation);
   const auto spread = [&](const at::Tensor& rewards_NK) {

@@ -30,6 +30,7 @@
 #include "run/stage_gaps.h"
 #include "support/captured_log.h"
 #include "support/foreign_adapter.h"
+#include "support/said_by_experts.h"
 #include "support/scratch.h"
 #include "support/tiny_model_directory.h"
 #include "support/word_renderer.h"
@@ -135,14 +136,22 @@ class Tasks : public testing::TestWithParam<const char*> {
     EXPECT_EQ(metrics.at("validation_pairs"), train::count_pairs(validation)) << what;
   }
 
+  /// Files of features in a task's folder that are not finished.
+  static std::vector<fs::path> unfinished_in(const fs::path& task_folder) {
+    std::vector<fs::path> found;
+    for (const auto& entry : fs::directory_iterator(task_folder)) {
+      if (entry.path().extension() == ".unfinished") found.push_back(entry.path());
+    }
+    return found;
+  }
+
   /// Rewards of the responses of one group.
   std::vector<float> rewards(const nn::RewardModel& model, const train::LabelledGroup& group) {
     const auto alone = comm::single();
     return context_.scorer(*alone).rewards(model, {group}).rewards;
   }
   std::vector<float> rewards(std::int32_t category, const std::string& aggregator, const train::LabelledGroup& group) {
-    const auto alone = comm::single();
-    const moe::ExpertFeatures features = expert_features(context_, category, {group}, *alone);
+    const moe::ExpertFeatures features = test::said_by_experts(context_, category, {group}, folder() / "said");
     const at::Tensor rewards_N =
         moe::Aggregator::load(context_.directory().task("aggregator/" + context_.category(category).name) /
                               (aggregator + ".safetensors"))
@@ -492,48 +501,52 @@ TEST_P(Tasks, ChoosesTheSmallestAggregatorThatOrdersHeldOutGroups) {
   for (const char* split : {"train", "validation"})
     cached[split] = read_file(context_.directory().task("features/" + name) / (std::string(split) + ".safetensors"));
   /// Puts rewards and states in the place of the cached ones. `quality` is larger for the winner of every pair.
-  const auto chosen_for = [&](const std::function<void(moe::ExpertFeatures&, const at::Tensor& quality_N)>& plant) {
-    at::manual_seed(5);
-    for (const auto& [split, subset] :
-         {std::pair("train", train::Subset::phase3), std::pair("validation", train::Subset::validation)}) {
-      const fs::path file = context_.directory().task("features/" + name) / (std::string(split) + ".safetensors");
-      moe::ExpertFeatures features = load_features(context_, 0, split);
-      features.states_NKH.normal_();
-      features.rewards_NK.normal_();
-      features.base_N.normal_();
-      at::Tensor quality_N = at::zeros({features.rewards_NK.size(0)});
-      std::int64_t first = 0;
-      for (const train::LabelledGroup& group : groups(0, subset)) {
-        for (const preference::Preference& p : group.pairs) quality_N[first + p.winner] += 1, quality_N[first + p.loser] -= 1;
-        first += std::ssize(group.responses);
-      }
-      plant(features, quality_N);
-      fs::remove(file);
-      nn::save_safetensors(file, {{"states", features.states_NKH},
-                                  {"rewards", features.rewards_NK},
-                                  {"base", features.base_N},
-                                  {"lengths", features.length_N},
-                                  {"prompts", features.prompts_GH}});
-    }
-    redo(run_, "aggregator/" + name);
-    return chosen(0);
-  };
-  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) {
+  const auto chosen_for =
+      [&](const std::function<void(moe::ExpertFeatures&, at::Tensor & states_NKH, const at::Tensor& quality_N)>& plant) {
+        at::manual_seed(5);
+        for (const auto& [split, subset] :
+             {std::pair("train", train::Subset::phase3), std::pair("validation", train::Subset::validation)}) {
+          const fs::path file = context_.directory().task("features/" + name) / (std::string(split) + ".safetensors");
+          moe::ExpertFeatures features = load_features(context_, 0, split);
+          const std::int64_t responses = features.states_NKH.size(0);
+          const at::Tensor prompts_GH = features.prompts_GH.read(at::arange(features.prompts_GH.size(0)));
+          at::Tensor states_NKH = at::randn({responses, features.states_NKH.size(1), features.states_NKH.size(2)});
+          features.rewards_NK.normal_();
+          features.base_N.normal_();
+          at::Tensor quality_N = at::zeros({responses});
+          std::int64_t first = 0;
+          for (const train::LabelledGroup& group : groups(0, subset)) {
+            for (const preference::Preference& p : group.pairs) quality_N[first + p.winner] += 1, quality_N[first + p.loser] -= 1;
+            first += std::ssize(group.responses);
+          }
+          plant(features, states_NKH, quality_N);
+          fs::remove(file);
+          nn::save_safetensors(file, {{"states", states_NKH},
+                                      {"rewards", features.rewards_NK},
+                                      {"base", features.base_N},
+                                      {"lengths", features.length_N},
+                                      {"prompts", prompts_GH}});
+        }
+        redo(run_, "aggregator/" + name);
+        return chosen(0);
+      };
+  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, at::Tensor&, const at::Tensor& quality_N) {
               f.rewards_NK.copy_(quality_N.unsqueeze(1).expand({-1, 2}));
             }),
             "stack")
       << "every kind orders all pairs";
-  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) {
+  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, at::Tensor&, const at::Tensor& quality_N) {
               f.rewards_NK.select(1, 0).copy_(quality_N);
               f.rewards_NK.select(1, 1).copy_(-quality_N);
             }),
             "stack")
       << "the second expert is always wrong, so the mean knows nothing";
-  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) { f.base_N.copy_(quality_N); }), "stack")
+  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, at::Tensor&, const at::Tensor& quality_N) { f.base_N.copy_(quality_N); }),
+            "stack")
       << "the base knows it all";
-  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) {
-              f.states_NKH.zero_();  // among noise of other states, so few prompts would not show it
-              f.states_NKH.select(1, 1).select(1, 3).copy_(4 * quality_N);
+  EXPECT_EQ(chosen_for([](moe::ExpertFeatures&, at::Tensor& states_NKH, const at::Tensor& quality_N) {
+              states_NKH.zero_();  // among noise of other states, so few prompts would not show it
+              states_NKH.select(1, 1).select(1, 3).copy_(4 * quality_N);
             }),
             "mlp")
       << "only the states tell";
@@ -826,10 +839,16 @@ TEST_P(Tasks, FeaturesStopInTheMiddleOfASplitAndKeepWhatTheyHave) {
     EXPECT_NE(said.find("responses of the split train"), std::string::npos) << said;
     EXPECT_EQ(said.find("only the first"), std::string::npos) << said;
     request_stop(0);
+    const std::vector<fs::path> begun = unfinished_in(place);
+    ASSERT_EQ(begun.size(), 1U);
+    EXPECT_EQ(fs::file_size(begun[0]), before.size()) << "rows are where they stay";
+    for (const auto& part : fs::directory_iterator(place / "parts"))
+      EXPECT_LT(part.file_size(), 1000U) << part.path() << " has no rows";
   }
   do_again(0);
   EXPECT_EQ(done.size(), rounds - 4) << "each interrupted start did two rounds, which are not done again";
   EXPECT_EQ(read_file(place / "train.safetensors"), before);
+  EXPECT_TRUE(unfinished_in(place).empty());
   fs::remove_all(place);
   fs::create_directories(place);
   std::ofstream(place / "parts") << "a file where the parts' folder should be";
@@ -839,6 +858,89 @@ TEST_P(Tasks, FeaturesStopInTheMiddleOfASplitAndKeepWhatTheyHave) {
   fs::remove_all(place);
   do_again(0);
   context_.set_progress({});
+}
+
+TEST_P(Tasks, FeaturesStopAmongThePromptsAndGoOnThere) {
+  const std::string id = "features/" + context_.category(0).name;
+  const fs::path place = context_.directory().task(id);
+  const std::string before = read_file(place / "train.safetensors");
+  bool stop = false;
+  std::size_t responses = 0, prompts = 0;
+  train::TaskProgress progress;
+  progress.doing = [&](const std::string& what) {
+    if (what.find("of the split train") == std::string::npos) return;
+    const bool of_prompts = what.find("prompts of") != std::string::npos;
+    ++(of_prompts ? prompts : responses);
+    if (of_prompts && stop) request_stop(SIGTERM);
+  };
+  context_.set_progress(progress);
+  const auto do_again = [&](bool stopping) {
+    stop = stopping, responses = prompts = 0;
+    redo(run_, id);
+  };
+  fs::remove_all(place);
+  do_again(false);
+  const std::size_t all_prompts = prompts;
+  ASSERT_GT(responses, 0U);
+  ASSERT_GT(all_prompts, 0U);
+  fs::remove_all(place);
+  const std::string said = test::message_of<Stopped>([&] { do_again(true); });
+  EXPECT_NE(said.find("prompts of the split train"), std::string::npos) << said;
+  request_stop(0);
+  EXPECT_GT(responses, 0U);
+  EXPECT_EQ(prompts, 1U);
+  do_again(false);
+  EXPECT_EQ(responses, 0U) << "no response is computed again";
+  EXPECT_EQ(prompts, all_prompts - 1);
+  EXPECT_EQ(read_file(place / "train.safetensors"), before);
+  context_.set_progress({});
+}
+
+TEST_P(Tasks, FeaturesBelieveNoNoteOfAnotherFile) {
+  const plan::TaskId task = plan::TaskId::features(context_.category(0).name);
+  const fs::path place = context_.directory().task(task), kept = folder() / "kept-features";
+  const std::string before = read_file(place / "train.safetensors");
+  fs::rename(place, kept);
+  TaskIdentity identity, other;
+  identity.settings = {{"task", task.text()}}, other.settings = {{"task", "another"}};
+  std::size_t done = 0, stop_at = 0, die_at = 0;
+  train::TaskProgress progress;
+  progress.doing = [&](const std::string&) {
+    ++done;
+    if (done == stop_at) request_stop(SIGTERM);
+    if (done == die_at) throw std::runtime_error("as if it were killed");
+  };
+  context_.set_progress(progress);
+  const auto do_again = [&](const TaskIdentity& as, std::size_t stop, std::size_t die) {
+    done = 0, stop_at = stop, die_at = die;
+    run_features(context_, task, as, *comm::single());
+  };
+  do_again(identity, 0, 0);
+  const std::size_t rounds = done;
+  ASSERT_GT(rounds, 6U);
+  fs::remove_all(place);
+  const auto interrupt = [&] {
+    EXPECT_THROW(do_again(identity, 2, 0), Stopped);
+    request_stop(0);
+    ASSERT_EQ(unfinished_in(place).size(), 1U);
+  };
+  interrupt();
+  EXPECT_THROW(do_again(other, 0, 1), std::runtime_error);
+  do_again(identity, 0, 0);
+  EXPECT_EQ(done, rounds) << "other settings removed what was written, and the note counts for nothing";
+  EXPECT_EQ(read_file(place / "train.safetensors"), before);
+  EXPECT_TRUE(unfinished_in(place).empty());
+
+  fs::remove_all(place);
+  interrupt();
+  fs::remove(unfinished_in(place)[0]);
+  EXPECT_THROW(do_again(identity, 0, 1), std::runtime_error);  // a new file has begun, of which nothing is noted
+  do_again(identity, 0, 0);
+  EXPECT_EQ(done, rounds);
+  EXPECT_EQ(read_file(place / "train.safetensors"), before);
+  context_.set_progress({});
+  fs::remove_all(place);
+  fs::rename(kept, place);
 }
 
 TEST_P(Tasks, GapsStopInTheMiddleAndKeepWhatTheyHave) {

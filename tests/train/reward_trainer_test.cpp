@@ -108,11 +108,11 @@ TEST_F(TinyTraining, ComputesLayersBelowTheAdaptersOnceForAllModels) {
   const auto alone = comm::single();
   std::uint64_t batches = 0;
   StatesUnderWay counted;
-  counted.look = [&](const GroupStates&, std::int64_t, bool) { ++batches; };
+  counted.take = [&](const GroupStates&, std::int64_t) { ++batches; };
   const auto layers_run = [&](const std::vector<nn::RewardModel>& some) {
     batches = 0;
     const std::uint64_t before = activity();  // every layer counts
-    (void)GroupScorer{*store_, 300, trunks, *alone}.states(some, groups, counted);
+    GroupScorer{*store_, 300, trunks, *alone}.stream_states(some, groups, counted);
     return activity() - before;
   };
   const std::uint64_t one = layers_run({models[0]}), three = layers_run(models);
@@ -120,43 +120,51 @@ TEST_F(TinyTraining, ComputesLayersBelowTheAdaptersOnceForAllModels) {
   EXPECT_EQ(three - one, 2 * batches * (static_cast<std::uint64_t>(backbone_->spec().layers) - 1));
 }
 
-TEST_F(TinyTraining, GathersTheRestOfTheStatesThatASignalInterrupted) {
+TEST_F(TinyTraining, StreamsStatesARoundAtATimeAndGoesOnAfterASignal) {
   const std::vector<LabelledGroup> groups = trainee("x").training;
   const std::vector<nn::RewardModel> models = {trainee("a").model, trainee("bb").model};
   TrunkCache trunks(0);
   const auto alone = comm::single();
+  const GroupScorer scorer{*store_, 100, trunks, *alone};
+  const GroupStates whole = scorer.states(models, groups);
   int rounds = 0;
-  StatesUnderWay counted;
-  counted.look = [&](const GroupStates&, std::int64_t, bool) { ++rounds; };
-  const GroupStates whole = GroupScorer{*store_, 100, trunks, *alone}.states(models, groups, counted);
+  std::int64_t largest_round = 0, end = 0;
+  const auto expect_rows = [&](const GroupStates& some, std::int64_t first) {
+    const std::int64_t rows = some.states_NKD.size(0);
+    EXPECT_TRUE(some.states_NKD.equal(whole.states_NKD.narrow(0, first, rows)));
+    EXPECT_TRUE(some.rewards_NK.equal(whole.rewards_NK.narrow(0, first, rows)));
+    ++rounds, largest_round = std::max(largest_round, rows), end = first + rows;
+  };
+  StatesUnderWay streamed;
+  streamed.take = expect_rows;
+  scorer.stream_states(models, groups, streamed);
   const int all_rounds = rounds;
   ASSERT_GT(all_rounds, 10);
-  GroupStates kept;
-  std::int64_t kept_rows = 0;
+  EXPECT_EQ(end, whole.states_NKD.size(0));
+  EXPECT_LE(largest_round, 100) << "each response has a token";
+
+  std::int64_t known = 0;
   StatesUnderWay interrupted;
-  interrupted.look = [&](const GroupStates& all, std::int64_t rows, bool leaving) {
-    if (leaving) kept = {all.states_NKD.clone(), all.rewards_NK.clone()}, kept_rows = rows;
-    if (++rounds == 2) request_stop(SIGTERM);
+  interrupted.take = [&](const GroupStates& some, std::int64_t first) {
+    expect_rows(some, first);
+    if (rounds == 2) request_stop(SIGTERM);
   };
+  interrupted.leave = [&](std::int64_t responses) { known = responses; };
   rounds = 0;
   test::on_ranks(2, [&](comm::Communicator& group) {
     TrunkCache own(0);
-    EXPECT_THROW((GroupScorer{*store_, 100, own, group}.states(models, groups, interrupted)), Stopped);
+    EXPECT_THROW((GroupScorer{*store_, 100, own, group}.stream_states(models, groups, interrupted)), Stopped);
   });
   request_stop(0);
-  ASSERT_GT(kept_rows, 0);
-  kept.states_NKD.narrow(0, kept_rows, kept.states_NKD.size(0) - kept_rows).fill_(NAN);
-  for (const std::int64_t rows : {kept_rows, kept_rows - 1}) {  // also from the middle of a batch
-    StatesUnderWay rest = counted;
-    rest.resume = [&](GroupStates& all) {
-      all.states_NKD.narrow(0, 0, rows).copy_(kept.states_NKD.narrow(0, 0, rows));
-      all.rewards_NK.narrow(0, 0, rows).copy_(kept.rewards_NK.narrow(0, 0, rows));
-      return rows;
-    };
-    rounds = 0;
-    const GroupStates again = GroupScorer{*store_, 100, trunks, *alone}.states(models, groups, rest);
-    EXPECT_TRUE(again.states_NKD.equal(whole.states_NKD) && again.rewards_NK.equal(whole.rewards_NK));
-    EXPECT_LT(rounds, all_rounds) << "the kept rows are not computed again";
+  ASSERT_GT(known, 0);
+  EXPECT_EQ(known, end);
+  for (const std::int64_t responses : {known, known - 1}) {  // also from the middle of a batch
+    StatesUnderWay rest = streamed;
+    rest.known = responses;
+    rounds = 0, end = 0;
+    scorer.stream_states(models, groups, rest);
+    EXPECT_LT(rounds, all_rounds) << "the known responses are not computed again";
+    EXPECT_EQ(end, whole.states_NKD.size(0));
   }
 }
 

@@ -1,0 +1,42 @@
+// A tensor whose rows are read when they are asked for, as states of many responses do not fit into memory.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "nn/safetensors.h"
+
+namespace dmoerm::moe {
+
+/// Rows of a tensor [N, ...] in memory, in a file, or from another source.
+class LazyRows {
+ public:
+  /// Gives rows, in the order of their indices (int64, [R]): a tensor [R, ...].
+  using Read = std::function<at::Tensor(const at::Tensor& rows)>;
+
+  /// No tensor at all, as an undefined one.
+  LazyRows() = default;
+  /// A tensor in memory.
+  LazyRows(const at::Tensor& held);  // NOLINT(google-explicit-constructor): what is in memory is the usual form
+  LazyRows(std::vector<std::int64_t> shape, Read read) : shape_(std::move(shape)), read_(std::move(read)) {}
+  /// A tensor of a file, of which each read takes only the rows that it asks for. @throws DataError if it is not there
+  static LazyRows of_file(const nn::SafetensorsReader& file, const std::string& name);
+  /// The rows of several tensors, one after the other. They have the same shape but for the number of rows.
+  static LazyRows joined(std::vector<LazyRows> pieces);
+
+  [[nodiscard]] bool defined() const { return !shape_.empty(); }
+  [[nodiscard]] std::int64_t size(std::size_t dimension) const { return shape_.at(dimension); }
+  /// Numbers in a row.
+  [[nodiscard]] std::int64_t width() const;
+  /// Some rows, [R, ...]. @param rows  indices, int64, [R]
+  [[nodiscard]] at::Tensor read(const at::Tensor& rows) const { return read_(rows); }
+
+ private:
+  std::vector<std::int64_t> shape_;
+  Read read_;
+};
+
+}  // namespace dmoerm::moe

@@ -1,0 +1,45 @@
+#include "moe/lazy_rows.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "support/scratch.h"
+
+namespace dmoerm::moe {
+namespace {
+
+at::Tensor rows_of(const std::vector<std::int64_t>& rows) { return at::tensor(at::ArrayRef<std::int64_t>(rows), at::kLong); }
+
+class LazyRowsOfFiles : public test::Scratch {
+ protected:
+  /// A tensor that lies in a file of its own.
+  LazyRows stored(const std::string& name, const at::Tensor& values) const {
+    nn::save_safetensors(directory_ / name, {{"values", values}});
+    return LazyRows::of_file(nn::SafetensorsReader::open(directory_ / name), "values");
+  }
+};
+
+TEST_F(LazyRowsOfFiles, AreThoseOfTheTensorInMemory) {
+  at::manual_seed(1);
+  const at::Tensor first = at::randn({4, 2, 3}), none = at::empty({0, 2, 3}), last = at::randn({5, 2, 3}),
+                   all = at::cat({first, none, last});
+  const LazyRows joined = LazyRows::joined({stored("first", first), stored("none", none), last});
+  EXPECT_EQ(joined.size(0), 9);
+  EXPECT_EQ(joined.width(), 6);
+  for (const std::vector<std::int64_t>& some :
+       std::vector<std::vector<std::int64_t>>{{0, 1, 2, 3, 4, 5, 6, 7, 8}, {8, 0, 4, 3, 3, 5}, {4}, {}}) {
+    const at::Tensor rows = rows_of(some);
+    EXPECT_TRUE(joined.read(rows).equal(all.index_select(0, rows))) << some.size();
+    EXPECT_TRUE(LazyRows(all).read(rows).equal(all.index_select(0, rows))) << some.size();
+  }
+}
+
+TEST(LazyRows, AreUndefinedWithoutATensor) {
+  EXPECT_FALSE(LazyRows().defined());
+  EXPECT_FALSE(LazyRows(at::Tensor()).defined());
+  EXPECT_TRUE(LazyRows(at::empty({0, 3})).defined());
+  EXPECT_EQ(LazyRows(at::empty({0, 3})).width(), 3);
+}
+
+}  // namespace
+}  // namespace dmoerm::moe
