@@ -69,10 +69,10 @@ void warn_of_repeated(const Data& data) {
     if (item.pairs.empty()) continue;
     const auto [found, is_new] = first.try_emplace(statement_key(item), &item);
     if (!is_new && ++repeated == 1)
-      example = fmt::format("{}:{} repeats {}:{}", item.file, item.line, found->second->file, found->second->line);
+      example = fmt::format("{}:{}, which repeats {}:{}", item.file, item.line, found->second->file, found->second->line);
   }
   if (repeated > 0)
-    spdlog::warn("[eval] {} of the {} groups have the prompt, responses and order of an earlier one, and count again: {}",
+    spdlog::warn("[eval] groups with the prompt, responses and order of an earlier one count again: {} of {}, the first at {}",
                  repeated, data.items.size(), example);
 }
 

@@ -159,7 +159,7 @@ class Eval(unittest.TestCase):
     def test_rows_that_count_again_are_told(self):
         self.write("again.jsonl", self.groups + [self.groups[3] | {"id": "copy"}])
         options = ("eval", "--model", "length", "--resamples", "100")
-        self.assertIn("1 of the 21 groups have the prompt, responses and order of an earlier one, and count again: again.jsonl:21 repeats again.jsonl:4",
+        self.assertIn("order of an earlier one count again: 1 of 21, the first at again.jsonl:21, which repeats again.jsonl:4",
                       self.run_program(*options, "again.jsonl").stderr)
         other = self.groups[3]["responses"][::-1]
         self.write("other.jsonl", self.groups + [self.groups[3] | {"id": "other", "responses": other}])

@@ -23,8 +23,8 @@ namespace {
 
 constexpr int kPrompts = 100;
 
-/// Prompts with three responses, the last of which is the best; prompts 0 to 9 are of the test split. @param down  the last one
-/// first
+/// Prompts with three responses, the last of which is the best; prompts 0 to 9 are of the test split.
+/// @param down  whether the last prompt comes first
 std::string rows(const std::string& category = "chat", bool down = false) {
   std::string text;
   for (int line = 0; line < kPrompts; ++line) {

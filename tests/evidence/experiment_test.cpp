@@ -92,9 +92,9 @@ class ExperimentTest : public test::Scratch {
   void read(const std::vector<std::string>& files) {
     store_.reset(), scores_.reset();
     data::IngestRequest request;
-    for (const std::string& rows : files) {
+    for (const std::string& text : files) {
       const std::string name = fmt::format("rows{}.jsonl", request.data.inputs.size());
-      request.data.inputs.push_back({write(name, rows), "auto", "", config::InputSplit::own, 1.0});
+      request.data.inputs.push_back({write(name, text), "auto", "", config::InputSplit::own, 1.0});
     }
     request.categories = config_.categories;
     request.renderer = test::word_renderer(kVocab);
@@ -442,8 +442,8 @@ TEST_F(ExperimentTest, NoModelLearnsFromAConversationThatAnotherCategoryTests) {
     for (const CategoryData& category : experiment.categories()) {
       std::set<std::int64_t> learnt;  // first rows of groups
       for (const auto& group : labelled_overall(*store_, *scores_, category, fold, regime, 17).groups) learnt.insert(group.first);
-      for (const auto& group : labelled_points(*store_, *scores_, category, fold, regime, 17).at("polite").groups)
-        learnt.insert(group.first);
+      const auto points = labelled_points(*store_, *scores_, category, fold, regime, 17);
+      for (const auto& group : points.at("polite").groups) learnt.insert(group.first);
       for (std::size_t g = 0; g < category.groups.size(); ++g) {
         const bool is_tested = tested.contains(store_->group(category.groups[g]).session_key);
         EXPECT_EQ(learnt.contains(category.rows[g].first), !is_tested) << category.name << " fold " << fold;
