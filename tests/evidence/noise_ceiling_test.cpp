@@ -152,9 +152,9 @@ TEST_F(NoiseCeilingTest, RatersThatNoModelLearnsFromAreNamed) {
     return noise_ceiling_section(noise_ceilings(*store_, config_, false), figures);
   };
   const std::string said = "does not name `first_rater` among the points of chat. Under regimes of one rater";
-  EXPECT_NE(section().find(said), std::string::npos) << section();
-  config_.categories.front().points.emplace_back("first_rater");
   EXPECT_EQ(section().find("first_rater"), std::string::npos) << section();
+  config_.categories.front().points.pop_back();
+  EXPECT_NE(section().find(said), std::string::npos) << section();
 }
 
 TEST_F(NoiseCeilingTest, TheSectionSaysWhatIsKnown) {
