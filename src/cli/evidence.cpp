@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -41,6 +42,7 @@ struct Options {
   std::vector<std::int64_t> depths;
   std::vector<std::string> readings, regimes = {"80-rater"};
   evidence::ExperimentSettings experiment;
+  std::optional<std::uint64_t> seed;
   std::string primary = "80-rater";
   std::int64_t prompts_min = 300;
   bool test = false;
@@ -136,7 +138,7 @@ void compute_cells(const Options& options) {
   const auto depths = about.at("depths").get<std::vector<std::int64_t>>();
   const evidence::StateCache cache(out / "states", store, depths, about.at("model"));
   evidence::ExperimentSettings settings = options.experiment;
-  settings.seed = config.seed;
+  settings.seed = options.seed.value_or(config.seed);
   const auto layers = about.at("layers").get<std::int64_t>();
   for (const std::string& name : options.readings.empty() ? evidence::usual_readings(depths, layers) : options.readings)
     settings.readings.push_back(reading_of(name, depths, layers));
@@ -349,6 +351,9 @@ void add_evidence(CLI::App& app) {
                    "States that heads read: mean.DEPTH or last.DEPTH; default: the means after two thirds and five sixths of the "
                    "layers, the last tokens after a half and all")
       ->delimiter(',');
+  cells->add_option("--seed", options->seed,
+                    "Seed of folds, labelled prompts and noise; default: that of the configuration, which also chose the prompts "
+                    "that have states");
   cells->add_option("--components", options->experiment.components, "Principal components that heads read")
       ->check(kPositive)
       ->capture_default_str();

@@ -1,9 +1,11 @@
 #include "eval/bon_figures.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/chart.h"
@@ -41,6 +43,9 @@ double spread_within(const std::vector<std::vector<double>>& lists) {
   return squares > 0 ? std::sqrt(squares / count) : 1;
 }
 
+/// 0 for a gain that is 0 but for rounding, as that of one response is; tables would show -0.000.
+double without_rounding(double gain) { return std::abs(gain) < 1e-12 ? 0 : gain; }
+
 double low_of(const json& band) { return band[band["low"].is_null() ? "value" : "low"]; }
 double high_of(const json& band) { return band[band["high"].is_null() ? "value" : "high"]; }
 
@@ -67,6 +72,24 @@ std::string end_text(const json& result) {
       "n ends at {}, the size of the shortest list; the longest has {}. --n-max N goes on to N and leaves out shorter "
       "lists.\n\n",
       shortest, longest);
+}
+
+/// That gains are mostly those of the categories with widely spread gold scores; "" where the spreads are alike.
+std::string spreads_text(const json& result) {
+  constexpr double kAlike = 2;  // times the smallest
+  double smallest = INFINITY, largest = 0;
+  std::vector<std::string> list;
+  const json spreads = result.value("gold_spreads", json::object());
+  for (const auto& [category, value] : spreads.items()) {
+    const double spread = value;
+    smallest = std::min(smallest, spread), largest = std::max(largest, spread);
+    list.push_back(fmt::format("{} {:.3g}", category, spread));
+  }
+  if (largest <= kAlike * smallest) return "";
+  return fmt::format(
+      "Within lists the gold scores spread differently: {}. All are divided by one standard deviation, so that categories with "
+      "widely spread scores make most of the gains: a call for each category, with a file of its own, measures them apart.\n\n",
+      fmt::join(list, ", "));
 }
 
 class Curves {
@@ -111,8 +134,8 @@ class Curves {
         const double proxy_spread = spread(m), gold_mean = mean_of_values(gold_[i]), proxy_mean = mean_of_values(proxies_[m][i]);
         for (std::size_t s = 0; s < sizes_.size(); ++s) {
           const BestOfN best = best_of_n(proxies_[m][i], gold_[i], lengths_[i], sizes_[s]);
-          const double all[] = {best.proxy, best.gold, (best.proxy - proxy_mean) / proxy_spread,
-                                (best.gold - gold_mean) / gold_spread, best.longest};
+          const double all[] = {best.proxy, best.gold, without_rounding((best.proxy - proxy_mean) / proxy_spread),
+                                without_rounding((best.gold - gold_mean) / gold_spread), best.longest};
           for (std::size_t k = 0; k < kKinds; ++k) {
             values[at(m, s, k)] = all[k];
             own["models"][names_[m]][kKindNames[k]].push_back(all[k]);
@@ -139,6 +162,7 @@ class Curves {
                    {"longest_list", longest_},
                    {"kl", json::array()},
                    {"gold_spread", gold_spread},
+                   {"gold_spreads", gold_spreads()},
                    {"curves", json::object()},
                    {"differences", json::array()}};
     for (const std::int64_t n : sizes_) result["kl"].push_back(best_of_n_kl(n));
@@ -167,6 +191,23 @@ class Curves {
   double spread(std::size_t model) {
     while (spreads_.size() <= model) spreads_.push_back(spread_within(proxies_[spreads_.size()]));
     return spreads_[model];
+  }
+  /// The spread of gold scores within the lists of each category; without categories whose lists have equal scores.
+  [[nodiscard]] json gold_spreads() const {
+    std::map<std::string, std::vector<std::vector<double>>> lists;
+    for (std::size_t i = 0; i < gold_.size(); ++i) {
+      const std::string& category = scored_.data.items[i].category;
+      lists[category.empty() ? kNoCategory : category].push_back(gold_[i]);
+    }
+    const auto varies = [](const std::vector<double>& list) {
+      const auto [worst, best] = std::ranges::minmax(list);
+      return worst < best;
+    };
+    json spreads = json::object();
+    for (const auto& [category, own] : lists) {
+      if (std::ranges::any_of(own, varies)) spreads[category] = spread_within(own);
+    }
+    return spreads;
   }
   /// The largest difference of two gold gains: picks lie between the worst and the best of their list.
   [[nodiscard]] double widest_gain() const {
@@ -250,10 +291,10 @@ std::string bon_text(const json& result) {
   std::string text = fmt::format(
       "# Best of n\n\n{}, gold score: {}. The best of n by a model's own score, averaged exactly over all subsets of n "
       "responses; gain: above the mean of the "
-      "list, in standard deviations within lists; {}. KL = log n - (n - 1) / n.\n\n{}{}{}\n{}",
+      "list, in standard deviations within lists; {}. KL = log n - (n - 1) / n.\n\n{}{}{}{}\n{}",
       counted(result["lists"].get<std::int64_t>(), "list"), result["gold"].get<std::string>(),
       result["curves"][kGoldModel]["gold"][0]["low"].is_null() ? "one prompt has no bands" : "95 % bootstrap bands over prompts",
-      left_out_text(result), end_text(result), markdown_table(rows), peaks + doubts_text(result["models"]));
+      left_out_text(result), end_text(result), spreads_text(result), markdown_table(rows), peaks + doubts_text(result["models"]));
   rows = {{"n", "difference of gold gains", "p"}};
   for (const json& d : result["differences"]) {
     const auto n = d["n"].get<std::int64_t>();

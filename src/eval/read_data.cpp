@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -47,6 +48,33 @@ class LeftOut {
  private:
   std::int64_t bad_lines_max_, count_ = 0, bad_ = 0, told_ = 0;
 };
+
+/// What groups have in common that say the same: category, prompt, responses and their order under each label.
+std::uint64_t statement_key(const Item& item) {
+  std::string text = item.category + '\x1d' + item.prompt_key;
+  for (const std::string& response : item.responses) text += '\x1d' + response;
+  for (const auto& [label, pairs] : item.pairs) {
+    text += '\x1d' + label;
+    for (const preference::Preference& p : pairs) text += fmt::format("\x1e{}>{}", p.winner, p.loser);
+  }
+  return stable_hash(text);
+}
+
+/// Warn of groups that say what an earlier one says: their pairs count again.
+void warn_of_repeated(const Data& data) {
+  std::map<std::uint64_t, const Item*> first;
+  std::int64_t repeated = 0;
+  std::string example;
+  for (const Item& item : data.items) {
+    if (item.pairs.empty()) continue;
+    const auto [found, is_new] = first.try_emplace(statement_key(item), &item);
+    if (!is_new && ++repeated == 1)
+      example = fmt::format("{}:{}, which repeats {}:{}", item.file, item.line, found->second->file, found->second->line);
+  }
+  if (repeated > 0)
+    spdlog::warn("[eval] groups with the prompt, responses and order of an earlier one count again: {} of {}, the first at {}",
+                 repeated, data.items.size(), example);
+}
 
 /// Refuse the name of the row over all categories for one of them.
 void expect_no_category_called_all(const Data& data) {
@@ -156,6 +184,7 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
                    file.path, file.items, data.split);
   }
   expect_no_category_called_all(data);
+  warn_of_repeated(data);
   if (std::ranges::all_of(data.items, [](const Item& item) { return item.pairs.empty(); }))
     throw DataError("nothing-to-evaluate",
                     fmt::format("{}: none of the {} groups has a pair of responses whose order is known{}", files.front(),

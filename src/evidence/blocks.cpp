@@ -12,16 +12,17 @@ namespace dmoerm::evidence {
 
 std::vector<std::int64_t> blocks_of(const data::TokenStore& store, const std::vector<std::int64_t>& groups,
                                     std::int64_t block_lines) {
-  std::map<std::uint64_t, std::int64_t> first_line;  // of each conversation
+  std::map<std::uint64_t, std::pair<std::string_view, std::int64_t>> first_row;  // file and line of each conversation
   for (std::int64_t i = 0; !groups.empty() && i < store.size(); ++i) {
     if (store.group(i).category == store.group(groups.front()).category)
-      first_line.try_emplace(store.group(i).session_key, store.source(i).second);
+      first_row.try_emplace(store.group(i).session_key, store.source(i));
   }
   std::map<std::pair<std::string_view, std::int64_t>, std::int64_t> number;
   std::vector<std::int64_t> blocks;
   for (const std::int64_t index : groups) {
-    const std::int64_t block = (first_line[store.group(index).session_key] - 1) / std::max<std::int64_t>(1, block_lines);
-    blocks.push_back(number.try_emplace({store.source(index).first, block}, std::ssize(number)).first->second);
+    const auto& [file, line] = first_row[store.group(index).session_key];
+    const std::int64_t block = (line - 1) / std::max<std::int64_t>(1, block_lines);
+    blocks.push_back(number.try_emplace({file, block}, std::ssize(number)).first->second);
   }
   return blocks;
 }

@@ -61,7 +61,7 @@ std::vector<preference::Preference> thinned(const std::vector<preference::Prefer
 LabelledGroups CategoryData::training(const PairLists& pairs, std::int64_t fold) const {
   LabelledGroups labelled;
   for (std::size_t g = 0; g < groups.size(); ++g) {
-    if (outer[g] == fold || pairs[g].empty()) continue;
+    if (!trains(g, fold) || pairs[g].empty()) continue;
     labelled.groups.push_back(rows[g]);
     labelled.groups.back().pairs = thinned(pairs[g]);
     labelled.fold.push_back(inner[g]);
@@ -77,11 +77,11 @@ LabelledGroups CategoryData::among_all(LabelledGroups labelled) const {
 std::map<std::string, PairLists> CategoryData::taught(const Regime& regime, const StoreScores& scores, std::int64_t fold,
                                                       std::uint64_t seed) const {
   std::map<std::string, PairLists> pairs = regime.taught == Regime::Taught::ties ? tied_points : points;
-  std::vector<bool> trains;
-  for (const std::int64_t own : outer) trains.push_back(own != fold);
-  keep_scored(pairs, groups, trains, regime.scored, seed);
+  std::vector<bool> counting;
+  for (std::size_t g = 0; g < groups.size(); ++g) counting.push_back(trains(g, fold));
+  keep_scored(pairs, groups, counting, regime.scored, seed);
   if (regime.taught != Regime::Taught::soft) return pairs;
-  for (auto& [point, lists] : pairs) lists = softened(std::move(lists), scores, groups, point, trains);
+  for (auto& [point, lists] : pairs) lists = softened(std::move(lists), scores, groups, point, counting);
   return pairs;
 }
 
@@ -117,7 +117,7 @@ LabelledGroups labelled_overall(const data::TokenStore& store, const StoreScores
                                 std::int64_t fold, const Regime& regime, std::uint64_t seed) {
   PairLists pairs = noisy_overall(store, scores, category.groups, *category.config, regime, seed);
   for (std::size_t g = 0; g < pairs.size(); ++g) {
-    if (category.outer[g] == fold) pairs[g].clear();
+    if (!category.trains(g, fold)) pairs[g].clear();
   }
   keep_labelled(pairs, category.groups, regime.prompts, seed);
   return category.training(pairs, fold);
@@ -139,11 +139,12 @@ CategoryArms::CategoryArms(const data::TokenStore& store, const StoreScores& sco
     : store_(store), scores_(scores), category_(category), fold_(fold), x_NF_(x_NF), bag_NB_(bag_NB) {
   std::vector<std::int64_t> seen;
   for (std::size_t g = 0; g < category_.groups.size(); ++g) {
-    if (category_.outer[g] == fold_) continue;
+    if (!category_.trains(g, fold_)) continue;
     training_.groups.push_back(category_.rows[g]);
     training_.fold.push_back(category_.inner[g]);
     seen.push_back(static_cast<std::int64_t>(g));
   }
+  if (seen.empty()) return;  // no arm will find labels
   whole_NF_ = x_NF_.clone();
   const at::Tensor usual_F = prompt_GF.index_select(0, moe::longs(seen)).mean(0);
   for (std::size_t g = 0; g < category_.rows.size(); ++g)

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -24,6 +25,8 @@ struct CategoryData {
   std::vector<std::int64_t> groups;              ///< Indices in the store
   std::vector<moe::ExpertFeatures::Group> rows;  ///< Rows within the category and prompt, without pairs
   std::vector<std::int64_t> outer, inner;        ///< Fold of each group
+  /// Outer folds in which some category tests the conversation of each group; empty if only `outer` counts
+  std::vector<std::set<std::int64_t>> conversation_tested;
   std::int64_t first_row = 0, row_count = 0;     ///< Rows of the category among those of all
   std::int64_t first_group = 0;                  ///< Its first group among those of all
   at::Tensor topic_GD;                           ///< Of each group the mean state of its responses
@@ -32,7 +35,11 @@ struct CategoryData {
   std::map<std::string, PairLists> points;       ///< Pairs of each point
   std::map<std::string, PairLists> tied_points;  ///< The same and the ties, whose target is 0.5
 
-  /// Groups outside an outer fold that have pairs.
+  /// Whether models of an outer fold may learn from a group: no category tests its conversation there.
+  [[nodiscard]] bool trains(std::size_t group, std::int64_t fold) const {
+    return outer[group] != fold && (conversation_tested.empty() || !conversation_tested[group].contains(fold));
+  }
+  /// Groups that models of an outer fold learn from, and that have pairs.
   [[nodiscard]] LabelledGroups training(const PairLists& pairs, std::int64_t fold) const;
   /// The same groups with the rows and blocks that they have among those of all categories.
   [[nodiscard]] LabelledGroups among_all(LabelledGroups labelled) const;

@@ -32,7 +32,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::int64_t kBagWidth = 128;
-constexpr int kCellSchema = 4;  // of the arms and folds: a change of what a cell's figures are must raise it
+constexpr int kCellSchema = 5;  // of the arms and folds: a change of what a cell's figures are must raise it
 constexpr std::array<std::size_t, 3> kSomeCategories = {1, 2, 4};  // over which further single models are trained
 
 std::vector<Rows> rows_of(const CategoryData& category) {
@@ -104,10 +104,14 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
     throw DataError("no-category-can-be-tested",
                     fmt::format("no category can be tested: {} {}", left_out_.begin()->first, left_out_.begin()->second));
   if (categories_.empty())
-    throw DataError("no-states", "the folder has no states of these groups: run `dmoerm evidence states` with the same settings");
+    throw DataError(
+        "no-states",
+        "the folder has no states of these groups: run `dmoerm evidence states` with the same settings, also the same "
+        "seed; `cells --seed` makes other folds and draws of the same groups");
   for (const auto& [name, why] : without_states_) {
     if (std::ranges::find(categories_, name, &CategoryData::name) == categories_.end()) left_out_[name] = why;
   }
+  if (tested.empty()) note_tested_conversations();  // the rows of a test split are taken at their word
   std::vector<Rows> all;
   for (const CategoryData& category : categories_) std::ranges::copy(rows_of(category), std::back_inserter(all));
   std::vector<at::Tensor> whole;
@@ -120,6 +124,19 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
   readings_ = by_group(whole, all);
   bag_NB_ = by_group({token_bag(ids, kBagWidth)}, all).within_NB * std::sqrt(static_cast<double>(kBagWidth));
   basis_ = basis_of(cache.model());
+}
+
+void Experiment::note_tested_conversations() {
+  std::map<std::uint64_t, std::set<std::int64_t>> folds;
+  for (const CategoryData& category : categories_) {
+    for (std::size_t g = 0; g < category.groups.size(); ++g) {
+      if (!category.overall[g].empty()) folds[store_.group(category.groups[g]).session_key].insert(category.outer[g]);
+    }
+  }
+  for (CategoryData& category : categories_) {
+    for (const std::int64_t group : category.groups)
+      category.conversation_tested.push_back(folds[store_.group(group).session_key]);
+  }
 }
 
 json Experiment::basis_of(const std::string& model) const {
@@ -184,7 +201,7 @@ ReadingsByGroup Experiment::features(std::int64_t fold) const {
     parts.emplace_back();
     const std::vector<Rows> rows = rows_of(category);
     for (std::size_t g = 0; g < rows.size(); ++g) {
-      if (category.outer[g] != fold) parts.back().push_back(rows[g]);
+      if (category.trains(g, fold)) parts.back().push_back(rows[g]);
     }
   }
   const at::Tensor components_BF = components(readings_.within_NB, parts, settings_.components);

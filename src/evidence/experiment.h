@@ -43,6 +43,9 @@ class Experiment {
   /// @param apart  how many of the groups, the last ones, are of the test split
   [[nodiscard]] CategoryData category_of(const config::CategoryConfig& config, const std::vector<std::int64_t>& groups,
                                          std::size_t apart) const;
+  /// Notes of each group the folds in which categories test its conversation: with several categories of the same prompts, models
+  /// over all of them would learn from what is tested.
+  void note_tested_conversations();
   /// Everything that a cell's figures depend on, but its regime, fold and number of seeds.
   [[nodiscard]] nlohmann::json basis_of(const std::string& model) const;
   [[nodiscard]] bool done(const std::filesystem::path& cell) const;

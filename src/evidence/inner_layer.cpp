@@ -14,7 +14,7 @@ InnerLayer::InnerLayer(const data::TokenStore& store, const StoreScores& scores,
   for (const CategoryData& category : categories_) {
     LabelledGroups own;
     for (std::size_t g = 0; g < category.groups.size(); ++g) {
-      if (category.outer[g] == fold_) continue;
+      if (!category.trains(g, fold_)) continue;
       own.groups.push_back(category.rows[g]);
       own.fold.push_back(category.inner[g]);
     }

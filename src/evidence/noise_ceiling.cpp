@@ -1,6 +1,7 @@
 #include "evidence/noise_ceiling.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -129,7 +130,7 @@ void read_file(const std::string& file, WantedLines wanted, const data::TokenSto
 std::optional<NoiseCeiling> ceiling_of(const std::string& category, const std::string& label, const Found& found) {
   const auto at = found.labels.find(label);
   if (at == found.labels.end()) return std::nullopt;
-  NoiseCeiling ceiling{category, label, rater_agreement(at->second), ""};
+  NoiseCeiling ceiling{category, label, rater_agreement(at->second), "", false};
   if (ceiling.agreement.with_ties.prompts == 0) return std::nullopt;
   return ceiling;
 }
@@ -186,13 +187,15 @@ std::vector<NoiseCeiling> noise_ceilings(const data::TokenStore& store, const co
     const config::CategoryConfig& category = config.categories[c];
     const std::string overall(preference::kOverall);
     if (auto ceiling = found[c].why.empty() ? ceiling_of(category.name, overall, found[c]) : std::nullopt) {
+      ceiling->first_rater_unnamed = std::ranges::find(category.points, preference::kFirstRater) == category.points.end();
       ceilings.push_back(std::move(*ceiling));
     } else {
       ceilings.push_back(
           {category.name,
            overall,
            {},
-           found[c].why.empty() ? "no two raters order a pair of its responses (`overall_raters` of the data)" : found[c].why});
+           found[c].why.empty() ? "no two raters order a pair of its responses (`overall_raters` of the data)" : found[c].why,
+           false});
     }
     for (const std::string& point : category.points) {
       if (auto ceiling = found[c].why.empty() ? ceiling_of(category.name, point, found[c]) : std::nullopt)
@@ -207,9 +210,11 @@ std::string noise_ceiling_section(const std::vector<NoiseCeiling>& ceilings, jso
   std::vector<std::vector<std::string>> rows = {{"category", "label", "prompts", "pairs", "rater with rater",
                                                  "where neither ties (pairs)", "rater with the mean of the others"}};
   bool points = false;
+  std::vector<std::string> unnamed;
   for (const NoiseCeiling& ceiling : ceilings) {
     json& own = figures[ceiling.category][ceiling.label];
     points = points || ceiling.label != preference::kOverall;
+    if (ceiling.first_rater_unnamed) unnamed.push_back(ceiling.category);
     if (!ceiling.why.empty()) {
       rows.push_back({ceiling.category, ceiling.label, "-", "-", ceiling.why, "-", "-"});
       own["why"] = ceiling.why;
@@ -225,8 +230,12 @@ std::string noise_ceiling_section(const std::vector<NoiseCeiling>& ceilings, jso
       "## Inter-rater agreement (noise ceiling)\n\nHow far single raters agree: the share of pairs that two raters order alike, "
       "a mean over the prompts with several raters. A model can exceed it: it is tested against the mean of all raters, which "
       "is less noisy than one rater. A pair that one of the two ties counts a half, as if a coin broke the tie; a pair that "
-      "both tie is left out.{}\n\n{}\n",
-      points ? "" : " No point has scores of single raters (`scores_raters` of the data).", markdown_table(rows));
+      "both tie is left out.{}\n\n{}{}\n",
+      points ? "" : " No point has scores of single raters (`scores_raters` of the data).", markdown_table(rows),
+      unnamed.empty() ? ""
+                      : fmt::format("\nThe configuration does not name `{0}` among the points of {1}. Under regimes of one rater "
+                                    "(`rater`) pairs of its overall labels are turned round at random instead.\n",
+                                    preference::kFirstRater, fmt::join(unnamed, ", ")));
 }
 
 }  // namespace dmoerm::evidence

@@ -36,6 +36,8 @@ struct NoiseCeiling {
   std::string category, label;  ///< "overall" or a point
   RaterAgreement agreement;
   std::string why;  ///< Why there are no figures; else ""
+  /// Of "overall": whether cells do not learn from one of these raters, as the configuration does not name `first_rater`
+  bool first_rater_unnamed = false;
 };
 
 /// The overall label of each category of the configuration, and those of its points that single raters' scores are known of: over

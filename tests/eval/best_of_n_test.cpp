@@ -187,6 +187,25 @@ TEST_F(Lists, SayWhatSpeaksAgainstAModel) {
   EXPECT_EQ(text.find("- N: its"), std::string::npos) << text;
 }
 
+TEST_F(Lists, SayThatCategoriesOfWidelySpreadGoldMakeTheGains) {
+  const std::vector<ModelScores> models = {{.name = "M", .items = {{.scores = {1, 2, 3}}, {.scores = {3, 2, 1}}}}};
+  const auto result = [&](const std::string& of_talk) {
+    const Data data = read(R"({"category":"menus","answers":["a","b","c"],"gold_scores":[10,30,20]})"
+                           "\n"
+                           R"({"category":"talk","answers":["a","b","c"],"gold_scores":)" +
+                               of_talk + "}",
+                           "gold_scores");
+    return bon_figures({data, models, {}}, "gold_scores");
+  };
+  const nlohmann::json differing = result("[1,3,2]"), alike = result("[15,45,30]");
+  EXPECT_NEAR(differing["gold_spreads"]["menus"].get<double>(), 10 * std::sqrt(2.0 / 3), 1e-12);
+  EXPECT_NEAR(differing["gold_spreads"]["talk"].get<double>(), std::sqrt(2.0 / 3), 1e-12);
+  EXPECT_NE(bon_text(differing).find("spread differently: menus 8.16, talk 0.816."), std::string::npos) << bon_text(differing);
+  EXPECT_EQ(bon_text(alike).find("spread differently"), std::string::npos);
+  EXPECT_EQ(result("[5,5,5]")["gold_spreads"].size(), 1U) << "equal scores have no spread";
+  EXPECT_EQ(bon_text(differing).find("-0.000"), std::string::npos) << "one response gains nothing";
+}
+
 TEST_F(Lists, NameWhatARowHasInsteadOfGold) {
   const std::string refusal = test::message_of<DataError>([&] { (void)read(kAnswers, "overall"); });
   EXPECT_NE(refusal.find("lists.jsonl:1"), std::string::npos) << refusal;

@@ -169,6 +169,15 @@ class Eval(unittest.TestCase):
         said = self.dmoerm("eval", "--model", "length", "--data", "split.jsonl", "--data", "none.jsonl", "--resamples", "100")
         self.assertIn("split.jsonl (4 groups, 3 of another split or none, 0 left out), none.jsonl (3 groups, 3 of another split or none, 0 left out)", said)
 
+    def test_rows_that_count_again_are_told(self):
+        self.write("again.jsonl", self.groups + [self.groups[3] | {"id": "copy"}])
+        options = ("eval", "--model", "length", "--resamples", "100")
+        self.assertIn("order of an earlier one count again: 1 of 21, the first at again.jsonl:21, which repeats again.jsonl:4",
+                      self.run_program(*options, "again.jsonl").stderr)
+        other = self.groups[3]["responses"][::-1]
+        self.write("other.jsonl", self.groups + [self.groups[3] | {"id": "other", "responses": other}])
+        self.assertNotIn("count again", self.run_program(*options, "other.jsonl").stderr)
+
     def test_ids_and_names_that_stand_for_two_things(self):
         pair = {"prompt": "q", "chosen": "good", "rejected": "bad answer"}
         self.write("one.jsonl", [pair | {"id": str(i), "prompt": f"q {i}"} for i in range(3)])

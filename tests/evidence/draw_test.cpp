@@ -24,11 +24,13 @@ namespace {
 constexpr int kPrompts = 100;
 
 /// Prompts with three responses, the last of which is the best; prompts 0 to 9 are of the test split.
-std::string rows() {
+/// @param down  whether the last prompt comes first
+std::string rows(const std::string& category = "chat", bool down = false) {
   std::string text;
-  for (int i = 0; i < kPrompts; ++i) {
+  for (int line = 0; line < kPrompts; ++line) {
+    const int i = down ? kPrompts - 1 - line : line;
     nlohmann::json row = {{"id", fmt::format("p{}", i)},
-                          {"category", "chat"},
+                          {"category", category},
                           {"split", i < 10       ? "test"
                                     : i % 2 == 0 ? "train"
                                                  : "validation"},
@@ -98,6 +100,27 @@ TEST_F(DrawTest, DrawsDifferInLabelsAndTestTheSamePrompts) {
   for (const std::int64_t block : tested) EXPECT_FALSE(trained.contains(block) || validated.contains(block));
   for (const std::int64_t block : validated) EXPECT_FALSE(trained.contains(block));
   EXPECT_FALSE(validated.empty());
+}
+
+TEST_F(DrawTest, NoRunLearnsFromAConversationThatAnotherCategoryTests) {
+  config_.categories.push_back({.name = "letters", .points = {"polite"}, .score_gap_min = 1});
+  config_.data.inputs.push_back(
+      {write("letters.jsonl", rows("letters", /*down=*/true)), "auto", "", config::InputSplit::own, 1.0});
+  store_ = std::make_unique<data::TokenStore>(ingest(config_.data, "both.h5"));
+  scores_ = std::make_unique<StoreScores>(directory_ / "both.h5");
+  const DrawSettings settings{.regime = regime_from("12-none"), .trained = 0, .tested = 0, .block_lines = 3, .seed = 17};
+  const auto drawn = draw_labels(config_, *store_, *scores_, settings, 17);
+  ASSERT_EQ(drawn.size(), 2U);
+  std::set<std::uint64_t> tested[2], learnt;
+  for (std::size_t c = 0; c < 2; ++c) {
+    for (std::size_t g = 0; g < drawn[c].groups.size(); ++g)
+      (drawn[c].split[g] == preference::Split::test ? tested[c] : learnt).insert(store_->group(drawn[c].groups[g]).session_key);
+  }
+  EXPECT_NE(tested[0], tested[1]) << "the categories are dealt to folds differently";
+  for (const auto& of_category : tested) {
+    for (const std::uint64_t conversation : of_category) EXPECT_FALSE(learnt.contains(conversation));
+  }
+  EXPECT_GE(learnt.size(), 50U);
 }
 
 TEST_F(DrawTest, WrittenRowsHaveTheLabelsOfTheDraw) {

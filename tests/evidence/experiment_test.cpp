@@ -5,10 +5,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
@@ -16,6 +18,7 @@
 #include "base/rng.h"
 #include "comm/single_process.h"
 #include "data/ingest.h"
+#include "evidence/blocks.h"
 #include "evidence/cell_results.h"
 #include "support/scratch.h"
 #include "support/thread_group.h"
@@ -52,12 +55,47 @@ std::string rows() {
   return text;
 }
 
+/// Rows for these prompts, as a rater sees them who likes the last response best, or the first.
+std::string rated_rows(const std::string& category, const std::vector<int>& prompts, bool last) {
+  std::string text;
+  for (const int i : prompts) {
+    nlohmann::json row = {{"id", fmt::format("{}-{}-{}", category, i, last)},
+                          {"category", category},
+                          {"split", "train"},
+                          {"prompt", fmt::format("ask {}", i)},
+                          {"responses", nlohmann::json::array()}};
+    for (int r = 0; r < 3; ++r) {
+      const int score = last ? r : 2 - r;
+      row["responses"].push_back(
+          {{"text", fmt::format("word{} word{}", r, i % 30)}, {"overall", score}, {"scores", {{"polite", score}}}});
+    }
+    text += row.dump() + "\n";
+  }
+  return text;
+}
+
+/// From `first` up to `end`, or down.
+std::vector<int> numbers(int first, int end, bool down = false) {
+  std::vector<int> list(static_cast<std::size_t>(end - first));
+  std::iota(list.begin(), list.end(), first);
+  if (down) std::ranges::reverse(list);
+  return list;
+}
+
 class ExperimentTest : public test::Scratch {
  protected:
   ExperimentTest() {
     config_.categories = {{.name = "chat", .points = {"polite", "calm", "first_rater"}, .score_gap_min = 1}};
+    read({rows()});
+  }
+  /// Makes the store of these files.
+  void read(const std::vector<std::string>& files) {
+    store_.reset(), scores_.reset();
     data::IngestRequest request;
-    request.data.inputs.push_back({write("rows.jsonl", rows()), "auto", "", config::InputSplit::own, 1.0});
+    for (const std::string& text : files) {
+      const std::string name = fmt::format("rows{}.jsonl", request.data.inputs.size());
+      request.data.inputs.push_back({write(name, text), "auto", "", config::InputSplit::own, 1.0});
+    }
     request.categories = config_.categories;
     request.renderer = test::word_renderer(kVocab);
     request.output = directory_ / "store.h5";
@@ -371,6 +409,51 @@ TEST_F(ExperimentTest, ABlockOfLinesBeginsWithTheFirstLineOfTheFile) {
         << "line " << store_->source(chat.groups[g]).second;
   }
   EXPECT_EQ(cluster_of.size(), 20U);
+}
+
+TEST_F(ExperimentTest, AConversationInTwoFilesIsInOneFold) {
+  read({rated_rows("chat", numbers(0, 40), true), rated_rows("chat", numbers(0, 40, /*down=*/true), false)});
+  const auto groups = choose_groups(*store_, {}).front();
+  ASSERT_EQ(groups.size(), 80U);
+  const std::vector<std::int64_t> folds = deal(blocks_of(*store_, groups, 5), kOuterFolds, 17);
+  std::map<std::uint64_t, std::int64_t> fold_of;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const std::uint64_t conversation = store_->group(groups[g]).session_key;
+    EXPECT_EQ(fold_of.try_emplace(conversation, folds[g]).first->second, folds[g]);
+  }
+  EXPECT_EQ(fold_of.size(), 40U);
+  EXPECT_EQ(std::set<std::int64_t>(folds.begin(), folds.end()).size(), 5U);
+}
+
+TEST_F(ExperimentTest, NoModelLearnsFromAConversationThatAnotherCategoryTests) {
+  config_.categories.push_back({.name = "letters", .points = {"polite"}, .score_gap_min = 1});
+  read({rated_rows("chat", numbers(0, 40), true), rated_rows("letters", numbers(20, 60, /*down=*/true), false)});
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  Experiment experiment(config_, *store_, *scores_, cache(), groups, {},
+                        {.readings = {{2, false}}, .components = 8, .seeds = 1, .block_lines = 5});
+  const Regime regime = regime_from("all-none");
+  int kept_out = 0;
+  for (std::int64_t fold = 0; fold < kOuterFolds; ++fold) {
+    std::set<std::uint64_t> tested;
+    for (const CategoryData& category : experiment.categories()) {
+      for (const std::int64_t group : category.tested_groups(fold)) tested.insert(store_->group(group).session_key);
+    }
+    for (const CategoryData& category : experiment.categories()) {
+      std::set<std::int64_t> learnt;  // first rows of groups
+      for (const auto& group : labelled_overall(*store_, *scores_, category, fold, regime, 17).groups) learnt.insert(group.first);
+      const auto points = labelled_points(*store_, *scores_, category, fold, regime, 17);
+      for (const auto& group : points.at("polite").groups) learnt.insert(group.first);
+      for (std::size_t g = 0; g < category.groups.size(); ++g) {
+        const bool is_tested = tested.contains(store_->group(category.groups[g]).session_key);
+        EXPECT_EQ(learnt.contains(category.rows[g].first), !is_tested) << category.name << " fold " << fold;
+        kept_out += is_tested && category.outer[g] != fold ? 1 : 0;
+      }
+    }
+  }
+  EXPECT_GT(kept_out, 0) << "the categories are dealt to folds differently";
+  experiment.run({regime}, directory_ / "cells", *ranks_);
+  EXPECT_EQ(read_cells(directory_ / "cells", "all-none", {"chat", "letters"}, kOuterFolds).size(), 2U);
 }
 
 TEST_F(ExperimentTest, CategoriesThatCannotBeTestedAreLeftOut) {

@@ -146,6 +146,17 @@ TEST_F(NoiseCeilingTest, AFileThatCannotBeReadIsAReason) {
   EXPECT_NE(noise_ceilings(*store_, config_, false)[0].why.find("gzip"), std::string::npos) << "a DataError";
 }
 
+TEST_F(NoiseCeilingTest, RatersThatNoModelLearnsFromAreNamed) {
+  const auto section = [&] {
+    nlohmann::json figures;
+    return noise_ceiling_section(noise_ceilings(*store_, config_, false), figures);
+  };
+  const std::string said = "does not name `first_rater` among the points of chat. Under regimes of one rater";
+  EXPECT_EQ(section().find("first_rater"), std::string::npos) << section();
+  config_.categories.front().points.pop_back();
+  EXPECT_NE(section().find(said), std::string::npos) << section();
+}
+
 TEST_F(NoiseCeilingTest, TheSectionSaysWhatIsKnown) {
   nlohmann::json figures;
   const std::string text = noise_ceiling_section(noise_ceilings(*store_, config_, false), figures);

@@ -41,6 +41,9 @@ expect "dmoerm says how to build" 1 "launch/build.sh" env DMOERM_BUILD="$scratch
 printf '#!/bin/sh\necho "ran: $*"\n' >"$scratch/empty/dmoerm"
 chmod +x "$scratch/empty/dmoerm"
 expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" a "b c"
+expect "the experiment's seed is that of folds and draws" 0 "--block-lines 10 --seed 5 --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
+  "$root/launch/evidence.sh" --data "$scratch" --np 1 --seeds 3 --seed 5 --quick
+expect "the experiment refuses a seed that is none" 2 "--seed x: expected a whole number" "$root/launch/evidence.sh" --data "$scratch" --seed x
 expect "dmoerm refuses --np 0" 2 "--np: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
 expect "dmoerm refuses ranks by the billion, for which mpirun would take all memory" 2 "1 to 99999" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 9999999999 run
 expect "dmoerm refuses a host file that is not there" 2 "--hosts: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts no/such/file run
