@@ -14,6 +14,8 @@
 #include <future>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -262,7 +264,7 @@ void check_bundle(const fs::path& folder) {
       (void)moe::load_bundle(directory, gpu(), nn::BaseWeights::int8);
       expect(false, "int8 weights are refused on a GPU");
     } catch (const ConfigError& e) {
-      expect(e.code().text() == "int8-not-possible", std::string("int8 weights are refused: ") + e.what());
+      expect(std::string_view(e.code().text()) == "int8-not-possible", std::string("int8 weights are refused: ") + e.what());
     }
   }
 }
