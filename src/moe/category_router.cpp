@@ -22,6 +22,7 @@
 #include "base/json_problem.h"
 #include "moe/adam_fit.h"
 #include "moe/clusters.h"
+#include "nn/response_means.h"
 #include "nn/safetensors.h"
 #include "nn/transfer.h"
 
@@ -56,6 +57,31 @@ double best_temperature(const at::Tensor& logits_MC, const at::Tensor& targets) 
     (loss(a) < loss(b) ? high : low) = loss(a) < loss(b) ? b : a;
   }
   return std::exp(0.5 * (low + high));
+}
+
+/// Pooled states of a batch's prompts, [prompts, D], float32, on the host. A GPU pools by itself, so that no other state leaves
+/// it.
+at::Tensor pooled(const data::PackedBatch& batch, const at::Tensor& states_TD, config::Pooling pooling) {
+  if (states_TD.is_cuda()) {
+    std::vector<std::int32_t> ends = {0};  // the prompts fill the batch
+    for (const data::PackedResponse& prompt : batch.responses) ends.push_back(prompt.own.begin + prompt.own.length);
+    nn::IntegerUpload upload;
+    const std::size_t list = upload.add(ends);
+    upload.send(states_TD.device());
+    const at::Tensor offsets = upload.list(list);
+    if (pooling == config::Pooling::mean) return nn::download(nn::means_of_rows(states_TD.to(at::kFloat), offsets));
+    const at::Tensor last_N = offsets.narrow(0, 1, std::ssize(batch.responses)) - 1;
+    return nn::download(states_TD.index_select(0, last_N).to(at::kFloat));
+  }
+  const at::Tensor wide_TD = states_TD.to(at::kFloat);
+  at::Tensor pooled_ND = at::empty({std::ssize(batch.responses), states_TD.size(1)});
+  for (std::size_t i = 0; i < batch.responses.size(); ++i) {
+    const data::Span own = batch.responses[i].own;
+    const at::Tensor rows = wide_TD.narrow(0, own.begin, own.length);
+    pooled_ND.select(0, static_cast<std::int64_t>(i))
+        .copy_(pooling == config::Pooling::last ? rows[own.length - 1] : rows.mean(0));
+  }
+  return pooled_ND;
 }
 
 /// The value of a setting that is a word. @throws DataError for an unknown one
@@ -244,14 +270,7 @@ void pool_in_batches(const nn::Backbone& backbone, const PromptsInBatches& promp
     } while (end < prompts.count && batch.tokens() + std::ssize(prompts.prompt(end)) <= batch_tokens);
     const at::Tensor states_TD =
         reading.layers == 0 ? backbone.hidden(batch) : backbone.trunk(batch, static_cast<std::size_t>(reading.layers));
-    const at::Tensor hidden_TD = nn::download(states_TD).to(at::kFloat);
-    at::Tensor pooled_BD = at::empty({end - begin, backbone.spec().width});
-    for (std::int64_t i = 0; i < pooled_BD.size(0); ++i) {
-      const data::Span own = batch.responses[static_cast<std::size_t>(i)].own;
-      const at::Tensor rows = hidden_TD.narrow(0, own.begin, own.length);
-      pooled_BD.select(0, i).copy_(reading.pooling == config::Pooling::last ? rows[own.length - 1] : rows.mean(0));
-    }
-    prompts.take(pooled_BD, begin);
+    prompts.take(pooled(batch, states_TD, reading.pooling), begin);
   }
 }
 

@@ -25,11 +25,11 @@ std::vector<Score> without_rewards(const PackedTexts& packed) {
   return scores;
 }
 
-/// The heads of models on the host, [M, H]: they leave a GPU in one copy.
-at::Tensor heads_on_host(std::span<const nn::RewardModel* const> models) {
+/// The heads of models, [M, H], on their way to the host, where they are when states that are asked for later are there.
+at::Tensor begin_heads(std::span<const nn::RewardModel* const> models) {
   std::vector<at::Tensor> heads;
   for (const nn::RewardModel* model : models) heads.push_back(model->head().w_D);
-  return nn::download(at::stack(heads));
+  return nn::begin_download(at::stack(heads));
 }
 
 /// Rewards [N] of states [N, H] on the CPU, each summed by itself: a library's product may sum in an order that depends on N.
@@ -83,16 +83,17 @@ at::Tensor rewards_by_head(const at::Tensor& heads_MH, const at::Tensor& states_
 }
 
 /// What an aggregator may read of each of several prompts, and the rewards of `others`, which share the experts' pass.
+/// @param prompts_GH  the prompts' states, which become part of the features; may be undefined
 std::vector<ExpertsAndOthers> features_of(const Category& category, std::span<const TokenTexts* const> texts,
-                                          std::span<const PackedTexts> packed, bool with_base, bool with_prompt,
-                                          const ScoringLimits& limits, std::span<const nn::RewardModel* const> others = {}) {
+                                          std::span<const PackedTexts> packed, bool with_base, const at::Tensor& prompts_GH,
+                                          std::span<const nn::RewardModel* const> others = {}) {
   std::vector<const nn::RewardModel*> models;
   for (const nn::RewardModel& expert : category.experts) models.push_back(&expert);
   const auto k = std::ssize(models);
   if (with_base) models.push_back(&category.base);
   models.insert(models.end(), others.begin(), others.end());
+  const at::Tensor heads_MH = begin_heads(models);
   const std::vector<at::Tensor> states = states_of(packed, models);
-  const at::Tensor heads_MH = heads_on_host(models);
   std::vector<ExpertsAndOthers> all;
   for (std::size_t t = 0; t < texts.size(); ++t) {
     const at::Tensor rewards_NM = rewards_by_head(heads_MH, states[t]);
@@ -101,7 +102,7 @@ std::vector<ExpertsAndOthers> features_of(const Category& category, std::span<co
     features.length_N = at::empty({rewards_NM.size(0)});
     for (std::size_t i = 0; i < texts[t]->responses.size(); ++i)
       features.length_N.data_ptr<float>()[i] = log_length(own_tokens(*texts[t], i));
-    if (with_prompt) features.prompts_GH = prompt_states(category.backbone(), {routed_prompt(texts[t]->prompt, limits)}, limits);
+    if (prompts_GH.defined()) features.prompts_GH = prompts_GH.narrow(0, static_cast<std::int64_t>(t), 1);
     const auto first_other = std::ssize(models) - std::ssize(others);
     all.push_back({std::move(features), rewards_NM.narrow(1, first_other, std::ssize(others)).contiguous()});
   }
@@ -118,25 +119,36 @@ void mix(const Category& first, std::vector<Score>& scores, const Category& seco
   }
 }
 
+/// The rows of a matrix on the CPU as plain numbers: a tensor's elements one by one cost more than what is computed of them.
+class RowsOfNumbers {
+ public:
+  /// @param all_NR  undefined: its rows are empty
+  explicit RowsOfNumbers(const at::Tensor& all_NR) {
+    if (all_NR.defined()) all_NR_ = all_NR.to(at::kDouble).contiguous();
+  }
+  [[nodiscard]] std::span<const double> row(std::size_t number) const {
+    if (!all_NR_.defined()) return {};
+    const auto columns = static_cast<std::size_t>(all_NR_.size(1));
+    return {all_NR_.const_data_ptr<double>() + number * columns, columns};
+  }
+
+ private:
+  at::Tensor all_NR_;
+};
+
 /// Write the results of a category into scores that hold nothing yet.
 void fill_scores(const Category& category, const ExpertFeatures& features, const at::Tensor& final_N,
                  std::vector<Score>& scores) {
   const Aggregator& aggregator = category.aggregator;
-  const at::Tensor standard_NR = aggregator.standardised(features), parts_NR = aggregator.contributions(features);
+  const RowsOfNumbers rewards(final_N.unsqueeze(1)), standard(aggregator.standardised(features)),
+      parts(aggregator.contributions(features)), read(aggregator.reads_base() ? features.all_rewards() : features.rewards_NK);
   for (std::size_t i = 0; i < scores.size(); ++i) {
-    const auto row = static_cast<std::int64_t>(i);
-    scores[i].reward = final_N[row].item<double>();
-    for (std::size_t e = 0; e < category.points.size(); ++e) {
-      const auto column = static_cast<std::int64_t>(e);
-      scores[i].points[category.points[e]] = standard_NR[row][column].item<double>();
-      scores[i].expert_rewards.push_back(features.rewards_NK[row][column].item<double>());
-    }
-    if (aggregator.reads_base()) {
-      scores[i].base = standard_NR[row][-1].item<double>();
-      scores[i].expert_rewards.push_back(features.base_N[row].item<double>());
-    }
-    for (std::int64_t r = 0; parts_NR.defined() && r < parts_NR.size(1); ++r)
-      scores[i].contributions.push_back(parts_NR[row][r].item<double>());
+    const std::span<const double> own = standard.row(i), said = read.row(i), added = parts.row(i);
+    scores[i].reward = rewards.row(i).front();
+    for (std::size_t e = 0; e < category.points.size(); ++e) scores[i].points[category.points[e]] = own[e];
+    if (aggregator.reads_base()) scores[i].base = own.back();
+    scores[i].expert_rewards.assign(said.begin(), said.end());
+    scores[i].contributions.assign(added.begin(), added.end());
   }
 }
 
@@ -149,8 +161,8 @@ double at_scale_of(const ScoreStats& other, double reward, const ScoreStats& own
 }
 
 at::Tensor rewards_of(const nn::RewardModel& model, const TokenTexts& texts, const ScoringLimits& limits) {
-  const at::Tensor states_NH = PackedTexts(texts, model.backbone(), limits).states({model.adapter()}).select(1, 0);
-  return rewards_by_row(nn::download(model.head().w_D), states_NH);
+  const at::Tensor w_H = nn::begin_download(model.head().w_D);
+  return rewards_by_row(w_H, PackedTexts(texts, model.backbone(), limits).states({model.adapter()}).select(1, 0));
 }
 
 Route Model::route(const std::vector<std::int32_t>& prompt) const {
@@ -161,7 +173,8 @@ ExpertsAndOthers Model::experts(const Category& category, const TokenTexts& text
                                 std::span<const nn::RewardModel* const> others) const {
   const PackedTexts packed(texts, category.backbone(), limits);
   const TokenTexts* const one = &texts;
-  return std::move(features_of(category, {&one, 1}, {&packed, 1}, category.has_base(), true, limits, others)[0]);
+  const at::Tensor prompt_1H = prompt_states(category.backbone(), {routed_prompt(texts.prompt, limits)}, limits);
+  return std::move(features_of(category, {&one, 1}, {&packed, 1}, category.has_base(), prompt_1H, others)[0]);
 }
 
 at::Tensor Model::aggregate(const Category& category, const ExpertFeatures& features) const {
@@ -202,8 +215,12 @@ std::vector<GroupScore> Model::score(std::span<const ScoreCall> calls) const {
   std::vector<std::vector<Score>> seconds(calls.size());
   for (const auto& [name, asked] : by_category) {
     std::vector<const TokenTexts*> texts;
-    for (const Asked& a : asked) texts.push_back(calls[a.call].texts);
-    std::vector<std::vector<Score>> scores = scores_in(name, texts);
+    std::vector<at::Tensor> pooled;
+    for (const Asked& a : asked) {
+      texts.push_back(calls[a.call].texts);
+      pooled.push_back(pooled_ND[static_cast<std::int64_t>(a.call)]);
+    }
+    std::vector<std::vector<Score>> scores = scores_in(name, texts, at::stack(pooled));
     for (std::size_t i = 0; i < asked.size(); ++i)
       (asked[i].second ? seconds[asked[i].call] : results[asked[i].call].responses) = std::move(scores[i]);
   }
@@ -221,6 +238,21 @@ std::vector<Score> Model::scores_in(const std::string& name, const TokenTexts& t
 }
 
 std::vector<std::vector<Score>> Model::scores_in(const std::string& name, std::span<const TokenTexts* const> texts) const {
+  return scores_in(name, texts, {});
+}
+
+at::Tensor Model::states_for_gate(const Category& category, std::span<const TokenTexts* const> texts,
+                                  const at::Tensor& routed_GD) const {
+  const PromptReading& reading = router.reading();
+  const bool same = reading.pooling == config::Pooling::mean && reading.layers == 0 && &category.backbone() == backbone.get();
+  if (same && routed_GD.defined()) return routed_GD;
+  std::vector<std::vector<std::int32_t>> prompts;
+  for (const TokenTexts* own : texts) prompts.push_back(routed_prompt(own->prompt, limits));
+  return prompt_states(category.backbone(), prompts, limits);
+}
+
+std::vector<std::vector<Score>> Model::scores_in(const std::string& name, std::span<const TokenTexts* const> texts,
+                                                 const at::Tensor& routed_GD) const {
   const Category* chosen = name.empty() ? nullptr : &category(name);
   std::vector<PackedTexts> packed;
   packed.reserve(texts.size());
@@ -229,17 +261,17 @@ std::vector<std::vector<Score>> Model::scores_in(const std::string& name, std::s
   std::vector<std::vector<Score>> all;
   for (const PackedTexts& own : packed) all.push_back(without_rewards(own));
   if (chosen == nullptr) {
+    const at::Tensor w_H = nn::begin_download(fallback.head().w_D);
     const std::vector<at::Tensor> states = PackedTexts::states(packed, {fallback.adapter()});
-    const at::Tensor w_H = nn::download(fallback.head().w_D);
     for (std::size_t t = 0; t < all.size(); ++t) {
       const at::Tensor rewards_N = rewards_by_row(w_H, states[t].select(1, 0));
-      for (std::size_t i = 0; i < all[t].size(); ++i) all[t][i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
+      for (std::size_t i = 0; i < all[t].size(); ++i) all[t][i].reward = rewards_N.const_data_ptr<float>()[i];
     }
     return all;
   }
   const Aggregator& aggregator = chosen->aggregator;
-  const std::vector<ExpertsAndOthers> said =
-      features_of(*chosen, texts, packed, aggregator.reads_base(), aggregator.reads_prompt(), limits);
+  const at::Tensor prompts_GH = aggregator.reads_prompt() ? states_for_gate(*chosen, texts, routed_GD) : at::Tensor();
+  const std::vector<ExpertsAndOthers> said = features_of(*chosen, texts, packed, aggregator.reads_base(), prompts_GH);
   for (std::size_t t = 0; t < all.size(); ++t) fill_scores(*chosen, said[t].experts, aggregate(*chosen, said[t].experts), all[t]);
   return all;
 }

@@ -116,6 +116,14 @@ class Model {
   [[nodiscard]] const Category& category(const std::string& name) const;
   /// Statistics of the rewards of a category's model, or of the fallback if `category` is "".
   [[nodiscard]] const ScoreStats& stats(const std::string& category) const;
+
+ private:
+  /// scores_in(). @param routed_GD  the states by which the router placed the prompts; undefined if nobody computed them
+  [[nodiscard]] std::vector<std::vector<Score>> scores_in(const std::string& category, std::span<const TokenTexts* const> texts,
+                                                          const at::Tensor& routed_GD) const;
+  /// What the aggregator "gate" reads of prompts, [G, H]: the router's states where these are the same, or else those of a pass.
+  [[nodiscard]] at::Tensor states_for_gate(const Category& category, std::span<const TokenTexts* const> texts,
+                                           const at::Tensor& routed_GD) const;
 };
 
 /// Rewards of all responses under one model, [N], on the CPU.

@@ -77,7 +77,48 @@ void PackedTexts::add(const TokenTexts& texts, std::vector<std::int64_t> which, 
   packs_.push_back(std::move(pack));
 }
 
-void PackedTexts::run(std::span<const Unit> units, const std::vector<const nn::LoraAdapter*>& adapters) const {
+/// States on their way to the host, so that passes follow each other on a GPU without waiting for what each of them gave.
+class PackedTexts::Arrivals {
+ public:
+  explicit Arrivals(at::Device device) : device_(device) {}
+
+  /// @param states_ARH  of the units' responses, under adapters from number `first_adapter` on
+  void add(std::span<const Unit> units, std::int64_t first_adapter, const at::Tensor& states_ARH) {
+    passes_.push_back({{units.begin(), units.end()}, first_adapter, nn::begin_download(states_ARH)});
+    bytes_ += states_ARH.nbytes();
+    if (device_.is_cpu() || bytes_ >= kMost) deliver();
+  }
+  /// Write what has come where it belongs.
+  void deliver() {
+    if (passes_.empty()) return;
+    nn::finish_downloads(device_);
+    for (const Pass& pass : passes_) {
+      std::int64_t first = 0;
+      for (const Unit& unit : pass.units) {
+        const std::int64_t own = unit.states_MKH.size(0);
+        unit.states_MKH.narrow(1, pass.first_adapter, pass.states_ARH.size(0))
+            .copy_(pass.states_ARH.narrow(1, first, own).transpose(0, 1));
+        first += own;
+      }
+    }
+    passes_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t kMost = std::size_t{64} << 20;  // bounds the pinned memory
+  struct Pass {
+    std::vector<Unit> units;
+    std::int64_t first_adapter;
+    at::Tensor states_ARH;
+  };
+  at::Device device_;
+  std::vector<Pass> passes_;
+  std::size_t bytes_ = 0;
+};
+
+void PackedTexts::run(std::span<const Unit> units, const std::vector<const nn::LoraAdapter*>& adapters,
+                      Arrivals& arrivals) const {
   const auto k = std::ssize(adapters);
   const auto first_layer = [](const nn::LoraAdapter* adapter) { return adapter == nullptr ? 0 : adapter->first_layer(); };
   const std::size_t frozen = first_layer(*std::ranges::min_element(adapters, {}, first_layer));
@@ -95,14 +136,8 @@ void PackedTexts::run(std::span<const Unit> units, const std::vector<const nn::L
       for (const Unit& unit : units) data::append_group(batch, unit.pack->group, *unit.part, backbone_.packing());
       adapter_rows.push_back({adapters[static_cast<std::size_t>(begin + a)], a * rows, rows, a * reads, reads, 0});
     }
-    const nn::Trunk trunk = frozen > 0 ? nn::Trunk{frozen, trunk_TD.repeat({count, 1})} : nn::Trunk{};
-    const at::Tensor states = nn::download(backbone_.forward(batch, adapter_rows, nullptr, trunk)).view({count, reads, -1});
-    std::int64_t first = 0;
-    for (const Unit& unit : units) {
-      const std::int64_t own = unit.states_MKH.size(0);
-      unit.states_MKH.narrow(1, begin, count).copy_(states.narrow(1, first, own).transpose(0, 1));
-      first += own;
-    }
+    const nn::Trunk trunk = frozen > 0 ? nn::Trunk{frozen, count == 1 ? trunk_TD : trunk_TD.repeat({count, 1})} : nn::Trunk{};
+    arrivals.add(units, begin, backbone_.forward(batch, adapter_rows, nullptr, trunk).reshape({count, reads, -1}));
   }
 }
 
@@ -128,8 +163,9 @@ std::vector<at::Tensor> PackedTexts::states(std::span<const PackedTexts> all,
   std::vector<std::vector<at::Tensor>> packs(all.size());
   std::vector<Unit> units;
   std::int64_t tokens = 0;
+  Arrivals arrivals(all.front().backbone_.device());
   const auto flush = [&] {
-    if (!units.empty()) all.front().run(units, adapters);
+    if (!units.empty()) all.front().run(units, adapters, arrivals);
     units.clear();
     tokens = 0;
   };
@@ -150,6 +186,7 @@ std::vector<at::Tensor> PackedTexts::states(std::span<const PackedTexts> all,
     }
   }
   flush();
+  arrivals.deliver();
   std::vector<at::Tensor> result;
   for (std::size_t t = 0; t < all.size(); ++t) result.push_back(all[t].unpacked(packs[t]));
   return result;

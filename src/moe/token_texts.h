@@ -63,7 +63,8 @@ class PackedTexts {
     const std::vector<std::int32_t>* part;
     at::Tensor states_MKH;  ///< View of the pack's result
   };
-  void run(std::span<const Unit> units, const std::vector<const nn::LoraAdapter*>& adapters) const;
+  class Arrivals;
+  void run(std::span<const Unit> units, const std::vector<const nn::LoraAdapter*>& adapters, Arrivals& arrivals) const;
   /// The states of all responses, from those of each pack.
   [[nodiscard]] at::Tensor unpacked(const std::vector<at::Tensor>& packs_MKH) const;
 

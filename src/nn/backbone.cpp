@@ -3,9 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/pow.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,6 +21,7 @@
 #include "nn/encoder_layer.h"
 #include "nn/masked_weights.h"
 #include "nn/ops.h"
+#include "nn/response_means.h"
 #include "nn/transfer.h"
 
 namespace dmoerm::nn {
@@ -46,40 +45,6 @@ at::Tensor rope_frequencies(const BackboneSpec& spec) {
       wavelength.reciprocal().mul(context).sub(rope.low_freq_factor).div(rope.high_freq_factor - rope.low_freq_factor);
   const at::Tensor ramp = share.neg().add(1).mul(slowed).div(rope.factor).add(share.mul(slowed));
   return at::where(wavelength.lt(high).logical_or(wavelength.gt(low)), slowed, ramp);
-}
-
-/// table[index] += rows, with repeated indices added in a fixed order; index_add_ has no fixed order on a GPU.
-void add_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& rows) {
-  if (table.is_cpu()) {
-    table.index_add_(0, index, rows);
-  } else {
-    table.index_put_(c10::List<std::optional<at::Tensor>>({index}), rows, /*accumulate=*/true);
-  }
-}
-
-/// Means of the states of each response's tokens, [R, D]. Each is summed on its own, so that it has the same bits in every batch.
-at::Tensor response_means(const at::Tensor& states_TD, const std::vector<data::PackedResponse>& responses) {
-  std::vector<at::Tensor> means;
-  for (const data::PackedResponse& response : responses) {
-    const auto [shared, own] = response.response_rows();
-    at::Tensor sum_D = states_TD.narrow(0, own.begin, own.length).sum(0);
-    if (shared.length > 0) sum_D += states_TD.narrow(0, shared.begin, shared.length).sum(0);
-    means.push_back(sum_D / (shared.length + own.length));
-  }
-  return at::stack(means);
-}
-
-/// Gradient of response_means() in the states, [T, D].
-at::Tensor response_means_backward(const at::Tensor& grad_RD, const std::vector<data::PackedResponse>& responses,
-                                   std::int64_t rows) {
-  at::Tensor grad_TD = at::zeros({rows, grad_RD.size(1)}, grad_RD.options());
-  for (std::size_t r = 0; r < responses.size(); ++r) {
-    const auto [shared, own] = responses[r].response_rows();
-    const at::Tensor part_D = grad_RD.select(0, static_cast<std::int64_t>(r)) / (shared.length + own.length);
-    grad_TD.narrow(0, own.begin, own.length).copy_(part_D);
-    if (shared.length > 0) grad_TD.narrow(0, shared.begin, shared.length).add_(part_D);
-  }
-  return grad_TD;
 }
 
 /// The plans' offsets for flash kernels, on their way to the device.
@@ -258,9 +223,11 @@ void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) cons
   IntegerUpload upload;
   const std::size_t ids = upload.add(batch.ids), positions = upload.add(batch.positions), reads = upload.add(batch.read_rows);
   OffsetsUpload all_offsets, reads_offsets;
+  ResponseRowsUpload response_rows;
   if (device().is_cuda()) {
     all_offsets.add(upload, state.batch.all, batch.tokens(), batch.tokens());
     reads_offsets.add(upload, state.batch.reads, std::ssize(batch.responses), batch.tokens());
+    if (spec_.head_reads == HeadReads::mean) response_rows.add(upload, batch.responses);
   }
   upload.send(device());
   state.ids_T = upload.list(ids).to(at::kLong);
@@ -269,6 +236,7 @@ void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) cons
   if (device().is_cuda()) {
     state.batch.all.sequences = all_offsets.sent(upload);
     state.batch.reads.sequences = reads_offsets.sent(upload);
+    if (spec_.head_reads == HeadReads::mean) state.response_rows = response_rows.sent(upload);
   }
   if (spec_.encoder()) return;
   const at::Tensor angles_TE = state.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_E.unsqueeze(0);
@@ -309,7 +277,7 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Ada
   const at::Tensor states = spec_.encoder() ? state.last : final_norm(state.last, &state.rstd);
   if (spec_.head_reads == HeadReads::last) return states;
   state.responses = batch.responses;
-  return response_means(states, state.responses);
+  return device().is_cuda() ? generic::response_means(states, state.response_rows) : cpu::response_means(states, state.responses);
 }
 
 at::Tensor Backbone::final_norm(const at::Tensor& x, at::Tensor* rstd) const {
@@ -343,8 +311,12 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
   };
   const auto turn = take_turn();
   const at::Tensor none;
-  at::Tensor dx =
-      spec_.head_reads == HeadReads::last ? grad_RD : response_means_backward(grad_RD, keep.responses, keep.ids_T.size(0));
+  at::Tensor dx = grad_RD;
+  if (spec_.head_reads == HeadReads::mean) {
+    const std::int64_t rows = keep.ids_T.size(0);
+    dx = device().is_cuda() ? generic::response_means_backward(grad_RD, keep.response_rows, rows)
+                            : cpu::response_means_backward(grad_RD, keep.responses, rows);
+  }
   call(gradients.before_slice, 0);
   if (!spec_.encoder()) {
     dx = rms_norm_backward(dx, keep.last, weights_.final_norm_w.to(at::kFloat), keep.rstd, none,

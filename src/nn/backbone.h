@@ -13,6 +13,7 @@
 #include "nn/base_weights.h"
 #include "nn/layer.h"
 #include "nn/lora_adapter.h"
+#include "nn/response_means.h"
 #include "nn/weights.h"
 
 namespace dmoerm::nn {
@@ -32,7 +33,8 @@ struct ForwardState {
   at::Tensor embedded_TD;     ///< Encoder: input of the embedding norm
   RowStatistics embed_stats;  ///< Encoder: its statistics
   at::Tensor last, rstd;      ///< Decoder: input of the final norm, float32: the read rows [R, D], or all rows [T, D]
-  std::vector<data::PackedResponse> responses;  ///< HeadReads::mean
+  std::vector<data::PackedResponse> responses;  ///< HeadReads::mean: what was read on the CPU,
+  ResponseRows response_rows;                   ///< and on a GPU
 };
 
 /// States of a batch's rows below layer `layer`, from trunk(). A forward pass may start there.

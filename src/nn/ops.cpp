@@ -5,6 +5,8 @@
 #include <ATen/ops/native_layer_norm_backward.h>
 #include <ATen/record_function.h>
 
+#include <optional>
+
 #include "nn/ops_cpu.h"
 #include "nn/ops_cuda.h"
 #include "nn/ops_generic.h"
@@ -14,6 +16,14 @@ namespace dmoerm::nn {
 at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b) {
   const bool narrow = a.is_cuda() && a.scalar_type() != at::kFloat;
   return (narrow ? cuda::product_in_float : generic::product_in_float)(a, b);
+}
+
+void add_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& rows) {
+  if (table.is_cpu()) {
+    table.index_add_(0, index, rows);
+  } else {  // where index_add_() has no fixed order
+    table.index_put_(c10::List<std::optional<at::Tensor>>({index}), rows, /*accumulate=*/true);
+  }
 }
 
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, at::Tensor* rstd_T) {

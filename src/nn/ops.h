@@ -11,6 +11,9 @@ namespace dmoerm::nn {
 /// The product a b in float32, never rounded to the factors' dtype. Both are matrices, or both are batches of them.
 at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b);
 
+/// table[index] += rows, with repeated indices added in a fixed order, on GPUs too. @param index  int64
+void add_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& rows);
+
 /// Root-mean-square norm: y = x / sqrt(mean(x^2) + eps) * w.
 /// @param rstd_T  receives 1 / sqrt(mean(x^2) + eps) of each row; may be null
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, at::Tensor* rstd_T);

@@ -1,6 +1,7 @@
 #include "nn/transfer.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <bit>
@@ -21,8 +22,21 @@ at::Tensor send(std::span<const T> values, at::ScalarType dtype, at::Device devi
 at::Tensor upload(std::span<const float> values, at::Device device) { return send(values, at::kFloat, device); }
 
 at::Tensor download(const at::Tensor& values) {
+  const at::Tensor on_host = begin_download(values);
+  finish_downloads(values.device());
+  return on_host;
+}
+
+at::Tensor begin_download(const at::Tensor& values) {
   if (values.is_cpu()) return values.contiguous();
-  return at::empty(values.sizes(), values.options().device(at::kCPU).pinned_memory(true)).copy_(values);
+  const at::Tensor on_host = at::empty(values.sizes(), values.options().device(at::kCPU).pinned_memory(true));
+  return on_host.copy_(values, /*non_blocking=*/true);
+}
+
+void finish_downloads(at::Device device) {
+  if (device.is_cpu()) return;
+  const c10::impl::VirtualGuardImpl devices(device.type());
+  devices.synchronizeStream(devices.getStream(device));
 }
 
 at::Tensor download_large(const at::Tensor& values) {

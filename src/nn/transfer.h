@@ -15,6 +15,12 @@ at::Tensor upload(std::span<const float> values, at::Device device);
 /// The values on the host, contiguous; the tensor itself if it is there already.
 at::Tensor download(const at::Tensor& values);
 
+/// Begins to copy values to the host. On the CPU this is download(); from a GPU they are there after finish_downloads(), or after
+/// a later download() in the same stream, and the host may go on giving the GPU work until then.
+at::Tensor begin_download(const at::Tensor& values);
+/// Waits for what begin_download() has begun on this device in the calling thread's stream.
+void finish_downloads(at::Device device);
+
 /// The values in memory of the host that is not pinned, a copy of their own. From a GPU they come through one pinned block:
 /// pinned memory stays taken for the rest of the process, too much to hold a whole model.
 at::Tensor download_large(const at::Tensor& values);

@@ -72,9 +72,9 @@ class Batches {
   std::size_t total_ = 0;
 };
 
+/// @param values  on the host
 void append(std::vector<float>& floats, const at::Tensor& values) {
-  const at::Tensor local = nn::download(values);
-  floats.insert(floats.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + local.numel());
+  floats.insert(floats.end(), values.const_data_ptr<float>(), values.const_data_ptr<float>() + values.numel());
 }
 
 [[noreturn]] void stop() { throw Stopped("stopped-on-request", "scoring was interrupted"); }
@@ -87,7 +87,7 @@ GroupRewards GroupScorer::rewards(const nn::RewardModel& model, const std::vecto
   std::vector<float> own;  // rewards of this rank's batches
   for (auto b = static_cast<std::size_t>(ranks.rank()); b < batches.size() && !stop_requested(); b += r) {
     nn::Trunk trunk;
-    append(own, model.rewards(batches.states(b, model, trunk)));
+    append(own, nn::download(model.rewards(batches.states(b, model, trunk))));
   }
   if (comm::largest_of(ranks, stop_requested() ? 1 : 0) > 0) stop();
   const auto gathered = ranks.all_gather(std::as_bytes(std::span<const float>(own)));
@@ -116,11 +116,14 @@ void GroupScorer::stream_states(const std::vector<nn::RewardModel>& models, cons
     std::vector<float> own;  // for each model the states and the rewards of the batch; nothing if this rank is to stop
     nn::Trunk trunk;
     const bool stops = stop_requested();
+    std::vector<at::Tensor> on_host;  // so that a GPU is waited for once a batch
     for (std::size_t m = 0; b < batches.size() && m < models.size() && !stops; ++m) {
       const at::Tensor states_RD = batches.states(b, models[m], trunk);
-      append(own, states_RD);
-      append(own, models[m].rewards(states_RD));
+      on_host.push_back(nn::begin_download(states_RD));
+      on_host.push_back(nn::begin_download(models[m].rewards(states_RD)));
     }
+    nn::finish_downloads(backbone.device());
+    for (const at::Tensor& values : on_host) append(own, values);
     if (comm::largest_of(ranks, stops ? 1 : 0) > 0) {
       if (ranks.rank() == 0 && under_way.leave) under_way.leave(std::max(known, first_of(round)));
       stop();

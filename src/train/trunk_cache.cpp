@@ -93,7 +93,8 @@ void TrunkCache::keep(std::int64_t index, const at::Tensor& x_TD) {
   if (bytes_ + bytes > bytes_max_) return;
   bytes_ += bytes;
   if (on_gpu) gpu_bytes_ += bytes;
-  kept_[index] = {to_host ? nn::download(x_TD) : x_TD, clock_, bytes};
+  // Nobody waits for the copy: it is read where it returns to the GPU, later in the same stream.
+  kept_[index] = {to_host ? nn::begin_download(x_TD) : x_TD, clock_, bytes};
 }
 
 bool TrunkCache::stays_on_gpu(const at::Tensor& x_TD) {

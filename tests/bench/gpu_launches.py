@@ -17,10 +17,13 @@ def main():
     parser.add_argument("--micro-batch-tokens", type=int, default=16384)
     parser.add_argument("--dropout", type=float, default=0.05)
     parser.add_argument("--experts", type=int, default=1)
-    parser.add_argument("--what", default="train", choices=["train", "all", "score"], help="a step of experts, a step of all weights, or a scoring pass")
+    parser.add_argument("--what", default="train", choices=["train", "all", "score", "states"],
+                        help="a step of experts, a step of all weights, a scoring pass, or the states of all experts")
+    parser.add_argument("--mean", action="store_true", help="heads read the mean of the response's states")
     parser.add_argument("--names", action="store_true", help="print every call by name first")
     a = parser.parse_args()
-    command = [os.path.join(os.environ["DMOERM_BUILD"], "tests", "gpu_launches"), "--print", "--what", a.what, *(["--names"] if a.names else [])]
+    command = [os.path.join(os.environ["DMOERM_BUILD"], "tests", "gpu_launches"), "--print", "--what", a.what, *(["--names"] if a.names else []),
+               *(["--mean"] if a.mean else [])]
     for name in ("layers", "pairs", "micro_batch_tokens", "dropout", "experts"):
         command += ["--" + name.replace("_", "-"), str(getattr(a, name))]
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

@@ -24,6 +24,7 @@
 #include "nn/transfer.h"
 #include "support/expect.h"
 #include "support/fake_cuda/fake_cuda.h"
+#include "support/qwen_spec.h"
 #include "support/word_renderer.h"
 #include "train/device_ops.h"
 #include "train/group_scorer.h"
@@ -36,19 +37,14 @@ using test::expect;
 using test::GpuCounts;
 
 struct Case {
-  std::string what = "train";  ///< "train": a step of LoRA experts; "all": a step of all weights; "score": a scoring pass
+  /// "train": a step of LoRA experts; "all": a step of all weights; "score": a scoring pass; "states": the states of all experts,
+  /// which the aggregator reads
+  std::string what = "train";
   std::int64_t layers = 2, experts = 1, pairs = 64, micro_batch_tokens = 16384, first_layer = 0;
   double dropout = 0.05;
   bool recompute = false;
+  nn::HeadReads reads = nn::HeadReads::last;
 };
-
-nn::BackboneSpec spec_of(std::int64_t layers) {
-  nn::BackboneSpec spec;
-  spec.family = nn::Family::qwen2;
-  spec.vocab = 151936, spec.width = 1536, spec.intermediate = 8960, spec.layers = layers, spec.heads = 12, spec.kv_heads = 2,
-  spec.head_dim = 128, spec.max_positions = 32768, spec.qkv_bias = true, spec.rope.theta = 1e6, spec.norm_eps = 1e-6;
-  return spec;
-}
 
 /// `count` words that no other call gives.
 std::string words(int count) {
@@ -91,7 +87,8 @@ class Pairs {
 class Measurement {
  public:
   Measurement(const Case& wanted, const Pairs& pairs)
-      : case_(wanted), pairs_(pairs), device_(nn::pick_device("cuda", "device")), spec_(spec_of(wanted.layers)) {
+      : case_(wanted), pairs_(pairs), device_(nn::pick_device("cuda", "device")), spec_(test::qwen_spec(wanted.layers)) {
+    spec_.head_reads = case_.reads;
     for (const std::string& name : pairs.store().categories()) config_.categories.push_back({name, {}, 0.0});
     compute_.micro_batch_tokens = case_.micro_batch_tokens;
     train_.lr = 1e-4, train_.groups_per_step = case_.pairs, train_.eval_every_steps = 1000000, train_.checkpoint_every_s = 1e9;
@@ -102,7 +99,7 @@ class Measurement {
   GpuCounts run() {
     const auto asked = [&](std::int64_t times) {
       const GpuCounts before = test::gpu_counts();
-      case_.what == "score" ? score(times) : train(times);
+      case_.what == "score" || case_.what == "states" ? score(times) : train(times);
       return test::gpu_counts() - before;
     };
     asked(1);  // handles, workspaces, blocks of memory
@@ -152,9 +149,14 @@ class Measurement {
   void score(std::int64_t times) {
     const auto alone = comm::single();
     train::TrunkCache trunks(std::size_t{1} << 30);
-    const nn::RewardModel scored = model(0);
+    std::vector<nn::RewardModel> scored;
+    for (std::int64_t e = 0; e < case_.experts; ++e) scored.push_back(model(e));
     const train::GroupScorer scorer{pairs_.store(), compute_.micro_batch_tokens, trunks, *alone};
-    for (std::int64_t i = 0; i < times; ++i) expect(!scorer.rewards(scored, groups()).rewards.empty(), "nothing was scored");
+    for (std::int64_t i = 0; i < times; ++i) {
+      const bool some = case_.what == "states" ? scorer.states(scored, groups()).rewards_NK.numel() > 0
+                                               : !scorer.rewards(scored.front(), groups()).rewards.empty();
+      expect(some, "nothing was scored");
+    }
   }
 
   Case case_;
@@ -262,10 +264,17 @@ int check_all(const Pairs& pairs) {
   Case score, all, experts;
   score.what = "score", all.what = "all";
   experts.experts = 6, experts.pairs = 8;
+  Case states = experts, mean, score_mean = score;
+  states.what = "states";
+  mean.reads = score_mean.reads = nn::HeadReads::mean;
   check("a step of one expert", {}, pairs, {60, 260, 120, 2});
   check("a step of six experts", experts, pairs, {140, 800, 400, 2});
   check("a scoring pass", score, pairs, {25, 61, 50, 1});
   check("a step of all weights", all, pairs, {80, 195, 150, 2});
+  check("the states of six experts, a pass each", states, pairs, {6 * 25, 6 * 61, 6 * 50, 1});
+  // A head that reads means costs as many launches for 128 responses as for one.
+  check("a step of one expert whose head reads means", mean, pairs, {60, 260, 170, 2});
+  check("a scoring pass of a head that reads means", score_mean, pairs, {25, 61, 60, 1});
   return test::failures > 0 ? 1 : 0;
 }
 
@@ -277,7 +286,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Counts what is asked of a GPU"};
   app.add_flag("--print", print, "print the counts of one case instead of checking those of several");
   app.add_flag("--names", names, "print the calls by name too");
-  app.add_option("--what", wanted.what)->check(CLI::IsMember({"train", "all", "score"}));
+  app.add_option("--what", wanted.what)->check(CLI::IsMember({"train", "all", "score", "states"}));
   app.add_option("--layers", wanted.layers);
   app.add_option("--experts", wanted.experts);
   app.add_option("--pairs", wanted.pairs);
@@ -285,6 +294,8 @@ int main(int argc, char** argv) {
   app.add_option("--micro-batch-tokens", wanted.micro_batch_tokens);
   app.add_option("--dropout", wanted.dropout);
   app.add_flag("--recompute", wanted.recompute);
+  app.add_flag_callback(
+      "--mean", [&] { wanted.reads = nn::HeadReads::mean; }, "heads read the mean of the response's states");
   CLI11_PARSE(app, argc, argv);
   if (dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL) == nullptr) {
     fmt::print("skipped: the torch wheel has no CUDA: {}\n", dlerror());

@@ -291,6 +291,41 @@ TEST_F(BundleFolder, ScoresPromptsOfManyCallersAtOnceAsOneByOne) {
   }
 }
 
+TEST_F(BundleFolder, AGateReadsTheSameOfAPromptWhoeverComputedIt) {
+  Model& model = bundle_.model;
+  for (Category& category : model.categories) {
+    ExpertFeatures features{at::randn({8, 2, 16}), at::randn({8, 2}), {{0, 4, {}}, {4, 4, {}}}};
+    features.prompts_GH = at::randn({2, 16});
+    category.aggregator = fit_aggregator("gate", features, {}, {}, 3);
+    category.aggregator.gate_w2 = at::randn_like(category.aggregator.gate_w2);  // so that the prompt counts
+  }
+  const std::shared_ptr<nn::Backbone> own =
+      nn::Backbone::load(folder_ / "model", at::kCPU);  // of "code", which is not the router's
+  own->weights().flat.add_(at::randn_like(own->weights().flat) * 0.1);
+  for (nn::RewardModel& expert : model.categories[1].experts) expert = over(own, expert);
+  std::vector<TokenTexts> texts;
+  for (const char* prompt : {"tell me something", "why", "hello there how are you"})
+    texts.push_back(tokenize(bundle_, {{"user", prompt}}, {"one thing", "another thing that is longer"}));
+  for (const char* category : {"chat", "code"}) {
+    std::vector<ScoreCall> calls;
+    for (const TokenTexts& one : texts) calls.push_back({&one, category});
+    const std::vector<GroupScore> together = model.score(calls);
+    for (std::size_t t = 0; t < texts.size(); ++t) {
+      const std::vector<Score> without_router = model.scores_in(category, texts[t]);
+      const ExpertFeatures features = model.experts(model.category(category), texts[t]).experts;
+      const at::Tensor from_features = model.aggregate(model.category(category), features);
+      EXPECT_EQ(rewards(together[t]), rewards(model.score(texts[t], category))) << category << " beside others, prompt " << t;
+      for (std::size_t i = 0; i < 2; ++i) {
+        const Score& score = together[t].responses[i];
+        EXPECT_EQ(score.reward, without_router[i].reward) << category << ", prompt " << t;
+        EXPECT_EQ(static_cast<float>(score.reward), from_features[static_cast<std::int64_t>(i)].item<float>());
+        EXPECT_NEAR(score.contributions.at(0) + score.contributions.at(1), score.reward, 1e-5);
+      }
+    }
+    EXPECT_NE(together[0].responses[0].contributions, together[1].responses[0].contributions);
+  }
+}
+
 /// Makes the manifest agree with a bundle's files again after a test has changed one.
 void sum_again(const fs::path& bundle, json& manifest) {
   manifest["files"] = file_sums(bundle);

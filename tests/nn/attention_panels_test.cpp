@@ -6,6 +6,11 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include "data/packed_batch.h"
 #include "nn/attention.h"
 #include "nn/attention_generic.h"
 
@@ -105,6 +110,88 @@ TEST(AttentionPanels, GiveAGroupTheSameBitsWhateverIsBesideIt) {
     first += rows;
   }
   EXPECT_EQ(first, kRows);
+}
+
+/// A prompt of 3,001 tokens, of which plan_read_rows() asks for each response's last token only.
+struct ReadRows {
+  ReadRows(std::int32_t responses, const HeadShape& shape) {
+    const std::vector<std::int32_t> ids(3001, 1);
+    data::TokenGroup group;
+    group.prefix = ids, group.prompt_tokens = std::ssize(ids);
+    std::vector<std::int32_t> which;
+    for (std::int32_t r = 0; r < responses; ++r) {
+      group.responses.push_back(std::span(ids).first(static_cast<std::size_t>(20 + r % 30)));
+      which.push_back(r);
+    }
+    data::PackedBatch batch;
+    data::append_group(batch, group, which, data::PackingRule::causal);
+    data::append_sequence(batch, group.responses.front(), data::PackingRule::causal);  // of another group, without a prompt
+    plan = plan_read_rows(batch, data::PackingRule::causal, shape);
+    rows = batch.tokens();
+    at::manual_seed(12);
+    const std::int64_t q = shape.heads * shape.head_dim, kv = shape.kv_heads * shape.head_dim;
+    const at::Tensor keys = at::randn({rows, 2 * kv});
+    x = {{at::randn({responses + 1, q}), keys.narrow(1, 0, kv), keys.narrow(1, kv, kv)}, at::randn({responses + 1, q})};
+  }
+
+  AttentionPlan plan;
+  std::int64_t rows = 0;
+  Inputs x;
+};
+
+/// Attention of single queries and its gradients, by autograd in float64.
+std::vector<at::Tensor> in_float64(const ReadRows& of) {
+  const HeadShape& shape = of.plan.shape;
+  const auto leaf = [](const at::Tensor& t) { return t.to(at::kDouble).contiguous().requires_grad_(true); };
+  const at::Tensor q = leaf(of.x.in.q), k = leaf(of.x.in.k_TC), v = leaf(of.x.in.v_TC);
+  const at::Tensor hidden = at::ones({q.size(0), of.rows}, at::kBool);
+  for (const AttentionCluster& cluster : of.plan.clusters) {
+    for (const AttentionItem& item : cluster) {
+      for (const data::Span& seen : {item.prefix, item.own})
+        hidden.select(0, item.q_begin).narrow(0, seen.begin, seen.length).fill_(false);
+    }
+  }
+  const auto heads_of = [&](const at::Tensor& t, std::int64_t heads) {
+    return t.view({t.size(0), heads, -1}).repeat_interleave(shape.heads / heads, 1).transpose(0, 1);
+  };
+  const at::Tensor scores = at::matmul(heads_of(q, shape.heads), heads_of(k, shape.kv_heads).transpose(1, 2)) /
+                            std::sqrt(static_cast<double>(shape.head_dim));
+  const at::Tensor p = at::softmax(scores.masked_fill(hidden, -std::numeric_limits<double>::infinity()), -1);
+  const at::Tensor out = at::matmul(p, heads_of(v, shape.kv_heads)).transpose(0, 1).reshape(q.sizes());
+  out.backward(of.x.dout.to(at::kDouble));
+  return {out.detach(), q.grad(), k.grad(), v.grad()};
+}
+
+// In a backward pass these are one part, two and four: a part has 100,000 pairs of query and key or more.
+constexpr std::int32_t kResponses[] = {40, 70, 140};
+
+TEST(AttentionPanels, GiveTheGradientsOfReadRowsUnderALongPrompt) {
+  for (const HeadShape& shape : {HeadShape{4, 2, 32}, HeadShape{3, 1, 64}}) {
+    for (const std::int32_t responses : kResponses) {
+      const ReadRows of(responses, shape);
+      const std::vector<at::Tensor> found = run(of.x, of.plan, cpu::attention_by_panels, cpu::attention_backward_by_panels),
+                                    expected = in_float64(of);
+      for (std::size_t i = 0; i < found.size(); ++i)
+        EXPECT_LT(((found[i].to(at::kDouble) - expected[i]).norm() / expected[i].norm()).item<double>(), 5e-6)
+            << i << " of " << responses << " responses, dim " << shape.head_dim;
+    }
+  }
+}
+
+TEST(AttentionPanels, GiveTheSameBitsOfReadRowsOnAnyNumberOfThreads) {
+  const int before = at::get_num_threads();
+  for (const std::int32_t responses : kResponses) {
+    const ReadRows of(responses, {9, 3, 64});
+    at::set_num_threads(1);
+    const std::vector<at::Tensor> alone = run(of.x, of.plan, cpu::attention_by_panels, cpu::attention_backward_by_panels);
+    for (const int threads : {2, 3, 4}) {
+      at::set_num_threads(threads);
+      const std::vector<at::Tensor> found = run(of.x, of.plan, cpu::attention_by_panels, cpu::attention_backward_by_panels);
+      for (std::size_t i = 0; i < found.size(); ++i)
+        EXPECT_TRUE(found[i].equal(alone[i])) << i << " of " << responses << " responses on " << threads;
+    }
+  }
+  at::set_num_threads(before);
 }
 
 }  // namespace
