@@ -43,6 +43,24 @@ std::string_view trim(std::string_view text, std::string_view space) {
   return text.substr(start, text.find_last_not_of(space) - start + 1);
 }
 
+std::string_view end_mark_of(std::string_view text) {
+  constexpr std::array<std::string_view, 13> kMarks = {"<|im_end|>",
+                                                       "<|eot_id|>",
+                                                       "<|endoftext|>",
+                                                       "<|end_of_text|>",
+                                                       "<|END_OF_TURN_TOKEN|>",
+                                                       "<|end|>",
+                                                       "<end_of_turn>",
+                                                       "<|return|>",
+                                                       "</s>",
+                                                       "<eos>",
+                                                       "<pad>",
+                                                       "[EOS]",
+                                                       "<｜end▁of▁sentence｜>"};
+  const auto* const found = std::ranges::find_if(kMarks, [&](std::string_view mark) { return text.ends_with(mark); });
+  return found == kMarks.end() ? std::string_view() : *found;
+}
+
 std::string lower(std::string_view text) {
   std::string result(text);
   for (char& c : result) {

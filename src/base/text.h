@@ -17,6 +17,8 @@ bool is_blank(std::string_view text);
 bool shows_nothing(std::string_view text);
 /// The text without the characters of `space` at its beginning and end.
 std::string_view trim(std::string_view text, std::string_view space = kWhiteSpace);
+/// The mark by which a chat template ends a turn or a text, such as "<|im_end|>", if the text ends with one; else "".
+std::string_view end_mark_of(std::string_view text);
 /// The text with the letters A to Z in lower case; other bytes stay.
 std::string lower(std::string_view text);
 

@@ -91,7 +91,7 @@ void add_eval(CLI::App& app) {
       ->check(kNonNegative)
       ->excludes(benchmark);
   verb->add_option("--margin", options->evaluation.margin, "Difference of accuracies below which two models count as level")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_in(0.0, 1.0))
       ->capture_default_str();
   verb->add_option("--resamples", options->evaluation.resamples, "Number of bootstrap resamples")
       ->check(CLI::Range(100, 1000000))

@@ -301,7 +301,7 @@ void add_plan(CLI::App& app) {
       ->check(CLI::Range(1, 1024));
   verb->add_option("--device", options->device, "Device type of each rank: " + joined(plan::device_names()));
   verb->add_option("--reached", options->reached, "Share of the device's peak speed that long passes reach")
-      ->check(CLI::Range(0.001, 1.0));
+      ->check(number_in(0.001, 1.0));
   verb->add_option("--memory-gib", options->memory_gib, "Memory per device in GiB; 0 = unlimited")->check(kNonNegative);
   verb->add_option("--cores", options->cores,
                    "Cores per node, where ranks compute on the CPU; default with --ranks: those of this machine")
@@ -310,26 +310,26 @@ void add_plan(CLI::App& app) {
   verb->add_option("--store", options->store, "Token store of `dmoerm ingest`; default: the run directory's")->type_name(kFile);
   CLI::Option* groups = verb->add_option("--groups-per-category", options->stated.groups_per_category,
                                          "Train groups per category, to plan without data")
-                            ->check(CLI::Range(1.0, 1e9));
+                            ->check(number_in(1.0, 1e9));
   CLI::Option* tokens = verb->add_option("--tokens-per-group", options->stated.tokens_per_group,
                                          "Tokens per group, its prompt counted once, to plan without data")
-                            ->check(CLI::Range(1.0, 1e6));
+                            ->check(number_in(1.0, 1e6));
   tokens->needs(groups), groups->needs(tokens);
   verb->add_option("--responses-per-group", options->stated.responses_per_group, "Responses per group, to plan without data")
-      ->check(CLI::Range(2.0, 1e4))
+      ->check(number_in(2.0, 1e4))
       ->needs(groups);
   verb->add_option("--labels-per-point", options->stated.labels_per_point,
                    "Groups with labels per point, to plan without data; 0 = all of phase 1")
       ->needs(groups)
-      ->check(CLI::Range(0.0, 1e9));
+      ->check(number_in(0.0, 1e9));
   verb->add_option("--run", options->run, "Directory of a run whose timeline.jsonl says how long its tasks took")
       ->type_name(kFolder);
   verb->add_option("--stops-from", options->stops_from,
                    "Smallest share of its longest training at which a model may stop early, drawn at random; 1 = no early stops")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(number_in(0.0, 1.0))
       ->capture_default_str();
   verb->add_option("--node-mtbf-hours", options->mtbf_hours, "Mean hours between two failures of a node; 0 = nodes do not fail")
-      ->check(CLI::Range(0.0, 1e9));
+      ->check(number_in(0.0, 1e9));
   verb->add_option("--checkpoint-every-s", options->checkpoint_every_s,
                    "Seconds between checkpoints; default: experts.train.checkpoint_every_s")
       ->check(kPositive);

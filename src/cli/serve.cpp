@@ -295,7 +295,7 @@ void add_limits(CLI::App& verb, Options& options) {
       ->check(kNonNegative)
       ->capture_default_str();
   verb.add_option("--batch-wait-ms", options.batch_wait_ms, "Longest time that a request waits for others to fill its batch")
-      ->check(CLI::Range(0.0, 1000.0))
+      ->check(number_in(0.0, 1000.0))
       ->capture_default_str();
   verb.add_option("--queue-tokens", options.engine.queue_tokens_max,
                   "Largest number of tokens that may wait; further requests are answered with 429")
@@ -315,7 +315,7 @@ void add_limits(CLI::App& verb, Options& options) {
       ->capture_default_str();
   verb.add_option("--empty-reward", options.service.empty_reward,
                   "Score of an empty response in a text that a trainer has templated; default: the request is refused")
-      ->check(CLI::Range(-1e6, 1e6));
+      ->check(number_in(-1e6, 1e6));
   verb.add_option("--deadline-s", options.service.deadline_s,
                   "Longest time for an answer; a request may ask for less with the header X-Request-Timeout")
       ->check(kPositive)

@@ -1,6 +1,7 @@
 // One function a verb: each adds its subcommand, whose callback does the work and throws dmoerm::Error.
 #pragma once
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -25,6 +26,17 @@ inline CLI::Validator number_check(const char* name, const char* expected, doubl
 }
 inline const CLI::Validator kPositive = number_check("POSITIVE", "a number above 0", std::numeric_limits<double>::min());
 inline const CLI::Validator kNonNegative = number_check("NONNEGATIVE", "a number of 0 or more", 0);
+
+/// CLI11's range of numbers with a fraction. Its own takes NaN, which is neither below nor above anything.
+inline CLI::Validator number_in(double least, double most) {
+  CLI::Validator range = CLI::Range(least, most);
+  const auto check = [range](std::string& text) {
+    double value = 0;
+    if (CLI::detail::lexical_cast(text, value) && std::isnan(value)) return "expected a number, found " + text;
+    return range(text);
+  };
+  return {check, range.get_description()};
+}
 
 void add_run(CLI::App& app);
 void add_status(CLI::App& app);

@@ -132,21 +132,9 @@ bool may_show_file(std::string_view text) {
 
 /// Whether a response ends with the mark by which a chat template ends a turn or a text.
 bool ends_as_template(std::string_view text) {
-  constexpr std::array<std::string_view, 13> kMarks = {"<|im_end|>",
-                                                       "<|eot_id|>",
-                                                       "<|endoftext|>",
-                                                       "<|end_of_text|>",
-                                                       "<|END_OF_TURN_TOKEN|>",
-                                                       "<|end|>",
-                                                       "<end_of_turn>",
-                                                       "<|return|>",
-                                                       "</s>",
-                                                       "<eos>",
-                                                       "<pad>",
-                                                       "[EOS]",
-                                                       "<｜end▁of▁sentence｜>"};
   text = trim(text);
-  return std::ranges::any_of(kMarks, [&](std::string_view mark) { return text.size() > mark.size() && text.ends_with(mark); });
+  const std::string_view mark = end_mark_of(text);
+  return !mark.empty() && text.size() > mark.size();
 }
 
 /// Whether a response goes on with turns of its own, as models write that were trained on transcripts.

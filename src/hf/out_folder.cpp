@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/files.h"
 
@@ -12,6 +15,8 @@ namespace fs = std::filesystem;
 
 void check(const fs::path& bundle, const fs::path& out) {
   std::error_code ignored;
+  if (const std::string link = dangling_link(out); !link.empty())
+    throw ConfigError("output-is-another-file", fmt::format("--out {}: this is no folder{}", out.string(), link));
   if (fs::exists(out, ignored) && !fs::is_directory(out, ignored))
     throw ConfigError("output-is-another-file", fmt::format("--out {}: this is a file; name a folder", out.string()));
   if (fs::exists(out, ignored) && !fs::is_empty(out, ignored))
@@ -23,15 +28,27 @@ void check(const fs::path& bundle, const fs::path& out) {
                       fmt::format("--out {}: this lies in the bundle: name another output", out.string()));
 }
 
+/// Move what lies in `from` to `to`, last the file by which people and programs know that the rest is there, and remove `from`.
+void move_all(const fs::path& from, const fs::path& to) {
+  std::vector<fs::path> entries;
+  for (const auto& entry : fs::directory_iterator(from)) entries.push_back(entry.path().filename());
+  std::ranges::stable_partition(entries, [](const fs::path& name) { return name != "README.md" && name != "dmoerm.json"; });
+  for (const fs::path& name : entries) fs::rename(from / name, to / name);
+  fs::remove(from);
+}
+
 }  // namespace
 
 OutFolder::OutFolder(const fs::path& bundle, const fs::path& out) : out_(out.has_filename() ? out : out.parent_path()) {
+  const fs::path inside = out_ / "export";
+  remove_stale_temporaries_of(inside);
   check(bundle, out_);
   for (fs::path above = out_.parent_path(); !above.empty() && !fs::exists(above); above = above.parent_path())
     made_.push_back(above);
   if (out_.has_parent_path()) fs::create_directories(out_.parent_path());
   remove_stale_temporaries_of(out_);
-  temporary_ = temporary_name(out_);
+  there_ = fs::is_directory(out_);
+  temporary_ = temporary_name(there_ ? inside : out_);
   fs::create_directories(temporary_);
 }
 
@@ -43,9 +60,13 @@ OutFolder::~OutFolder() {
 }
 
 void OutFolder::publish() {
-  fs::remove(out_);  // an empty folder
-  fs::rename(temporary_, out_);
-  sync_path(out_.has_parent_path() ? out_.parent_path() : fs::path("."));
+  if (there_) {
+    move_all(temporary_, out_);
+    sync_path(out_);
+  } else {
+    fs::rename(temporary_, out_);
+    sync_path(out_.has_parent_path() ? out_.parent_path() : fs::path("."));
+  }
   published_ = true;
 }
 

@@ -1,4 +1,5 @@
-// The folder that an export writes: it appears when it is complete.
+// The folder that an export writes: it appears when it is complete. An empty folder that is there already stays the one it is,
+// since it may be a mount, a link to another disk or have rights of its own; its content appears when it is complete.
 #pragma once
 #include <filesystem>
 #include <vector>
@@ -21,6 +22,7 @@ class OutFolder {
  private:
   std::filesystem::path out_, temporary_;
   std::vector<std::filesystem::path> made_;  // folders above `out_` that were not there, innermost first
+  bool there_ = false;                       // whether `out_` was there
   bool published_ = false;
 };
 

@@ -111,12 +111,14 @@ Accuracies accuracies_of(const Run& run) {
     const Part& results = run.results.at(category);
     if (!results.there()) {
       found.problems.push_back(fmt::format("{}: {}", category, results.missing));
+      if (results.damaged) found.damaged.push_back(category);
       continue;
     }
     try {
       add_category(found, category, results.value, prompts);
     } catch (const json::exception&) {
       found.problems.push_back(fmt::format("{}: results.json does not have the form that `run` writes.", category));
+      found.damaged.push_back(category);
     }
   }
   if (found.rows.size() > 1) found.rows.emplace_back(kAllRow);
@@ -131,7 +133,9 @@ Headline headline_of(const Run& run, const Accuracies& accuracies) {
   const auto lead = accuracies.lead(row, "single");
   if (!lead) {
     headline.sentence =
-        "Nothing can be said yet: the test prompts have not been scored by both the mixture and the single model.";
+        accuracies.damaged.empty()
+            ? "Nothing can be said yet: the test prompts have not been scored by both the mixture and the single model."
+            : fmt::format("Nothing can be said: the results of {} cannot be read.", fmt::join(accuracies.damaged, ", "));
     return headline;
   }
   const Interval mixture = *accuracies.accuracy(row, kMixture), single = *accuracies.accuracy(row, "single");
@@ -171,9 +175,12 @@ Headline headline_of(const Run& run, const Accuracies& accuracies) {
   if (prompts < kFewPrompts)
     headline.further.push_back(fmt::format("Only {} measured this, so the intervals are wide.",
                                            counted(static_cast<std::int64_t>(prompts), "test prompt")));
-  if (!accuracies.problems.empty())
-    headline.further.push_back(fmt::format("{} not evaluated and not part of these figures.",
-                                           counted(std::ssize(accuracies.problems), "category is", "categories are")));
+  if (!accuracies.damaged.empty())
+    headline.further.push_back(
+        fmt::format("The results of {} cannot be read and are not part of these figures.", fmt::join(accuracies.damaged, ", ")));
+  if (const auto others = std::ssize(accuracies.problems) - std::ssize(accuracies.damaged); others > 0)
+    headline.further.push_back(
+        fmt::format("{} not evaluated and not part of these figures.", counted(others, "category is", "categories are")));
   return headline;
 }
 

@@ -28,6 +28,7 @@ struct Accuracies {
   std::map<std::string, std::map<std::string, std::vector<eval::GroupResult>>> of;  ///< Row -> model -> groups
   std::int64_t routed = 0, to_single = 0;  ///< Test prompts, and those of them that the single model scored
   std::vector<std::string> problems;       ///< Categories that could not be read, and why
+  std::vector<std::string> damaged;        ///< Those of them whose results are there
 
   [[nodiscard]] bool empty() const { return rows.empty(); }
   [[nodiscard]] bool has(const std::string& row, const std::string& model) const;

@@ -168,8 +168,10 @@ std::vector<std::string> Comparison::sentences() const {
     const SharedGroups& shared = against_first[i];
     const std::string &first = runs.front().title, &other = runs[i + 1].title;
     if (shared.of_first == 0 || shared.of_other == 0) {
-      said.push_back(
-          fmt::format("{} has not been evaluated, so it is compared with nothing.", shared.of_first == 0 ? first : other));
+      const ComparedRun& without = shared.of_first == 0 ? runs.front() : runs[i + 1];
+      said.push_back(without.accuracies.damaged.empty()
+                         ? fmt::format("{} has not been evaluated, so it is compared with nothing.", without.title)
+                         : fmt::format("The results of {} cannot be read, so it is compared with nothing.", without.title));
       continue;
     }
     if (!shared.difference) {

@@ -75,6 +75,11 @@ std::string base_model_of(const Run& run) {
   return "";
 }
 
+/// What the row of all categories is of.
+const char* all_title(const Accuracies& accuracies) {
+  return accuracies.problems.empty() ? "all categories" : "all categories with results";
+}
+
 std::string metadata(const Run& run, const Accuracies& accuracies, const CardOptions& options) {
   std::string yaml = fmt::format("---\nlicense: {}\n", quoted(options.license));
   const std::string base = options.base_model.empty() ? base_model_of(run) : options.base_model;
@@ -91,14 +96,16 @@ std::string metadata(const Run& run, const Accuracies& accuracies, const CardOpt
         "  - task:\n      type: text-classification\n      name: Reward modelling\n"
         "    dataset:\n      type: {0}\n      name: {1}\n      split: test\n"
         "    metrics:\n    - type: accuracy\n      name: Pairs in the right order\n      value: {2:.4f}\n",
-        quoted("preference-pairs/" + row), quoted(run.name + ": " + (row == kAllRow ? "all categories" : row)), accuracy->value);
+        quoted("preference-pairs/" + row), quoted(run.name + ": " + (row == kAllRow ? all_title(accuracies) : row.c_str())),
+        accuracy->value);
   }
   if (!metrics.empty()) yaml += fmt::format("model-index:\n- name: {}\n  results:\n{}", quoted(run.name), metrics);
   return yaml + "---\n";
 }
 
 std::string accuracy_text(const Accuracies& accuracies) {
-  if (accuracies.empty()) return "The model has not been evaluated.\n";
+  if (accuracies.empty())
+    return accuracies.damaged.empty() ? "The model has not been evaluated.\n" : "The results cannot be read.\n";
   std::vector<std::vector<std::string>> rows = {{"category", "test prompts", "pairs"}};
   std::vector<ModelName> models;
   for (const ModelName& model : kModels) {

@@ -170,10 +170,11 @@ Part read_part(const fs::path& file, const std::string& otherwise) {
     return {json(), otherwise.empty() ? fmt::format("{} does not exist.", file.string()) : otherwise};
   try {
     Part part{read_json(file), ""};
-    if (!part.value.is_object()) return {json(), fmt::format("The file {} is damaged: it holds no JSON object.", file.string())};
+    if (!part.value.is_object())
+      return {json(), fmt::format("The file {} is damaged: it holds no JSON object.", file.string()), true};
     return part;
   } catch (const Error& e) {
-    return {json(), fmt::format("The file cannot be read: {}", e.what())};
+    return {json(), fmt::format("The file cannot be read: {}", e.what()), true};
   }
 }
 

@@ -18,6 +18,7 @@ inline constexpr std::uint64_t kSeed = 17;  ///< Of all resampling, so that an i
 struct Part {
   nlohmann::json value;
   std::string missing;
+  bool damaged = false;  ///< The file is there and cannot be read
 
   [[nodiscard]] bool there() const { return missing.empty(); }
 };

@@ -1,7 +1,10 @@
 #include "serve/addresses.h"
 
+#include <fmt/format.h>
+
 #include <string_view>
 
+#include "base/text.h"
 #include "wire/endpoint.h"
 
 namespace dmoerm::serve {
@@ -12,6 +15,7 @@ struct Own {
 };
 constexpr Own kOwn[] = {{"GET", "/"},     {"GET", "/health"},  {"GET", "/ready"},
                         {"GET", "/info"}, {"GET", "/metrics"}, {"POST", "/admin/reload"}};
+constexpr std::size_t kShown = 100;  // bytes of a path in a message
 
 }  // namespace
 
@@ -41,6 +45,13 @@ std::string label_of(const std::string& path) {
   }
   const std::string_view pattern = wire::pattern_of(path);
   return pattern.empty() ? "other" : std::string(pattern);
+}
+
+std::string unknown_address(const std::string& path) {
+  const std::string shown(utf8_prefix(path, kShown)), without = path.substr(0, path.find_last_not_of('/') + 1);
+  if (without != path && !without.empty() && without.size() <= kShown && label_of(without) != "other")
+    return fmt::format("{} is not an address of this server, did you mean {}? GET /info lists all", shown, without);
+  return fmt::format("{} is not an address of this server; GET /info lists them", shown);
 }
 
 }  // namespace dmoerm::serve

@@ -15,4 +15,7 @@ std::string methods_of(std::string_view path);
 /// A path as /metrics names it: one of those that exist, so that strangers cannot make new names. "other" is any that does not.
 std::string label_of(const std::string& path);
 
+/// The sentence for a path that does not exist. It names the address that the path is but for slashes at its end.
+std::string unknown_address(const std::string& path);
+
 }  // namespace dmoerm::serve

@@ -67,7 +67,8 @@ HttpAnswer readiness(Standing standing) {
 
 std::string key_of(const HttpRequest& request) {
   const std::string authorization = request.header("authorization"), bearer = "bearer ";
-  if (lower(authorization.substr(0, bearer.size())) == bearer) return authorization.substr(bearer.size());
+  if (lower(authorization.substr(0, bearer.size())) == bearer)
+    return std::string(trim(std::string_view(authorization).substr(bearer.size())));
   return request.header("x-api-key");
 }
 

@@ -73,7 +73,7 @@ bool names_a_body(const HttpRequest& request) {
 
 std::string HttpRequest::header(const std::string& name) const {
   const auto found = headers.find(name);
-  return found == headers.end() ? "" : found->second;
+  return found == headers.end() ? std::string() : std::string(trim(found->second));
 }
 
 void Exchange::answer(HttpAnswer answer) {

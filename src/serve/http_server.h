@@ -25,6 +25,7 @@ struct HttpRequest {
   std::int64_t stated_length = -1;        ///< Content-Length; -1: the client stated none
   bool counted = false;                   ///< whether the front of this rank counts it
   Clock::time_point came = Clock::now();  ///< When its body ended; a packed one may wait to be unpacked from then
+  /// A header's value without the white space around it, which is no part of it; "" if there is none. @param name  in lower case
   [[nodiscard]] std::string header(const std::string& name) const;
 };
 

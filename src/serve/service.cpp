@@ -100,9 +100,7 @@ std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
   }
   try {
     const auto endpoint = wire::find_endpoint(request.method, request.path);
-    if (!endpoint)
-      return refuse(request, 404, ErrorCode("unknown-endpoint"),
-                    fmt::format("{} is not an address of this server; GET /info lists them", utf8_prefix(request.path, 100)));
+    if (!endpoint) return refuse(request, 404, ErrorCode("unknown-endpoint"), unknown_address(request.path));
     if (!wire::scores_texts(endpoint->path)) return describe(request, *endpoint);
   } catch (const wire::RequestError& e) {
     return refuse(request, e.status(), e.code(), e.what());

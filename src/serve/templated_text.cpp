@@ -32,6 +32,14 @@ Ids common_end(const Ids& a, const Ids& b) {
   return {in_a.base(), a.end()};
 }
 
+/// Whether a response shows nothing but marks of an end: a client's own template may have others than the bundle's tokenizer.
+bool is_only_an_end(std::string_view response) {
+  response = trim(response);
+  for (std::string_view mark = end_mark_of(response); !mark.empty(); mark = end_mark_of(response))
+    response = trim(response.substr(0, response.size() - mark.size()));
+  return shows_nothing(response);
+}
+
 }  // namespace
 
 TemplatedTextReader::TemplatedTextReader(std::shared_ptr<const moe::Bundle> bundle) : bundle_(std::move(bundle)) {
@@ -173,7 +181,7 @@ ReadText TemplatedTextReader::read(std::string_view given, std::size_t prompt_by
   const std::string text = without_special_end(with_head(given, prompt_bytes));
   ReadText result;
   const std::vector<Parts> divided = divisions(text, std::min(prompt_bytes, text.size()));
-  const bool empty = !divided.empty() && shows_nothing(without_end(divided.front().response));
+  const bool empty = !divided.empty() && is_only_an_end(without_end(divided.front().response));
   for (const Parts& parts : divided) {
     if (auto texts = as_messages(parts); texts) return {std::move(*texts), empty ? Found::empty : Found::messages};
   }

@@ -17,7 +17,7 @@ enum class Found : std::uint8_t {
   messages,  ///< The bundle's template gives this very text for the messages that were found: the ids are those of `score`
   split,     ///< The place where the response begins
   nothing,   ///< The text is read as it stands, and the router reads all of it
-  empty,     ///< A prompt without a response: it has no score of the model
+  empty,     ///< A prompt without a response, or with marks of an end alone: it has no score of the model
 };
 
 struct ReadText {

@@ -49,12 +49,21 @@ void read_activation(const JsonPart& body, Request& request) {
   }
 }
 
+/// vLLM's other number types and byte orders, with which a client would read other numbers out of our base64.
+void expect_float32(const JsonPart& body) {
+  if (body.text_or("embed_dtype", "float32") != "float32")
+    body.at("embed_dtype").refuse("setting-not-supported", "float32 in base64");
+  const std::string order = body.text_or("endianness", "little");
+  if (order != "little" && order != "native") body.at("endianness").refuse("setting-not-supported", "little in base64");
+}
+
 void read_encoding(const JsonPart& body, Request& request) {
   if (body.has("encoding_format")) {
     const std::string& format = body.at("encoding_format").text();
     if (format != "float" && format != "base64") body.at("encoding_format").refuse("body-value-unknown", "float or base64");
     request.base64 = format == "base64";
   }
+  if (request.base64) expect_float32(body);
   if (body.has("dimensions") && body.at("dimensions").value() != 1)
     body.at("dimensions").refuse("setting-not-supported", "1, as a score has one dimension");
 }

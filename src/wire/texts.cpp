@@ -73,7 +73,7 @@ void TextCollector::add_text(const JsonPart& text, std::size_t prompt_bytes) {
   const JsonPart part = text_part(text);
   Item one = item(part);
   one.text = checked_text(part, limits_);
-  if (prompt_bytes < one.text.size()) one.prompt_bytes = prompt_bytes;
+  if (prompt_bytes <= one.text.size()) one.prompt_bytes = prompt_bytes;
   request_.groups.push_back({Form::text, {}, {std::move(one)}, {}});
 }
 

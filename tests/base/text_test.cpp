@@ -25,6 +25,14 @@ TEST(Trim, RemovesWhiteSpaceFromBothEndsOnly) {
   EXPECT_EQ(trim(" a\n", " "), "a\n");
 }
 
+TEST(EndMark, IsTheMarkWithWhichATextEnds) {
+  EXPECT_EQ(end_mark_of("On its way.<|im_end|>"), "<|im_end|>");
+  EXPECT_EQ(end_mark_of("</s>"), "</s>");
+  EXPECT_EQ(end_mark_of("<|im_end|> "), "") << "white space is the caller's";
+  EXPECT_EQ(end_mark_of("a </p>"), "");
+  EXPECT_EQ(end_mark_of(""), "");
+}
+
 TEST(Lower, ChangesTheLettersOfAsciiOnly) { EXPECT_EQ(lower("AZaz[@1Ä"), "azaz[@1Ä"); }
 
 TEST(Utf8Characters, CountsCharactersAndNotBytes) {

@@ -130,8 +130,24 @@ TEST_F(ReportTest, CategoryWithDamagedResultsIsNamedAndLeftOut) {
   put_results("code", std::vector<int>(50, 1), std::vector<int>(50, 3));
   put("eval/code/results.json", "{\"right\": {\"single\": [1]}}");
   EXPECT_EQ(headline().verdict, Verdict::better);
-  EXPECT_THAT(headline().further, testing::Contains(HasSubstr("1 category is not evaluated")));
+  EXPECT_THAT(headline().further, testing::Contains("The results of code cannot be read and are not part of these figures."));
+  EXPECT_THAT(headline().further, Not(testing::Contains(HasSubstr("not evaluated"))));
   EXPECT_THAT(page(), HasSubstr("code: results.json does not have the form"));
+}
+
+TEST_F(ReportTest, FiguresOfAllCategoriesSayWhetherSomeAreLeftOut) {
+  for (const char* category : {"chat", "code", "maths"}) put_results(category, std::vector<int>(50, 1), std::vector<int>(50, 3));
+  EXPECT_THAT(model_card(run(), {}), HasSubstr(": all categories\""));
+  put("eval/maths/results.json", "{\"ids\": [");
+  EXPECT_THAT(model_card(run(), {}), HasSubstr(": all categories with results\""));
+}
+
+TEST_F(ReportTest, ResultsThatCannotBeReadAreNotCalledMissing) {
+  put_results("chat", std::vector<int>(50, 1), std::vector<int>(50, 3));
+  put("eval/chat/results.json", "{\"ids\": [");
+  EXPECT_EQ(headline().verdict, Verdict::unknown);
+  EXPECT_EQ(headline().sentence, "Nothing can be said: the results of chat cannot be read.");
+  EXPECT_THAT(model_card(run(), {}), Not(HasSubstr("has not been evaluated")));
 }
 
 TEST_F(ReportTest, NamesOfARunAreNeverMarkup) {

@@ -52,6 +52,14 @@ TEST(Problem, HasItsCodeBesideTheWords) {
   EXPECT_EQ(other.words, "internal error: odd");
 }
 
+TEST(Addresses, AreNamedWhereOneHasASlashTooMany) {
+  EXPECT_EQ(unknown_address("/get_reward/"),
+            "/get_reward/ is not an address of this server, did you mean /get_reward? GET /info lists all");
+  EXPECT_EQ(unknown_address("/info//"), "/info// is not an address of this server, did you mean /info? GET /info lists all");
+  for (const char* path : {"/nowhere", "/nowhere/", "//", "", "*"})
+    EXPECT_EQ(unknown_address(path), std::string(path) + " is not an address of this server; GET /info lists them");
+}
+
 TEST(UnreadKeys, AreToldOnce) {
   const test::CapturedLog log;
   UnreadKeys keys;

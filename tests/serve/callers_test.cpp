@@ -29,6 +29,17 @@ TEST(Callers, GetThePageAndWhetherTheServerIsReadyWithoutAKey) {
   }
 }
 
+TEST(Callers, MayHaveWhiteSpaceAroundTheirKey) {
+  for (const char* authorization : {"Bearer key", "bearer   key", "Bearer key ", "Bearer \tkey\t "}) {
+    HttpRequest request;
+    request.headers = {{"authorization", authorization}};
+    EXPECT_EQ(key_of(request), "key") << authorization;
+  }
+  HttpRequest request;
+  request.headers = {{"x-api-key", " key "}};
+  EXPECT_EQ(key_of(request), "key");
+}
+
 TEST(Callers, AreRefusedWhileTheServerDrainsIfTheySendABody) {
   for (const char* path : {"/v1/reward", "/admin/reload", "/nowhere"}) {
     EXPECT_EQ(status_of("POST", path, Standing::draining), 503);

@@ -44,6 +44,14 @@ TEST(Totals, TellMistakesOfClientsFromFailures) {
   EXPECT_EQ(totals.failed, 3);  // 424 is TEI's word for a backend that failed
 }
 
+TEST(Totals, CountNoFailureWhereAProbeIsToldToWait) {
+  RequestCounts counts;
+  for (const char* endpoint : {"/ready", "/v2/health/ready", "/classify"}) counts.add(endpoint, 503, 0);
+  counts.add("/ready", 500, 0);
+  EXPECT_EQ(counts.totals().answered, 2);
+  EXPECT_EQ(counts.totals().failed, 2);
+}
+
 TEST_F(MetricsOfOneBundle, DriftIsCountedInDeviationsFromTraining) {
   const moe::ScoreStats& trained = bundle_->model.stats("chat");
   count(first_, "chat", trained.mean + 3 * trained.std, 5);

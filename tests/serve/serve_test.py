@@ -161,6 +161,7 @@ def test_bad_requests_get_a_sentence(server):
     expect(status == 504 and reply["error"]["code"] == "deadline-too-short" and "deadline" in reply["error"]["message"] and "full" not in reply["error"]["message"], reply)
     status, reply = server.post("/predict", {"inputs": "text"}, headers={"X-Request-Timeout": "0.000001"})
     expect(status == 503 and reply["reason"] == "deadline-too-short", reply)
+    expect(server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": " 60 "})[0] == 200, "white space around a header's value")
     status, reply = server.post("/v1/reward", {**ROWS[0], "use_categroy": "chat"})
     expect(status == 400 and "use_category" in reply["error"]["message"], reply)
     status, reply = server.post("/get_reward", {"query": [template_of("a", "b")], "prompts": []})
@@ -215,7 +216,7 @@ def test_keys_and_hosts():
         expect(server.post("/v1/reward", ROWS[0], headers={"Authorization": "Bearer s3cret"})[0] == 200, "a key with a line end")
     done = subprocess.run([DMOERM, "serve", "--port", "0", "--bundle", BUNDLE, "--host", "0.0.0.0"], capture_output=True, text=True, env={**os.environ, "DMOERM_API_KEY": " "}, timeout=60)
     expect(done.returncode == 2 and "[api-key-missing]" in done.stderr, done.stderr)
-    for options, code in ((["--host", "0.0.0.0"], "api-key-missing"), (["--tls-cert", os.devnull, "--tls-key", os.devnull], "tls-not-usable"), (["--deadline-s", "inf"], "bad-command-line"), (["--tls-cert", "x"], "tls-not-usable"), (["--alias", "a=b"], "unknown-model"),
+    for options, code in ((["--host", "0.0.0.0"], "api-key-missing"), (["--tls-cert", os.devnull, "--tls-key", os.devnull], "tls-not-usable"), (["--deadline-s", "inf"], "bad-command-line"), (["--empty-reward", "nan"], "bad-command-line"), (["--batch-wait-ms", "nan"], "bad-command-line"), (["--tls-cert", "x"], "tls-not-usable"), (["--alias", "a=b"], "unknown-model"),
                           (["--bundle", BUNDLE], "name-given-twice"), (["--host", "256.1.1.1"], "unknown-host")):
         env = {k: v for k, v in os.environ.items() if k != "DMOERM_API_KEY"}
         if options[1] == "256.1.1.1":
@@ -279,6 +280,9 @@ def test_empty_responses_have_no_score_unless_one_is_given(server):
         expect(status == 200 and reply["rewards"][1] == -7.5 and reply["rewards"][0] == server.post("/get_reward", {"query": [full]})[1]["rewards"][0], reply)
         counted = re.findall(r"^dmoerm_scores_total\{.*\} (\d+)$", other.ask("GET", "/metrics", raw=True)[1], re.M)
         expect(sum(map(int, counted)) == 1, counted)  # nobody got the score of the empty one
+        foreign = "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"  # of a policy with a template that the bundle does not know
+        rewards = other.post("/get_reward", {"query": [foreign, foreign + "<|im_end|>", foreign + "yes<|im_end|>"], "prompts": [foreign] * 3})[1]["rewards"]
+        expect(rewards[:2] == [-7.5, -7.5] and rewards[2] != -7.5, rewards)
 
 
 def test_a_server_that_normalises(server):

@@ -71,6 +71,15 @@ TEST_P(TemplatedText, MayBeAPromptWithoutAResponse) {
   EXPECT_EQ(reader.read(text_of(kShort, "x"), 0).found, Found::messages);
 }
 
+TEST_P(TemplatedText, OfAnotherTemplateMayBeAPromptWithoutAResponse) {
+  const TemplatedTextReader reader(bundle_);
+  const std::string prompt = "<|im_start|>user\nWhere is my parcel?<|im_end|>\n<|im_start|>assistant\nAnswer: ";
+  for (const char* response : {"", " ", "<|im_end|>", "<|eot_id|>", " </s>", "<|im_end|>\n<|endoftext|><|endoftext|>"})
+    EXPECT_EQ(reader.read(prompt + response, prompt.size()).found, Found::empty) << response;
+  for (const char* response : {"On its way.<|im_end|>", "x", "</p>"})
+    EXPECT_NE(reader.read(prompt + response, prompt.size()).found, Found::empty) << response;
+}
+
 TEST_P(TemplatedText, HoldsTokensWhereTheyAreWritten) {
   const ReadText read = TemplatedTextReader(bundle_).read(text_of(kShort, "On its[SEP] way."), 0);
   EXPECT_EQ(read.found, Found::split) << "as messages the mark would be letters";

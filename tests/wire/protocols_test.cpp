@@ -44,7 +44,8 @@ TEST(OpenRlhf, APromptMayLackTheTokenThatBeginsEveryText) {
   EXPECT_EQ(bytes("<s>Q: A", "Q:"), 5U);
   EXPECT_EQ(bytes("Q: A", "<s>Q:"), 2U);
   EXPECT_EQ(bytes("[CLS]Q: A", "Q:"), 7U);
-  EXPECT_EQ(bytes("Q: A", "Q: A"), 0U);  // it leaves no response, so that it says nothing
+  EXPECT_EQ(bytes("Q: A", "Q: A"), 4U);  // a response without any text
+  EXPECT_EQ(bytes("<s>Q: A", "Q: A"), 7U);
   EXPECT_EQ(bytes("Q: A", ""), 0U);
   EXPECT_EQ(asked("/get_reward", R"({"query": ["a b"], "prompts": [null]})").groups[0].items[0].prompt_bytes, 0U);
   EXPECT_EQ(asked("/get_reward", R"({"query": "Q: A", "prompts": "Q:"})").groups[0].items[0].prompt_bytes, 2U);
@@ -123,6 +124,20 @@ TEST(Vllm, Pooling) {
   EXPECT_EQ(reply["id"], "pool-abc");
   EXPECT_EQ(reply["data"], json::parse(R"([{"index": 0, "object": "pooling", "data": [1.5]}])"));
   EXPECT_EQ(answered("/pooling", R"({"input": "a", "encoding_format": "base64"})")["data"][0]["data"], "AADAPw==");
+}
+
+TEST(Vllm, NumbersInBase64AreFloat32InLittleEndian) {
+  for (const char* path : {"/pooling", "/v1/embeddings"}) {
+    const auto body = [](const char* format, const char* key, const char* value) {
+      return json({{"input", "a"}, {"encoding_format", format}, {key, value}}).dump();
+    };
+    EXPECT_EQ(refused(path, body("base64", "embed_dtype", "float16")).sentence,
+              "embed_dtype: expected float32 in base64, found \"float16\"");
+    EXPECT_EQ(refused(path, body("base64", "endianness", "big")).code, "setting-not-supported");
+    for (const auto& [key, value] : {std::pair{"embed_dtype", "float32"}, {"endianness", "little"}, {"endianness", "native"}})
+      EXPECT_TRUE(asked(path, body("base64", key, value)).base64) << value;
+    EXPECT_FALSE(asked(path, body("float", "embed_dtype", "float16")).base64) << "a number in JSON has no type";
+  }
 }
 
 TEST(Vllm, ScoreTakesOneQueryOrAsManyAsDocuments) {

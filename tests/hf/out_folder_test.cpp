@@ -1,0 +1,78 @@
+// The folder of an export: absent until it is complete, or an empty one that stays the one it is.
+#include "hf/out_folder.h"
+
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "support/scratch.h"
+
+namespace dmoerm::hf {
+namespace {
+
+namespace fs = std::filesystem;
+
+class OutFolderTest : public test::Scratch {
+ protected:
+  [[nodiscard]] fs::path bundle() const { return directory_ / "bundle"; }
+  /// Writes an export of two files. @param published  whether it comes to its end
+  void export_to(const fs::path& out, bool published = true) const {
+    OutFolder folder(bundle(), out);
+    fs::create_directory(folder.path() / "base");
+    write_file_atomically(folder.path() / "base" / "config.json", "{}");
+    write_file_atomically(folder.path() / "README.md", "read me");
+    EXPECT_FALSE(fs::exists(out / "README.md")) << "it is not complete yet";
+    if (published) folder.publish();
+  }
+  static std::size_t entries_of(const fs::path& folder) {
+    return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
+  }
+  static ino_t number_of(const fs::path& path) {
+    struct stat found {};
+    EXPECT_EQ(::stat(path.c_str(), &found), 0) << path;
+    return found.st_ino;
+  }
+};
+
+TEST_F(OutFolderTest, AppearsWhenItIsComplete) {
+  const fs::path out = directory_ / "above" / "out";
+  export_to(out, false);
+  EXPECT_FALSE(fs::exists(directory_ / "above")) << "nothing is left of an export that failed";
+  export_to(out);
+  EXPECT_EQ(read_file(out / "README.md"), "read me");
+  EXPECT_EQ(entries_of(out), 2U);
+  EXPECT_EQ(entries_of(directory_ / "above"), 1U);
+}
+
+TEST_F(OutFolderTest, IsFilledWhereAnEmptyOneIsThere) {
+  const fs::path out = directory_ / "mount";
+  fs::create_directory(out);
+  const ino_t number = number_of(out);
+  export_to(out, false);
+  EXPECT_TRUE(fs::is_empty(out));
+  export_to(out);
+  EXPECT_EQ(number_of(out), number) << "another folder took the place of the one that was there";
+  EXPECT_EQ(read_file(out / "base" / "config.json"), "{}");
+  EXPECT_EQ(entries_of(out), 2U);
+  EXPECT_EQ(entries_of(directory_), 1U) << "something was written beside it, perhaps on another disk";
+}
+
+TEST_F(OutFolderTest, MayBeALinkToAnEmptyFolder) {
+  const fs::path target = directory_ / "disk", link = directory_ / "link";
+  fs::create_directory(target);
+  fs::create_symlink(target, link);
+  export_to(link);
+  EXPECT_TRUE(fs::is_symlink(link));
+  EXPECT_EQ(read_file(target / "README.md"), "read me");
+}
+
+TEST_F(OutFolderTest, IsNoLinkToNowhere) {
+  const fs::path link = directory_ / "link";
+  fs::create_symlink("nowhere", link);
+  EXPECT_THAT(test::message_of<ConfigError>([&] { export_to(link); }), testing::HasSubstr("is a link to nowhere"));
+  EXPECT_TRUE(fs::is_symlink(link));
+}
+
+}  // namespace
+}  // namespace dmoerm::hf
