@@ -18,7 +18,8 @@ namespace dmoerm::nn::cpu {
 namespace {
 
 constexpr std::int64_t kLanes = 16, kRows = 6, kStrip = 4 * kLanes;  // a tile of kRows and kStrip columns is summed in registers
-constexpr std::int64_t kInner = 384;                                 // a strip of so many rows stays in a core's own cache
+constexpr std::int64_t kInner = 384;                                 // so many rows of a copied strip are summed in registers
+constexpr std::int64_t kDepth = 2 * kInner;                          // a strip of so many rows stays in a core's own cache
 constexpr std::int64_t kRowsAhead = 16;                              // how far ahead of itself pack() asks for rows of b
 constexpr std::int64_t kPackRows = 16;                               // rows that take as long as packing their strip of b
 constexpr std::int64_t kAlone = std::int64_t{1} << 18;               // multiplications that are not worth a second thread
@@ -74,7 +75,8 @@ struct Product {
   std::int64_t c_row;
   std::int64_t m, n, inner;
   float scale;
-  bool add;
+  const float* addend;  ///< What is added to the product; null: nothing
+  std::int64_t addend_row;
 };
 
 /// What a tile multiplies: some of the inner index of a, and a strip of b of kStrip columns or fewer, whose rows lie close
@@ -84,21 +86,65 @@ struct Block {
   std::int64_t first, inner, column;
   const float* strip;
   std::int64_t strip_row;
-  bool add;
+  std::int64_t summed;  ///< So many of the inner index are summed in registers before they go to memory
 };
 
-/// Ask for what a tile will need from memory late: its numbers of the result, and the first of the next rows of a.
-/// @param a  the tile's first number of a
+/// Ask for a tile's numbers of the result, which it needs late.
 template <int Rows, int Vectors>
-void prefetch_around(const Block& block, std::int64_t row, const float* a) {
-  const Product& p = block.of;
+void prefetch_result(const float* c, std::int64_t c_row) {
 #pragma GCC unroll 6
   for (int r = 0; r < Rows; ++r) {
-    const float* c = p.c + (row + r) * p.c_row + block.column;
 #pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + v * kLanes, 1);
-    __builtin_prefetch(a + (Rows + r) * p.a_row);
-    __builtin_prefetch(a + (Rows + r) * p.a_row + kLanes);
+    for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + r * c_row + v * kLanes, 1);
+  }
+}
+
+/// A part of the inner index of a tile: its first numbers of a, the strip, the result and what is added, which may be null.
+struct TilePart {
+  const float *a, *b, *past;
+  float* c;
+  std::int64_t inner, b_row, past_row;
+};
+
+/// Sum a part of a tile in registers. Meanwhile ask for the rows of a that the next tile needs, which may come from far. Inlined,
+/// it would share registers with the loop around it, and have too few.
+template <int Rows, int Vectors>
+[[gnu::noinline]] void sum_part(const Product& p, const TilePart& part) {
+  const float *a = part.a, *b = part.b;
+  const std::int64_t a_row = p.a_row, a_inner = p.a_inner, b_row = part.b_row;
+  Lanes sums[Rows][Vectors];
+#pragma GCC unroll 6
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) sums[r][v] = Lanes::zero();
+  }
+  const auto add_products = [&] {
+    Lanes right[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) right[v] = Lanes::load(b + v * kLanes);
+#pragma GCC unroll 6
+    for (int r = 0; r < Rows; ++r) {
+      const Lanes left = Lanes::all(a[r * a_row]);
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(left, right[v], sums[r][v]);
+    }
+    a += a_inner, b += b_row;
+  };
+  std::int64_t left = part.inner;
+  for (; left >= kLanes; left -= kLanes) {
+#pragma GCC unroll 6
+    for (int r = 0; r < Rows; ++r) __builtin_prefetch(a + (Rows + r) * a_row);
+    for (std::int64_t i = 0; i < kLanes; ++i) add_products();
+  }
+  for (; left > 0; --left) add_products();
+  const Lanes scale = Lanes::all(p.scale);
+#pragma GCC unroll 6
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      const Lanes past = part.past != nullptr ? Lanes::load(part.past + r * part.past_row + v * kLanes) : Lanes::zero();
+      multiply_add(scale, sums[r][v], past).store(part.c + r * p.c_row + v * kLanes);
+    }
   }
 }
 
@@ -106,34 +152,18 @@ void prefetch_around(const Block& block, std::int64_t row, const float* a) {
 template <int Rows, int Vectors>
 void tile(const Block& block, std::int64_t row) {
   const Product& p = block.of;
-  Lanes sums[Rows][Vectors];
-#pragma GCC unroll 6
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) sums[r][v] = Lanes::zero();
-  }
-  const float *a = p.a + row * p.a_row + block.first * p.a_inner, *b = block.strip;
-  prefetch_around<Rows, Vectors>(block, row, a);
-  for (std::int64_t k = 0; k < block.inner; ++k, a += p.a_inner, b += block.strip_row) {
-    Lanes right[Vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) right[v] = Lanes::load(b + v * kLanes);
-#pragma GCC unroll 6
-    for (int r = 0; r < Rows; ++r) {
-      const Lanes left = Lanes::all(a[r * p.a_row]);
-#pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sums[r][v] = multiply_add(left, right[v], sums[r][v]);
-    }
-  }
-  const Lanes scale = Lanes::all(p.scale);
-#pragma GCC unroll 6
-  for (int r = 0; r < Rows; ++r) {
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors; ++v) {
-      float* c = p.c + (row + r) * p.c_row + block.column + v * kLanes;
-      multiply_add(scale, sums[r][v], block.add ? Lanes::load(c) : Lanes::zero()).store(c);
-    }
-  }
+  float* c = p.c + row * p.c_row + block.column;
+  const float* a = p.a + row * p.a_row + block.first * p.a_inner;
+  const float* addend = p.addend == nullptr ? nullptr : p.addend + row * p.addend_row + block.column;
+  prefetch_result<Rows, Vectors>(c, p.c_row);
+  std::int64_t done = 0;
+  do {
+    const std::int64_t inner = std::min(block.summed, block.inner - done);
+    const bool first = block.first + done == 0;
+    sum_part<Rows, Vectors>(p, {a + done * p.a_inner, block.strip + done * block.strip_row, first ? addend : c, c, inner,
+                                block.strip_row, first ? p.addend_row : p.c_row});
+    done += inner;
+  } while (done < block.inner);
 }
 
 template <int Vectors>
@@ -165,7 +195,7 @@ float* strip_memory() {
     void operator()(float* floats) const { ::operator delete[](floats, std::align_val_t{64}); }
   };
   thread_local const std::unique_ptr<float, Free> memory(
-      static_cast<float*>(::operator new[](kInner* kStrip * sizeof(float), std::align_val_t{64})));
+      static_cast<float*>(::operator new[](kDepth* kStrip * sizeof(float), std::align_val_t{64})));
   return memory.get();
 }
 
@@ -185,7 +215,7 @@ void pack(const Product& p, std::int64_t first, std::int64_t inner, std::int64_t
 void multiply_strip(const Product& p, std::int64_t begin, std::int64_t end, std::int64_t column) {
   const std::int64_t width = std::min(kStrip, p.n - column);
   const bool packed = p.b_column != 1 || p.b_inner > 2 * kStrip;
-  const std::int64_t most = packed ? kInner : p.inner;
+  const std::int64_t most = packed ? kDepth : p.inner;
   for (std::int64_t first = 0; first < p.inner || first == 0; first += most) {
     const std::int64_t inner = std::min(most, p.inner - first);
     if (packed) pack(p, first, inner, column, width, strip_memory());
@@ -195,7 +225,7 @@ void multiply_strip(const Product& p, std::int64_t begin, std::int64_t end, std:
                       column,
                       packed ? strip_memory() : p.b + first * p.b_inner + column,
                       packed ? width : p.b_inner,
-                      p.add || first > 0};
+                      packed ? kInner : p.inner};
     switch (width / kLanes) {
       case 4:
         tiles_of<4>(block, begin, end);
@@ -232,6 +262,38 @@ std::int64_t parts_of(std::int64_t m, std::int64_t strips, std::int64_t threads)
   return best;
 }
 
+/// c = scale a b.
+Product product_of(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, float scale) {
+  return {a.const_data_ptr<float>(),
+          a.stride(0),
+          a.stride(1),
+          b.const_data_ptr<float>(),
+          b.stride(0),
+          b.stride(1),
+          c.data_ptr<float>(),
+          c.stride(0),
+          c.size(0),
+          c.size(1),
+          a.size(1),
+          scale,
+          nullptr,
+          0};
+}
+
+void multiply(const Product& p) {
+  const std::int64_t strips = (p.n + kStrip - 1) / kStrip, threads = at::get_num_threads();
+  const std::int64_t parts = parts_of(p.m, strips, threads), rows = part_rows(p.m, parts), tasks = strips * parts;
+  std::atomic<std::int64_t> next = 0;
+  const auto work = [&](std::int64_t, std::int64_t) {
+    for (std::int64_t task = next++; task < tasks; task = next++) {
+      const std::int64_t begin = task % parts * rows, end = std::min(p.m, begin + rows);
+      if (begin < end) multiply_strip(p, begin, end, task / parts * kStrip);
+    }
+  };
+  if (p.m * p.n * p.inner < kAlone) return work(0, 1);
+  at::parallel_for(0, std::min(threads, tasks), 1, work);
+}
+
 }  // namespace
 
 bool takes_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b) {
@@ -253,30 +315,16 @@ bool multiplies_itself() {
 }
 
 void product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, float scale, bool add) {
-  const Product p{a.const_data_ptr<float>(),
-                  a.stride(0),
-                  a.stride(1),
-                  b.const_data_ptr<float>(),
-                  b.stride(0),
-                  b.stride(1),
-                  c.data_ptr<float>(),
-                  c.stride(0),
-                  c.size(0),
-                  c.size(1),
-                  a.size(1),
-                  scale,
-                  add};
-  const std::int64_t strips = (p.n + kStrip - 1) / kStrip, threads = at::get_num_threads();
-  const std::int64_t parts = parts_of(p.m, strips, threads), rows = part_rows(p.m, parts), tasks = strips * parts;
-  std::atomic<std::int64_t> next = 0;
-  const auto work = [&](std::int64_t, std::int64_t) {
-    for (std::int64_t task = next++; task < tasks; task = next++) {
-      const std::int64_t begin = task % parts * rows, end = std::min(p.m, begin + rows);
-      if (begin < end) multiply_strip(p, begin, end, task / parts * kStrip);
-    }
-  };
-  if (p.m * p.n * p.inner < kAlone) return work(0, 1);
-  at::parallel_for(0, std::min(threads, tasks), 1, work);
+  Product p = product_of(c, a, b, scale);
+  if (add) p.addend = p.c, p.addend_row = p.c_row;
+  multiply(p);
+}
+
+void product_and_sum(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, const at::Tensor& addend) {
+  const at::Tensor adjacent = addend.contiguous(), rows = adjacent.expand_as(c);
+  Product p = product_of(c, a, b, 1);
+  p.addend = rows.const_data_ptr<float>(), p.addend_row = rows.stride(0);
+  multiply(p);
 }
 
 }  // namespace dmoerm::nn::cpu

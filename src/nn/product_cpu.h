@@ -14,5 +14,8 @@ bool multiplies_itself();
 
 /// c = scale a b, or c += scale a b.
 void product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, float scale, bool add);
+/// c = a b + addend, with the bits that product() gives if it adds to a copy of the addend.
+/// @param addend  [m, n], or [n] for every row; float32, on the CPU, apart from c in memory
+void product_and_sum(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, const at::Tensor& addend);
 
 }  // namespace dmoerm::nn::cpu

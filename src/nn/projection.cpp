@@ -28,8 +28,11 @@ at::Tensor own_product(const at::Tensor& x, const at::Tensor& w, const at::Tenso
   const at::Tensor y = at::empty({x.size(0), w.size(1)}, x.options());
   if (!cpu::takes_product(y, x, w)) return {};
   RECORD_FUNCTION("nn::product", {});
-  if (addend.defined()) y.copy_(addend.expand_as(y));
-  cpu::product(y, x, w, 1, addend.defined());
+  if (addend.defined()) {
+    cpu::product_and_sum(y, x, w, addend);
+  } else {
+    cpu::product(y, x, w, 1, false);
+  }
   return y;
 }
 

@@ -71,8 +71,8 @@ TEST(ProductCpu, SumsEachNumberInOneOrder) {
   at::manual_seed(6);
   const int threads = at::get_num_threads();
   // Rows, columns and inner indices that fill no tile, strip, square or block; and enough work for several threads.
-  const std::vector<Shape> shapes = {{1, 1, 16},    {2, 401, 80},  {7, 15, 48},    {11, 385, 144}, {12, 384, 64},
-                                     {29, 769, 96}, {50, 33, 208}, {101, 63, 272}, {97, 400, 576}, {333, 48, 192}};
+  const std::vector<Shape> shapes = {{1, 1, 16},    {2, 401, 80},   {7, 15, 48},    {11, 385, 144}, {12, 384, 64}, {29, 769, 96},
+                                     {50, 33, 208}, {101, 63, 272}, {97, 400, 576}, {333, 48, 192}, {13, 1601, 80}};
   for (const auto& [m, k, n] : shapes) {
     const at::Tensor a = at::randn({m, k}), b = at::randn({k, n}), c = at::randn({m, n}), wide = at::randn({k, n + 200});
     const at::Tensor turned_a = a.t().contiguous().t(), turned_b = b.t().contiguous().t(), part_b = wide.narrow(1, 8, n);
@@ -91,6 +91,21 @@ TEST(ProductCpu, SumsEachNumberInOneOrder) {
     }
   }
   at::set_num_threads(threads);
+}
+
+TEST(ProductCpu, AddsWhatLiesElsewhereWithTheBitsOfACopy) {
+  at::manual_seed(7);
+  for (const auto& [m, k, n] : {Shape{1, 1, 16}, Shape{13, 0, 48}, Shape{101, 576, 80}, Shape{29, 1601, 96}}) {
+    const at::Tensor a = at::randn({m, k}), b = at::randn({n, k}).t(), bias = at::randn({n}), rows = at::randn({m, n});
+    const at::Tensor wide = at::randn({m, n + 48}), part = wide.narrow(1, 16, n);
+    for (const at::Tensor& addend : {bias, rows, part}) {
+      const at::Tensor copy = addend.expand({m, n}).clone(), before = addend.clone(), found = at::randn({m, n});
+      cpu::product(copy, a, b, 1, true);
+      cpu::product_and_sum(found, a, b, addend);
+      EXPECT_TRUE(at::equal(found, copy)) << m << " " << k << " " << n << ", addend of " << addend.dim() << " dimensions";
+      EXPECT_TRUE(at::equal(addend, before)) << "it is only read";
+    }
+  }
 }
 
 TEST(ProductCpu, GivesARowTheSameBitsWhateverIsBesideIt) {
