@@ -112,8 +112,7 @@ class Replies {
     if (others == 0) return "";
     const auto sent = model_.server.find("sent_template");
     return fmt::format(
-        "the server did not find the messages in {} of {}{} (X-Prompt-Found {}), so it read them as its model was not trained "
-        "to: "
+        "the server did not find the messages in {} of {}{} (X-Prompt-Found {}), so its model reads another form than its own: "
         "name the server's own template with --template; its GET /info states the name and hash",
         others, counted(all, "text"), sent == model_.server.end() ? "" : " in the template " + sent->second, said);
   }
