@@ -72,8 +72,9 @@ at::Tensor mlp(const LayerCall& call, const at::Tensor& n2, LayerSaved& s, bool 
   const Int8Layer* in_int8 = call.in_int8;
   if (in_int8 != nullptr && steady && takes_gated_mlp(n2.size(0), in_int8->up))
     return gated_mlp(Int8Rows(n2), {in_int8->up, w.up_b}, {in_int8->down, w.down_b}, s.h);
-  s.up = layer_linear(n2, call.up(), steady);
-  return layer_linear(swiglu(s.up), call.down(), steady, s.h);
+  const Gated gated = gated_linear(n2, call.up(), steady);
+  s.up = gated.up;
+  return layer_linear(gated.act, call.down(), steady, s.h);
 }
 
 }  // namespace
@@ -106,7 +107,7 @@ at::Tensor decoder_backward(const LayerCall& call, const at::Tensor& dy, const L
   at::Tensor none, dh;
   {
     at::Tensor act;
-    const at::Tensor dup = swiglu_backward(times(dy, w.down_w), s.up, g != nullptr ? &act : nullptr);
+    const at::Tensor dup = gated_linear_backward(dy, w.down_w, s.up, g != nullptr ? &act : nullptr);
     if (g != nullptr) {
       add_linear_gradient(dy, act, g->down_w, g->down_b);
       add_linear_gradient(dup, rms_norm(s.h, w.norm2_w, spec.norm_eps, nullptr), g->up_w, g->up_b);

@@ -78,9 +78,8 @@ at::Tensor swiglu(const at::Tensor& gate_up_T2F) {
   float* act = act_TF.data_ptr<float>();
   at::parallel_for(0, rows, grain(f), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      const float *gate = gu + t * 2 * f, *up = gate + f;
-#pragma omp simd
-      for (std::int64_t i = 0; i < f; ++i) act[t * f + i] = gate[i] * fast_sigmoid(gate[i]) * up[i];
+      const float* gate = gu + t * 2 * f;
+      swiglu_numbers(gate, gate + f, f, act + t * f);
     }
   });
   return act_TF;
@@ -94,18 +93,10 @@ at::Tensor swiglu_backward(const at::Tensor& dact_TF, const at::Tensor& gate_up_
   float *dgu = dgu_T2F.data_ptr<float>(), *act = act_TF != nullptr ? act_TF->data_ptr<float>() : nullptr;
   at::parallel_for(0, rows, grain(2 * f), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      const float *gate = gu + t * 2 * f, *up = gate + f, *dat = da + t * f;
-      float *dgate = dgu + t * 2 * f, *dup = dgate + f;
-#pragma omp simd
-      for (std::int64_t i = 0; i < f; ++i) {
-        const float s = fast_sigmoid(gate[i]), silu = gate[i] * s;
-        dgate[i] = dat[i] * up[i] * s * (1.0F + gate[i] * (1.0F - s));
-        dup[i] = dat[i] * silu;
-      }
-      if (act != nullptr) {
-#pragma omp simd
-        for (std::int64_t i = 0; i < f; ++i) act[t * f + i] = gate[i] * fast_sigmoid(gate[i]) * up[i];
-      }
+      const float* gate = gu + t * 2 * f;
+      float* dgate = dgu + t * 2 * f;
+      swiglu_gradients(da + t * f, gate, gate + f, f, dgate, dgate + f);
+      if (act != nullptr) swiglu_numbers(gate, gate + f, f, act + t * f);
     }
   });
   return dgu_T2F;

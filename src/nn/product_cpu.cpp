@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 
+#include "nn/simd_math.h"
 #include "nn/transpose.h"
 
 #if defined(__AVX512F__) || defined(__FMA__)
@@ -21,6 +22,7 @@ constexpr std::int64_t kLanes = 16, kRows = 6, kStrip = 4 * kLanes;  // a tile o
 constexpr std::int64_t kInner = 384;                                 // so many rows of a copied strip are summed in registers
 constexpr std::int64_t kDepth = 2 * kInner;                          // a strip of so many rows stays in a core's own cache
 constexpr std::int64_t kRowsAhead = 16;                              // how far ahead of itself pack() asks for rows of b
+constexpr std::int64_t kSwigluRowsAhead = 8;                         // the same for rows of gates
 constexpr std::int64_t kPackRows = 16;                               // rows that take as long as packing their strip of b
 constexpr std::int64_t kAlone = std::int64_t{1} << 18;               // multiplications that are not worth a second thread
 
@@ -280,18 +282,33 @@ Product product_of(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b
           0};
 }
 
-void multiply(const Product& p) {
-  const std::int64_t strips = (p.n + kStrip - 1) / kStrip, threads = at::get_num_threads();
+/// Call `of_part(begin, end, column)` for parts of the rows and the first column of each of `strips` strips; threads take them in
+/// turn.
+template <class Work>
+void for_each_part(const Product& p, std::int64_t strips, const Work& of_part) {
+  const std::int64_t threads = at::get_num_threads();
   const std::int64_t parts = parts_of(p.m, strips, threads), rows = part_rows(p.m, parts), tasks = strips * parts;
   std::atomic<std::int64_t> next = 0;
   const auto work = [&](std::int64_t, std::int64_t) {
     for (std::int64_t task = next++; task < tasks; task = next++) {
       const std::int64_t begin = task % parts * rows, end = std::min(p.m, begin + rows);
-      if (begin < end) multiply_strip(p, begin, end, task / parts * kStrip);
+      if (begin < end) of_part(begin, end, task / parts * kStrip);
     }
   };
   if (p.m * p.n * p.inner < kAlone) return work(0, 1);
   at::parallel_for(0, std::min(threads, tasks), 1, work);
+}
+
+void multiply(const Product& p) {
+  for_each_part(p, (p.n + kStrip - 1) / kStrip,
+                [&](std::int64_t begin, std::int64_t end, std::int64_t column) { multiply_strip(p, begin, end, column); });
+}
+
+/// Add `addend`, [m, n] or [n], to what a product computes. @return what has to live as long as the product
+at::Tensor add_to(Product& p, const at::Tensor& addend) {
+  const at::Tensor rows = addend.contiguous().expand({p.m, p.n});
+  p.addend = rows.const_data_ptr<float>(), p.addend_row = rows.stride(0);
+  return rows;
 }
 
 }  // namespace
@@ -321,10 +338,47 @@ void product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, floa
 }
 
 void product_and_sum(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, const at::Tensor& addend) {
-  const at::Tensor adjacent = addend.contiguous(), rows = adjacent.expand_as(c);
   Product p = product_of(c, a, b, 1);
-  p.addend = rows.const_data_ptr<float>(), p.addend_row = rows.stride(0);
+  const at::Tensor kept = add_to(p, addend);
   multiply(p);
+}
+
+bool takes_swiglu(std::int64_t intermediate) { return intermediate % kStrip == 0; }
+
+void product_and_swiglu(const at::Tensor& gate_up_T2F, const at::Tensor& act_TF, const at::Tensor& x_TD, const at::Tensor& w,
+                        const at::Tensor& bias) {
+  Product p = product_of(gate_up_T2F, x_TD, w, 1);
+  const at::Tensor kept = bias.defined() ? add_to(p, bias) : bias;
+  const std::int64_t f = act_TF.size(1);
+  float* act = act_TF.data_ptr<float>();
+  for_each_part(p, f / kStrip, [&](std::int64_t begin, std::int64_t end, std::int64_t column) {
+    multiply_strip(p, begin, end, column);
+    multiply_strip(p, begin, end, f + column);
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* gate = p.c + t * p.c_row + column;
+      swiglu_numbers(gate, gate + f, kStrip, act + t * f + column);
+    }
+  });
+}
+
+void product_and_swiglu_backward(const at::Tensor& dgate_up_T2F, const at::Tensor& dy_TD, const at::Tensor& w,
+                                 const at::Tensor& gate_up_T2F) {
+  const std::int64_t f = w.size(1);
+  const Product p = product_of(dgate_up_T2F.narrow(1, 0, f), dy_TD, w, 1);  // the gradient in act lies where that in gate will
+  const float* gate_up = gate_up_T2F.const_data_ptr<float>();
+  for_each_part(p, f / kStrip, [&](std::int64_t begin, std::int64_t end, std::int64_t column) {
+    multiply_strip(p, begin, end, column);
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* gate = gate_up + t * 2 * f + column;
+      float* dgate = p.c + t * p.c_row + column;
+      for (std::int64_t i = 0; i < kStrip; i += kLanes) {
+        __builtin_prefetch(gate + kSwigluRowsAhead * 2 * f + i);
+        __builtin_prefetch(gate + kSwigluRowsAhead * 2 * f + f + i);
+        __builtin_prefetch(dgate + kSwigluRowsAhead * p.c_row + f + i, 1);
+      }
+      swiglu_gradients(dgate, gate, gate + f, kStrip, dgate, dgate + f);
+    }
+  });
 }
 
 }  // namespace dmoerm::nn::cpu

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/record_function.h>
@@ -22,9 +23,12 @@ namespace {
 /// Whether a product is one of panel_product.h.
 bool by_panels(const at::Tensor& x, bool steady) { return kPanelsAreFast && steady && cpu::takes(x); }
 
+/// Whether products with these rows are those of product_cpu.h, if it takes the matrices.
+bool multiplies(const at::Tensor& x) { return x.is_cpu() && cpu::multiplies_itself(); }
+
 /// x w (+ addend) by product_cpu.h; undefined where that is not faster. @param addend  [rows, outputs], [outputs] or undefined
 at::Tensor own_product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& addend = {}) {
-  if (!x.is_cpu() || !cpu::multiplies_itself()) return {};
+  if (!multiplies(x)) return {};
   const at::Tensor y = at::empty({x.size(0), w.size(1)}, x.options());
   if (!cpu::takes_product(y, x, w)) return {};
   RECORD_FUNCTION("nn::product", {});
@@ -202,6 +206,34 @@ at::Tensor layer_linear(const at::Tensor& x, const Linear& by, bool steady, cons
   at::Tensor y = own_product(x, w.t(), residual);
   if (!y.defined()) y = at::addmm(steady_rows(residual, steady), steady_rows(x, steady), w.t()).narrow(0, 0, x.size(0));
   return b.defined() ? y.add_(b) : y;
+}
+
+Gated gated_linear(const at::Tensor& x, const Linear& by, bool steady) {
+  if (by.in_int8 == nullptr && !by_panels(x, steady) && multiplies(x)) {
+    const at::Tensor w = by.w.t();
+    const std::int64_t f = w.size(1) / 2;
+    const Gated y{at::empty({x.size(0), 2 * f}, x.options()), at::empty({x.size(0), f}, x.options())};
+    if (cpu::takes_swiglu(f) && cpu::takes_product(y.up, x, w)) {
+      RECORD_FUNCTION("nn::product", {});
+      cpu::product_and_swiglu(y.up, y.act, x, w, by.b);
+      return y;
+    }
+  }
+  const at::Tensor up = layer_linear(x, by, steady);
+  return {up, swiglu(up)};
+}
+
+at::Tensor gated_linear_backward(const at::Tensor& dy, const at::Tensor& w, const at::Tensor& up, at::Tensor* act) {
+  const std::int64_t f = w.size(1);
+  if (act == nullptr && multiplies(dy) && cpu::takes(up) && up.is_contiguous() && cpu::takes_swiglu(f)) {
+    const at::Tensor d = at::empty_like(up);
+    if (cpu::takes_product(d.narrow(1, 0, f), dy, w)) {
+      RECORD_FUNCTION("nn::product", {});
+      cpu::product_and_swiglu_backward(d, dy, w, up);
+      return d;
+    }
+  }
+  return swiglu_backward(times(dy, w), up, act);
 }
 
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db) {

@@ -16,6 +16,15 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b,
 /// x w' + b (+ residual); the residual may be undefined. In inference on a CPU it is a product of panel_product.h where that is
 /// fast; with weights in eight bits it is one of int8_product.h, which is always steady.
 at::Tensor layer_linear(const at::Tensor& x, const Linear& by, bool steady, const at::Tensor& residual = {});
+/// What an MLP with gates computes before its last product.
+struct Gated {
+  at::Tensor up;   ///< gate and up, side by side
+  at::Tensor act;  ///< swiglu(up)
+};
+/// layer_linear() of the rows, and swiglu() of that.
+Gated gated_linear(const at::Tensor& x, const Linear& by, bool steady);
+/// Gradient in gate and up: swiglu_backward(dy w, up). @param act  as there
+at::Tensor gated_linear_backward(const at::Tensor& dy, const at::Tensor& w, const at::Tensor& up, at::Tensor* act);
 /// x w
 at::Tensor times(const at::Tensor& x, const at::Tensor& w);
 /// dw += dy' x and db += sum of dy over rows, both float32; undefined sinks are skipped.

@@ -30,4 +30,21 @@ inline float fast_sigmoid(float x) {
   return x < 0 ? e * s : s;
 }
 
+/// act = silu(gate) * up, for `count` numbers.
+inline void swiglu_numbers(const float* gate, const float* up, std::int64_t count, float* act) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) act[i] = gate[i] * fast_sigmoid(gate[i]) * up[i];
+}
+
+/// Gradients of swiglu_numbers() in gate and up. @param dact  gradient in act; may be dgate itself
+inline void swiglu_gradients(const float* dact, const float* gate, const float* up, std::int64_t count, float* dgate,
+                             float* dup) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float d = dact[i], s = fast_sigmoid(gate[i]), silu = gate[i] * s;
+    dgate[i] = d * up[i] * s * (1.0F + gate[i] * (1.0F - s));
+    dup[i] = d * silu;
+  }
+}
+
 }  // namespace dmoerm::nn

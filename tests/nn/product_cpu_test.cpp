@@ -11,6 +11,8 @@
 #include <cmath>
 #include <vector>
 
+#include "nn/ops.h"
+
 namespace dmoerm::nn {
 namespace {
 
@@ -106,6 +108,32 @@ TEST(ProductCpu, AddsWhatLiesElsewhereWithTheBitsOfACopy) {
       EXPECT_TRUE(at::equal(addend, before)) << "it is only read";
     }
   }
+}
+
+TEST(ProductCpu, GatesWithTheBitsOfTwoPasses) {
+  at::manual_seed(8);
+  const int threads = at::get_num_threads();
+  for (const auto& [m, k, f] : {Shape{1, 40, 64}, Shape{101, 576, 192}, Shape{29, 1601, 128}}) {
+    ASSERT_TRUE(cpu::takes_swiglu(f));
+    const at::Tensor x = at::randn({m, k}), w = at::randn({2 * f, k}).t(), bias = at::randn({2 * f}), down = at::randn({k, f});
+    for (const at::Tensor& added : {at::Tensor(), bias}) {
+      const at::Tensor up = added.defined() ? added.expand({m, 2 * f}).clone() : at::zeros({m, 2 * f}), dact = at::zeros({m, f});
+      cpu::product(up, x, w, 1, true);
+      cpu::product(dact, x, down, 1, false);
+      const at::Tensor act = swiglu(up), gradient = swiglu_backward(dact, up, nullptr);
+      for (const int count : {1, 2, 5}) {
+        at::set_num_threads(count);
+        const at::Tensor up_found = at::randn({m, 2 * f}), act_found = at::randn({m, f}), found = at::randn({m, 2 * f});
+        cpu::product_and_swiglu(up_found, act_found, x, w, added);
+        cpu::product_and_swiglu_backward(found, x, down, up);
+        EXPECT_TRUE(at::equal(up_found, up)) << m << " " << k << " " << f << " on " << count;
+        EXPECT_TRUE(at::equal(act_found, act)) << m << " " << k << " " << f << " on " << count;
+        EXPECT_TRUE(at::equal(found, gradient)) << m << " " << k << " " << f << " on " << count;
+      }
+    }
+  }
+  EXPECT_FALSE(cpu::takes_swiglu(80)) << "a strip would hold gates and ups";
+  at::set_num_threads(threads);
 }
 
 TEST(ProductCpu, GivesARowTheSameBitsWhateverIsBesideIt) {
