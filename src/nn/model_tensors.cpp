@@ -140,12 +140,13 @@ void check_weight(const SafetensorsReader& reader, const std::string& stored, co
   }
 }
 
-void load_weight(const SafetensorsReader& reader, const std::string& stored, const at::Tensor& slot) {
+at::Tensor load_weight(const SafetensorsReader& reader, const std::string& stored, const at::Tensor& slot) {
   check_weight(reader, stored, slot, "the model");
   const at::Tensor loaded = reader.load(stored).to(at::kFloat);
   if (!at::isfinite(loaded).all().item<bool>())
     throw DataError("tensor-not-finite", fmt::format("{}: tensor {} holds NaN or infinity", reader.file_of(stored), stored));
   slot.copy_(loaded);
+  return loaded;
 }
 
 }  // namespace dmoerm::nn

@@ -32,8 +32,9 @@ class ModelTensors {
 };
 
 /// Read a tensor that must have the shape of `slot`. @param stored  name in the files
+/// @returns the numbers of the file, float32, on the host
 /// @throws DataError naming both shapes, for numbers that are not floating-point, and for NaN or infinity
-void load_weight(const SafetensorsReader& reader, const std::string& stored, const at::Tensor& slot);
+at::Tensor load_weight(const SafetensorsReader& reader, const std::string& stored, const at::Tensor& slot);
 /// The part of load_weight() that reads no data. @param who  what requires the shape, such as "config.json"
 void check_weight(const SafetensorsReader& reader, const std::string& stored, const at::Tensor& slot, const char* who);
 

@@ -81,8 +81,8 @@ std::string some_names(const ModelTensors& tensors) {
 }
 
 /// Whether a layer's matrix is wholly zero, which no trained model has. Embeddings may be, such as those of token types.
-bool is_zeros(const std::string& name, const at::Tensor& slot) {
-  return slot.dim() == 2 && name.find("layer") != std::string::npos && slot.numel() > 0 && !slot.any().item<bool>();
+bool is_zeros(const std::string& name, const at::Tensor& weight) {
+  return weight.dim() == 2 && name.find("layer") != std::string::npos && weight.numel() > 0 && !weight.any().item<bool>();
 }
 
 }  // namespace
@@ -199,8 +199,8 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
   std::string zeros;
   for (const auto& [name, slot] : weights.named_) {
     const std::string stored = tensors.stored_name(name);
-    load_weight(reader, stored, slot);
-    if (zeros.empty() && is_zeros(name, slot)) zeros = stored;
+    const at::Tensor found = load_weight(reader, stored, slot);
+    if (zeros.empty() && is_zeros(name, found)) zeros = stored;
     used.insert(stored);
   }
   for (const auto& [plain, stored] : tensors.all()) {

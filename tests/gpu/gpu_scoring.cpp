@@ -148,7 +148,7 @@ void expect_no_waits(const std::string& title, const GpuCounts& counts, std::int
 /// The launches of a layer are the difference of three layers and two, what remains of two layers is beside them. A request has
 /// two passes: the router's and that of all experts.
 void check_launches() {
-  constexpr std::int64_t kLayer = 60, kLayerPlain = 160, kBeside = 160;
+  constexpr std::int64_t kLayer = 45, kLayerPlain = 160, kBeside = 70;
   Case wanted;
   const GpuCounts two = counts_of(wanted);
   wanted.layers = 3;
