@@ -166,6 +166,7 @@ TEST_F(SafetensorsRows, MakeTheSameFileInPiecesOfAnySize) {
     writer.publish(file_);
     EXPECT_EQ(read_file(file_), whole) << size;
     EXPECT_FALSE(fs::exists(unfinished_));
+    fs::remove(file_);
   }
 }
 
