@@ -52,9 +52,9 @@ void run(const Options& options) {
   for (const std::string& name : options.evaluated) {
     const std::filesystem::path file = std::filesystem::path(name) / "eval.json";
     if (!std::filesystem::exists(file))
-      throw ConfigError(
-          "no-evaluation",
-          fmt::format("--eval {}: there is no eval.json in this folder: `dmoerm eval --out {}` writes one", name, name));
+      throw ConfigError("no-evaluation",
+                        fmt::format("--eval {}: there is no eval.json in this folder: `dmoerm eval --out {}` writes one", name,
+                                    run::shell_quoted(name)));
     evaluated.push_back({name, report::read_part(file, "")});
   }
   Progress progress("sections", watch::stderr_is_terminal());

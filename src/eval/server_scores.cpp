@@ -99,7 +99,8 @@ class Replies {
   }
 
  private:
-  /// What the server says of texts that it did not read as messages in its own template; "" if there are none.
+  /// What the server says of texts that it did not read as messages in its own template; "" if there are none. Where most were
+  /// read so, the template is the server's, and the others hold something that messages cannot.
   [[nodiscard]] std::string doubt() const {
     std::int64_t all = 0, others = 0;
     std::string said;
@@ -112,9 +113,11 @@ class Replies {
     if (others == 0) return "";
     const auto sent = model_.server.find("sent_template");
     return fmt::format(
-        "the server did not find the messages in {} of {}{} (X-Prompt-Found {}), so its model reads another form than its own: "
-        "name the server's own template with --template; its GET /info states the name and hash",
-        others, counted(all, "text"), sent == model_.server.end() ? "" : " in the template " + sent->second, said);
+        "the server did not find the messages in {} of {}{} (X-Prompt-Found {}), so its model reads {}", others,
+        counted(all, "text"), sent == model_.server.end() ? "" : " in the template " + sent->second, said,
+        2 * others < all ? "these in another form than its own: they may hold special tokens of the template"
+                         : "another form than its own: name the server's own template with --template; its GET /info states the "
+                           "name and hash");
   }
 
   [[nodiscard]] ServerReply read(const Part& part, const judge::HttpResult& result) const {

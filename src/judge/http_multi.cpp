@@ -42,9 +42,9 @@ void init_curl() {
   if (code != CURLE_OK) throw Error(fmt::format("libcurl cannot start: {}", curl_easy_strerror(code)));
 }
 
-std::string part_of(CURLU* url, CURLUPart part) {
+std::string part_of(CURLU* url, CURLUPart part, unsigned int flags = 0) {
   char* text = nullptr;
-  if (curl_url_get(url, part, &text, 0) != CURLUE_OK) return "";
+  if (curl_url_get(url, part, &text, flags) != CURLUE_OK) return "";
   std::string copy = text;
   curl_free(text);
   return copy;
@@ -153,7 +153,7 @@ bool speaks_tls(const Target& target, const std::string& no_proxy) {
   const std::unique_ptr<CURL, void (*)(CURL*)> handle{curl_easy_init(), curl_easy_cleanup};
   if (!handle) throw std::bad_alloc();
   constexpr long kLongestMs = 2000;
-  set(handle.get(), CURLOPT_URL, ("https" + target.url.substr(std::string_view("http").size())).c_str());
+  set(handle.get(), CURLOPT_URL, https_address(target.url).c_str());
   set(handle.get(), CURLOPT_CONNECT_ONLY, 1L);
   set(handle.get(), CURLOPT_SSL_VERIFYPEER, 0L);
   set(handle.get(), CURLOPT_SSL_VERIFYHOST, 0L);
@@ -306,13 +306,15 @@ struct HttpMulti::Impl {
     launch(std::move(transfer));
   }
 
-  /// Whether a request failed because the server speaks the other one of http and https. What a TLS server does with a request in
-  /// http others do too, so that it is asked, once.
+  /// Whether a request failed because the server speaks the other one of http and https. A server that has answered does not,
+  /// even if a proxy before it fails later. What a TLS server does with a request in http others do too, so that it is asked,
+  /// once.
   bool is_other_scheme(Target& target, const HttpResult& result, CURLcode code) const {
-    if (target.tls) return result.end == HttpResult::End::not_reached && is_reply_without_tls(result.problem);
-    const bool doubtful = is_as_of_tls(result, code);
+    const bool doubtful = target.tls ? result.end == HttpResult::End::not_reached && is_reply_without_tls(result.problem)
+                                     : is_as_of_tls(result, code);
     if (result.end == HttpResult::End::replied && !doubtful) target.answered = true;
-    if (target.answered || !doubtful) return false;
+    if (!doubtful || target.answered) return false;
+    if (target.tls) return true;
     if (!target.other_scheme) target.other_scheme = speaks_tls(target, no_proxy);
     return *target.other_scheme;
   }
@@ -463,6 +465,15 @@ std::string join_url(const std::string& base, const std::string& path) {
   std::string tail = sent.substr(query);
   if (!tail.empty() && path.find('?') != std::string::npos) tail[0] = '&';
   return head + path + tail;
+}
+
+std::string https_address(const std::string& address) {
+  const Url url = read_url(address).first;
+  const std::string port = part_of(url.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
+  if (curl_url_set(url.get(), CURLUPART_PORT, port.c_str(), 0) != CURLUE_OK ||
+      curl_url_set(url.get(), CURLUPART_SCHEME, "https", 0) != CURLUE_OK)
+    throw std::bad_alloc();  // an http address has both
+  return part_of(url.get(), CURLUPART_URL);
 }
 
 std::string address_problem(const std::string& address) {

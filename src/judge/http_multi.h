@@ -75,6 +75,9 @@ class HttpMulti {
 /// after that of the path. A base address that ends with /chat/completions is read without it.
 std::string join_url(const std::string& base, const std::string& path);
 
+/// The https address of the same host and port as an http one, whose port is 80 if it names none.
+std::string https_address(const std::string& address);
+
 /// What is wrong with a web address that requests shall go to; "" if nothing is. Whether it names a password is not looked at.
 std::string address_problem(const std::string& address);
 

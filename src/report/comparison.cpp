@@ -18,6 +18,8 @@ namespace dmoerm::report {
 namespace {
 
 constexpr const char* kAlike = "The settings are the same, and so is the content of the files and folders that they name.";
+constexpr const char* kAlikeByName =
+    "The settings are the same. Not all runs say what the files and folders that they name held, so that these may differ.";
 
 using eval::GroupResult;
 using eval::Interval;
@@ -37,17 +39,22 @@ ByKey by_key(const std::vector<ComparedRun>& runs, std::map<std::string, std::st
   return values;
 }
 
-/// Settings and contents that differ. That a run says nothing of a content is no difference: its setting says whether it has one.
-std::vector<std::pair<std::string, std::vector<std::string>>> differing(const std::vector<ComparedRun>& runs) {
-  ByKey settings = by_key(runs, settings_of);
+/// Sets the settings and contents that differ. That a run says nothing of a content is no difference: its setting says whether it
+/// has one.
+void find_differing(Comparison& comparison) {
+  ByKey settings = by_key(comparison.runs, settings_of);
   std::erase_if(settings, [](const auto& row) { return std::set(row.second.begin(), row.second.end()).size() == 1; });
-  for (const auto& [key, values] : by_key(runs, contents_of)) {
+  const ByKey contents = by_key(comparison.runs, contents_of);
+  comparison.contents_known = contents.contains(kBackboneContent) && contents.contains(content_of_input(0));
+  for (const auto& [key, values] : contents) {
     std::set<std::string> known(values.begin(), values.end());
-    known.erase("");
+    if (known.erase("") > 0) comparison.contents_known = false;
     if (known.size() > 1) settings.emplace(key, values);
   }
-  return {settings.begin(), settings.end()};
+  comparison.settings = {settings.begin(), settings.end()};
 }
+
+const char* alike(const Comparison& comparison) { return comparison.contents_known ? kAlike : kAlikeByName; }
 
 double sum_of(const Part& cost, const char* key) {
   double sum = 0;
@@ -222,7 +229,7 @@ Comparison compare_runs(const std::vector<std::string>& folders,
   if (summed) comparison.rows.emplace_back(kAllRow);
   for (std::size_t i = 1; i < comparison.runs.size(); ++i)
     comparison.against_first.push_back(shared_groups(comparison.runs.front().run, comparison.runs[i].run));
-  comparison.settings = differing(comparison.runs);
+  find_differing(comparison);
   return comparison;
 }
 
@@ -232,7 +239,7 @@ std::string comparison_text(const Comparison& comparison) {
   for (const std::string& sentence : comparison.sentences()) text += sentence + "\n";
   text += "\n" + markdown_table(cost_rows(comparison)) + "\n";
   if (comparison.runs.size() == 1) return text;
-  if (comparison.settings.empty()) return text + std::string(kAlike) + "\n";
+  if (comparison.settings.empty()) return text + alike(comparison) + "\n";
   return text + markdown_table(setting_rows(comparison));
 }
 
@@ -263,9 +270,9 @@ std::string comparison_page(const Comparison& comparison) {
   for (const ComparedRun& r : comparison.runs) titled.push_back({r.title, &r.run});
   page.sections.push_back(compared_curves_section(titled));
   page.sections.push_back({"cost", "Cost", table_of(cost_rows(comparison))});
-  page.sections.push_back(
-      {"settings", "Settings that differ",
-       comparison.settings.empty() ? paragraph(kAlike) : table_of(setting_rows(comparison), comparison.runs.size() + 1)});
+  page.sections.push_back({"settings", "Settings that differ",
+                           comparison.settings.empty() ? paragraph(alike(comparison))
+                                                       : table_of(setting_rows(comparison), comparison.runs.size() + 1)});
   return html_of(page);
 }
 

@@ -35,6 +35,7 @@ struct Comparison {
   /// Settings that differ, by key as settings_of() has it, and contents of what they name, as contents_of() does: its value in
   /// each run, "" where the key is missing. Paths, names and limits of the machine count.
   std::vector<std::pair<std::string, std::vector<std::string>>> settings;
+  bool contents_known = false;  ///< Whether all runs say what the files and folders of their settings held
 
   /// One sentence for each run after the first.
   [[nodiscard]] std::vector<std::string> sentences() const;

@@ -102,8 +102,7 @@ void add_ingested(Values& contents, const json& ingest) {
   add(contents, "backbone.dir (tokenizer)", ingest, "tokenizer");
   add(contents, "backbone.chat_template (content)", ingest, "template");
   const json inputs = ingest.value("data", json::object()).value("inputs", json::array());
-  for (std::size_t i = 0; i < inputs.size(); ++i)
-    add(contents, fmt::format("data.inputs.{}.path (content)", i), inputs[i], "sha256");
+  for (std::size_t i = 0; i < inputs.size(); ++i) add(contents, content_of_input(i), inputs[i], "sha256");
 }
 
 /// What judges were asked with. The first round stands for all.
@@ -119,6 +118,8 @@ void add_labelled(Values& contents, const json& external) {
 
 }  // namespace
 
+std::string content_of_input(std::size_t input) { return fmt::format("data.inputs.{}.path (content)", input); }
+
 Values settings_of(const Run& run) {
   Values values;
   config::Problems problems("config.yaml", {});
@@ -131,7 +132,7 @@ Values contents_of(const Run& run) {
   const json on = read_part(run.folder / "computed_on.json", "").value,
              external = read_part(run.folder / "external.json", "").value;
   try {
-    add(contents, "backbone.dir (content)", on, "backbone");
+    add(contents, kBackboneContent, on, "backbone");
     add(contents, "compute.device (used)", on, "device");
     if (on.is_object() && on.contains("imported")) add_imported(contents, on["imported"]);
     if (external.is_object() && external.contains("ingest")) add_ingested(contents, external["ingest"]);

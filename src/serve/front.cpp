@@ -21,9 +21,10 @@ Front::Front(std::vector<std::string> keys, std::vector<std::string> command, in
           deadline_s) {}
 
 void Front::count(const HttpRequest& request, const HttpAnswer& answer, int rank, double seconds) {
-  if (rank < 0) own_.add(label_of(request.path), answer.status, seconds);
+  const std::string endpoint = label_of(request.path);
+  if (rank < 0) own_.add(endpoint, answer.status, seconds);
   const std::lock_guard lock(mutex_);
-  totals_.add(answer.status);
+  totals_.add(endpoint, answer.status);
   totals_.texts += answer.texts;
   totals_.tokens += answer.tokens;
 }

@@ -60,10 +60,11 @@ std::vector<double> Histogram::latency_bounds() {
   return {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
 }
 
-void Totals::add(int status, std::int64_t count) {
+void Totals::add(const std::string& endpoint, int status, std::int64_t count) {
   requests += count;
-  constexpr int kFailed = 424;  // in TEI's protocol
-  (status < 300                        ? answered
+  constexpr int kFailed = 424;                                           // in TEI's protocol
+  const bool not_ready = status == 503 && endpoint.ends_with("/ready");  // what the probe asked; KServe has one for each model
+  (status < 300 || not_ready           ? answered
    : status == 429                     ? refused
    : status == 499                     ? left
    : status < 500 && status != kFailed ? mistaken
@@ -90,11 +91,7 @@ std::string RequestCounts::text() const {
 Totals RequestCounts::totals() const {
   const std::lock_guard lock(mutex_);
   Totals totals;
-  for (const auto& [key, count] : requests_) {
-    // To a probe a 503 is the answer that it asked for.
-    const bool probe = key.first == "/ready" || key.first == "/v2/health/ready";
-    totals.add(probe && key.second == 503 ? 200 : key.second, count);
-  }
+  for (const auto& [key, count] : requests_) totals.add(key.first, key.second, count);
   return totals;
 }
 

@@ -46,9 +46,10 @@ struct Totals {
   std::int64_t refused = 0;   ///< 429
   std::int64_t mistaken = 0;  ///< Other 4xx: what the client sent cannot be answered
   std::int64_t left = 0;      ///< 499: the client hung up before
-  std::int64_t failed = 0;    ///< 5xx, and 424; RequestCounts leaves out the 503 that says that the server is not ready
+  std::int64_t failed = 0;    ///< 5xx, and 424; not the 503 that answers a probe of whether the server or a model is ready
   std::int64_t texts = 0, tokens = 0;
-  void add(int status, std::int64_t count = 1);
+  /// @param endpoint  as label_of() names it
+  void add(const std::string& endpoint, int status, std::int64_t count = 1);
 };
 
 /// Requests by address and status, and how long the answered ones took.

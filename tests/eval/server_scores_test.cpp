@@ -342,6 +342,17 @@ TEST_F(ServerScores, SayHowTheServerFoundPromptsInTexts) {
   expect_parts(report_text(result), {"- o: " + model["doubt"].get<std::string>()});
 }
 
+TEST_F(ServerScores, DoNotDoubtTheTemplateForTheSakeOfAFewTexts) {
+  std::atomic<int> number = 0;
+  RewardServer server([&](const httplib::Request& request, const json& body, httplib::Response& response) {
+    response.set_header("X-Prompt-Found", number.fetch_add(1) < 3 ? "text" : "messages");
+    answer_well(request, body, response);
+  });
+  const ModelScores model = ask(server.url("/get_reward"), in_template("chatml"));
+  expect_parts(model.doubt, {"in 3 of 120 texts", "text: 3", "special tokens"});
+  EXPECT_EQ(model.doubt.find("--template"), std::string::npos) << model.doubt;
+}
+
 TEST_F(ServerScores, HaveNoDoubtWhereTheServerFoundTheMessagesOrDoesNotSay) {
   for (const char* found : {"messages", "", "a word of another program"}) {
     RewardServer server([&](const httplib::Request& request, const json& body, httplib::Response& response) {

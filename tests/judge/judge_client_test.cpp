@@ -13,10 +13,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -48,6 +51,44 @@ std::string body_of(int i) {
       R"(<response_2 k3>\nanother text {}\n</response_2 k3>\n"}}]}})",
       i, i * 7);
 }
+
+/// A server that speaks http alone, and answers whatever comes with status 400.
+class HttpOnly {
+ public:
+  /// @param port  0 = any free one
+  explicit HttpOnly(int port = 0) {
+    const int yes = 1;
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    socklen_t size = sizeof address;
+    EXPECT_EQ(::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes), 0);
+    EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0) << std::strerror(errno);
+    EXPECT_EQ(::listen(listener_, 8), 0);
+    EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+    port_ = ntohs(address.sin_port);
+    answering_ = std::thread([this] {
+      constexpr std::string_view kReply = "HTTP/1.1 400 Bad Request\r\n\r\n";
+      for (int connection = 0; (connection = ::accept(listener_, nullptr, nullptr)) >= 0; ::close(connection)) {
+        char hello[4096];
+        if (::recv(connection, hello, sizeof hello, 0) > 0) ::send(connection, kReply.data(), kReply.size(), MSG_NOSIGNAL);
+      }
+    });
+  }
+  ~HttpOnly() {
+    ::shutdown(listener_, SHUT_RDWR);
+    answering_.join();
+    ::close(listener_);
+  }
+  HttpOnly(const HttpOnly&) = delete;
+  HttpOnly& operator=(const HttpOnly&) = delete;
+  [[nodiscard]] std::string url(const std::string& scheme) const { return fmt::format("{}://127.0.0.1:{}/v1", scheme, port_); }
+
+ private:
+  int listener_ = ::socket(AF_INET, SOCK_STREAM, 0), port_ = 0;
+  std::thread answering_;
+};
 
 class JudgeClientTest : public test::Scratch {
  protected:
@@ -252,28 +293,11 @@ TEST_F(JudgeClientTest, NamesTheAddressOfEachReplyOfSeveralAndWhatAThrottlingSer
 }
 
 TEST_F(JudgeClientTest, SaysThatAServerSpeaksHttp) {
-  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(::listen(listener, 8), 0);
-  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  std::thread server([listener] {
-    constexpr std::string_view kReply = "HTTP/1.1 400 Bad Request\r\n\r\n";
-    for (int connection = 0; (connection = ::accept(listener, nullptr, nullptr)) >= 0; ::close(connection)) {
-      char hello[4096];
-      if (::recv(connection, hello, sizeof hello, 0) > 0) ::send(connection, kReply.data(), kReply.size(), MSG_NOSIGNAL);
-    }
-  });
+  const HttpOnly server;
   config::EndpointConfig e;
-  e.url = fmt::format("https://127.0.0.1:{}/v1", ntohs(address.sin_port));
+  e.url = server.url("https");
   JudgeClient client({e}, quick());
   const auto replies = ask(client, 1);
-  ::shutdown(listener, SHUT_RDWR);
-  server.join();
-  ::close(listener);
   ASSERT_EQ(replies.size(), 1U);
   const JudgeReply& reply = replies.at(0);
   EXPECT_EQ(to_string(reply.status), to_string(JudgeReply::unusable)) << reply.detail;
@@ -614,6 +638,12 @@ TEST(JoinUrl, PutsThePathBeforeTheQueryAndLeavesTheFragmentOut) {
   EXPECT_EQ(join_url("http://h/v1?k=1#part", "/chat/completions"), "http://h/v1/chat/completions?k=1");
 }
 
+TEST(HttpsAddress, KeepsThePort) {
+  EXPECT_EQ(https_address("http://h/v1"), "https://h:80/v1") << "not 443, where another server may listen";
+  EXPECT_EQ(https_address("http://h:8000/v1?k=1"), "https://h:8000/v1?k=1");
+  EXPECT_EQ(https_address("http://[::1]:443/v1"), "https://[::1]:443/v1");
+}
+
 TEST_F(JudgeClientTest, RefusesInvalidAddresses) {
   for (const char* url :
        {"", "host", "ftp://host/v1", "https://", "https://user@host/v1", "file:///etc/passwd", "https://a b/"}) {
@@ -768,6 +798,30 @@ TEST_F(JudgeClientTls, SaysThatAServerSpeaksHttps) {
   EXPECT_NE(reply.detail.find("the server speaks https there, not http; write https://"), std::string::npos) << reply.detail;
   EXPECT_EQ(reply.tries, 0) << "it read nothing, so that nothing is paid";
   EXPECT_FALSE(reply.maybe_billed);
+}
+
+TEST_F(JudgeClientTls, AServerThatHasAnsweredIsNotSaidToSpeakTheOtherScheme) {
+  HttpMulti multi(4, 1 << 20);
+  const std::string body = body_of(0);
+  const auto result_of = [&](int target) {
+    multi.start(1, target, body);
+    for (int i = 0; i < 200; ++i) {
+      if (const auto ended = multi.step(milliseconds(100)); !ended.empty()) return ended.front();
+    }
+    ADD_FAILURE() << "no result in 20 s";
+    return HttpResult();
+  };
+  int target = 0, port = 0;
+  {
+    Server server(directory_, tls("good"));
+    port = server.port();
+    target = multi.add_target({.endpoint = secure(server, "ca.pem"), .path = "/chat/completions"});
+    EXPECT_EQ(result_of(target).status, 200);
+  }
+  const HttpOnly proxy(port);  // what stands before the server speaks http for a while
+  const HttpResult failed = result_of(target);
+  EXPECT_TRUE(failed.end == HttpResult::End::not_reached) << failed.problem;
+  EXPECT_EQ(failed.problem.find("speaks http"), std::string::npos) << failed.problem;
 }
 
 TEST_F(JudgeClientTls, UsesHttp2OverFewConnectionsWhereItIsOffered) {

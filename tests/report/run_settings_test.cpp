@@ -100,6 +100,10 @@ TEST_F(RunSettings, ARunThatDoesNotKnowItsContentsDiffersInNone) {
   for (const char* run : {"a", "b"}) configure(run, kCategories);
   found("a", '1', '2', '3', 'x');
   EXPECT_EQ(rows(), Rows());
+  for (const std::string& text : {comparison_text(compared()), comparison_page(compared())}) {
+    EXPECT_THAT(text, HasSubstr("The settings are the same. Not all runs say what the files and folders that they name held"));
+    EXPECT_THAT(text, testing::Not(HasSubstr("so is the content")));
+  }
   put("b/computed_on.json", R"({"backbone": 7, "imported": ["x"]})");
   put("b/external.json", R"({"ingest": {"data": []}, "label/code/style": null})");
   EXPECT_EQ(rows(), Rows()) << "damaged files say nothing";

@@ -55,9 +55,12 @@ TEST_F(FrontOfOneRank, AnswersAtOnceWhileNoRankIsReady) {
   EXPECT_EQ(lost.status, 503);
   EXPECT_EQ(code_of(lost), "rank-gone");
 
+  const Totals before = front.totals();
   const HttpAnswer ready = front.check(request_to("/ready", "GET")).value();
   EXPECT_EQ(ready.status, 503);
   EXPECT_NE(ready.body.find("starting"), std::string::npos);
+  EXPECT_EQ(front.totals().answered, before.answered + 1) << "the probe was told what it asked";
+  EXPECT_EQ(front.totals().failed, before.failed);
   for (const HttpAnswer& refused : {front.check(request_to("/v1/reward")).value(), answer_to(front, request_to("/v1/reward")),
                                     answer_to(front, request_to("/admin/reload"))}) {
     EXPECT_EQ(refused.status, 503);

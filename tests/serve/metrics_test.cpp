@@ -38,7 +38,7 @@ class MetricsOfOneBundle : public testing::Test {
 
 TEST(Totals, TellMistakesOfClientsFromFailures) {
   Totals totals;
-  for (const int status : {200, 400, 404, 424, 429, 499, 500, 503}) totals.add(status);
+  for (const int status : {200, 400, 404, 424, 429, 499, 500, 503}) totals.add("/classify", status);
   EXPECT_EQ(totals.requests, 8);
   EXPECT_EQ(totals.mistaken, 2);
   EXPECT_EQ(totals.failed, 3);  // 424 is TEI's word for a backend that failed
@@ -46,9 +46,10 @@ TEST(Totals, TellMistakesOfClientsFromFailures) {
 
 TEST(Totals, CountNoFailureWhereAProbeIsToldToWait) {
   RequestCounts counts;
-  for (const char* endpoint : {"/ready", "/v2/health/ready", "/classify"}) counts.add(endpoint, 503, 0);
+  for (const char* endpoint : {"/ready", "/v2/health/ready", "/v2/models/{model}/ready", "/classify"})
+    counts.add(endpoint, 503, 0);
   counts.add("/ready", 500, 0);
-  EXPECT_EQ(counts.totals().answered, 2);
+  EXPECT_EQ(counts.totals().answered, 3);
   EXPECT_EQ(counts.totals().failed, 2);
 }
 
