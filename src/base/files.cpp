@@ -148,16 +148,20 @@ void expect_no_special_file(const std::filesystem::path& path) {
     throw IoError("not-a-regular-file", fmt::format("{}: exists and is not a regular file: name another output", path.string()));
 }
 
+void move_finished_file(const std::filesystem::path& finished, const std::filesystem::path& path) {
+  expect_no_special_file(path);
+  sync_path(finished);
+  if (::rename(finished.c_str(), path.c_str()) != 0) fail("cannot-move-file", path, "rename a finished file to this name");
+  sync_path(path.has_parent_path() ? path.parent_path() : ".");
+}
+
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   try {
-    expect_no_special_file(path);
-    sync_path(temporary);
-    if (::rename(temporary.c_str(), path.c_str()) != 0) fail("cannot-move-file", path, "rename a finished file to this name");
+    move_finished_file(temporary, path);
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
   }
-  sync_path(path.has_parent_path() ? path.parent_path() : ".");
 }
 
 PendingFile::PendingFile(const std::filesystem::path& path) : path_(path), temporary_(temporary_name(path)) {

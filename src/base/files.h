@@ -37,7 +37,9 @@ class PendingFile {
 void sync_path(const std::filesystem::path& path);
 /// Check that a rename to `path` does not replace a folder, /dev/null or a pipe by a file. @throws IoError
 void expect_no_special_file(const std::filesystem::path& path);
-/// fsync `temporary`, rename it to `path`, fsync the directory. On failure `temporary` is removed. @throws IoError
+/// fsync `finished`, rename it to `path`, fsync the directory. On failure `finished` stays where it is. @throws IoError
+void move_finished_file(const std::filesystem::path& finished, const std::filesystem::path& path);
+/// move_finished_file() of a file that is easily written again: on failure `temporary` is removed. @throws IoError
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 /// A name beside `path` that no other process uses: `path` followed by ".tmp-<host>-<pid>".
 std::filesystem::path temporary_name(const std::filesystem::path& path);

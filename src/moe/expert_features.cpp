@@ -1,7 +1,6 @@
 #include "moe/expert_features.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -16,8 +15,7 @@ at::Tensor ExpertFeatures::all_rewards() const {
 
 ExpertFeatures ExpertFeatures::responses(std::int64_t first, std::int64_t count) const {
   const auto part = [&](const at::Tensor& all) { return all.defined() ? all.narrow(0, first, count) : all; };
-  const at::Tensor states = states_NKH.read(at::arange(first, first + count, at::kLong));
-  return {states, part(rewards_NK), {}, part(base_N), part(length_N), prompts_GH};
+  return {states_NKH.part(first, count), part(rewards_NK), {}, part(base_N), part(length_N), prompts_GH};
 }
 
 at::Tensor spread_within_groups(const at::Tensor& rewards_NK, const std::vector<ExpertFeatures::Group>& groups) {

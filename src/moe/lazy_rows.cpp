@@ -52,6 +52,13 @@ LazyRows LazyRows::joined(std::vector<LazyRows> pieces) {
           }};
 }
 
+LazyRows LazyRows::part(std::int64_t first, std::int64_t count) const {
+  if (!defined()) return {};
+  std::vector<std::int64_t> shape = shape_;
+  shape[0] = count;
+  return {std::move(shape), [read = read_, first](const at::Tensor& rows) { return read(rows + first); }};
+}
+
 std::int64_t LazyRows::width() const {
   return std::accumulate(shape_.begin() + 1, shape_.end(), std::int64_t{1}, std::multiplies<>());
 }

@@ -31,6 +31,8 @@ class LazyRows {
   [[nodiscard]] std::int64_t size(std::size_t dimension) const { return shape_.at(dimension); }
   /// Numbers in a row.
   [[nodiscard]] std::int64_t width() const;
+  /// Rows [first, first + count), which are read only if they are asked for. Undefined if this is.
+  [[nodiscard]] LazyRows part(std::int64_t first, std::int64_t count) const;
   /// Some rows, [R, ...]. @param rows  indices, int64, [R]
   [[nodiscard]] at::Tensor read(const at::Tensor& rows) const { return read_(rows); }
 

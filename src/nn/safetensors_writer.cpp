@@ -103,7 +103,7 @@ void SafetensorsWriter::flush() {
 
 void SafetensorsWriter::publish(const std::filesystem::path& path) {
   if (::close(std::exchange(fd_, -1)) != 0 && errno != EINTR) fail_to_write(path_);  // NFS reports a full disk or quota here
-  publish_file(path_, path);
+  move_finished_file(path_, path);
 }
 
 }  // namespace dmoerm::nn

@@ -32,7 +32,8 @@ class SafetensorsWriter {
   void write(const std::string& name, std::int64_t first, const at::Tensor& rows);
   /// Bring to the disk what was written so far. @throws IoError
   void flush();
-  /// Move the file to its name, after all of its rows were written. @throws IoError
+  /// Move the file to its name, after all of its rows were written. On failure it stays unfinished, with what was flushed.
+  /// @throws IoError
   void publish(const std::filesystem::path& path);
 
  private:

@@ -25,6 +25,9 @@ struct Written {
 /// What the names of unfinished files of a task with these settings end with.
 std::string ending_of(const TaskParts& parts) { return "." + parts.key().substr(0, 16) + kUnfinished; }
 
+/// The part that says that a file is written. It stands for the file's content, which has no key of its own.
+std::string mark_of(const fs::path& file) { return file.stem().string(); }
+
 /// A features file under way. A note among the task's parts says how much of it is on the disk.
 class FeaturesWriter {
  public:
@@ -56,7 +59,13 @@ class FeaturesWriter {
     const at::Tensor counts = at::tensor({written_.responses, written_.prompts}, at::TensorOptions().dtype(at::kLong));
     if (parts_.keep(note_, {{"counts", counts}})) noted_ = written_;
   }
-  void publish() { writer_->publish(file_); }
+  /// Move the file to its name, and mark it as written with these settings. The mark of other settings goes first: it would be
+  /// believed of this file if this one's mark could not be kept.
+  void publish() {
+    parts_.drop(mark_of(file_));
+    writer_->publish(file_);
+    parts_.keep(mark_of(file_), {{"responses", at::tensor({written_.responses})}});
+  }
 
  private:
   fs::path file_, unfinished_;
@@ -165,6 +174,10 @@ void write_features(RunContext& context, const RatedGroups& rated, const fs::pat
   if (!writer) return;
   writer->rows().write("lengths", 0, lengths_of(context.store(), rated.groups));
   writer->publish();
+}
+
+bool features_written(const fs::path& file, TaskParts& parts) {
+  return parts.load(mark_of(file)).has_value() && fs::exists(file);
 }
 
 moe::ExpertFeatures read_features(const fs::path& file) {

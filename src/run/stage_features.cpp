@@ -1,7 +1,6 @@
 #include "run/stage_features.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -126,12 +125,11 @@ void run_features(RunContext& context, const plan::TaskId& task, const TaskIdent
   if (ranks.rank() == 0) remove_unfinished_features(folder, parts);
   for (const Piece& piece : pieces_of(context.config())) {
     const fs::path file = file_of(context, category, piece);
-    const bool written = ranks.rank() == 0 && parts.load(piece.name).has_value() && fs::exists(file);
+    const bool written = ranks.rank() == 0 && features_written(file, parts);
     files.push_back(file.filename().string());
     if (comm::largest_of(ranks, written ? 1 : 0) > 0) continue;
     const RatedGroups rated{category, piece.fold, groups_of_piece(context, category, piece), task.text(), piece.what};
     write_features(context, rated, file, parts, ranks);
-    if (ranks.rank() == 0) parts.keep(piece.name, {{"groups", at::tensor({std::ssize(rated.groups)})}});
   }
   if (ranks.rank() != 0) return;
   context.directory().complete(task, identity, files, nlohmann::json::object());

@@ -47,7 +47,10 @@ bool TaskParts::keep(const std::string& name, const nn::NamedTensors& tensors) {
   }
 }
 
-void TaskParts::drop(const std::string& name) { fs::remove(folder_ / (name + ".safetensors")); }
+void TaskParts::drop(const std::string& name) {
+  const fs::path file = folder_ / (name + ".safetensors");
+  if (fs::exists(file)) fs::remove(file);
+}
 
 bool TaskParts::stop() { return stop_requested(); }
 

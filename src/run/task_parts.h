@@ -21,7 +21,7 @@ class TaskParts final : public moe::PartKeeper {
   std::optional<nn::NamedTensors> load(const std::string& name) override;
   bool keep(const std::string& name, const nn::NamedTensors& tensors) override;
   bool stop() override;
-  /// Remove a part. @throws std::filesystem::filesystem_error if it stays
+  /// Remove a part, whatever its key, if there is one. @throws std::filesystem::filesystem_error if it stays
   void drop(const std::string& name);
   /// The task's key.
   [[nodiscard]] const std::string& key() const { return key_; }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "moe/expert_features.h"
 #include "support/scratch.h"
 
 namespace dmoerm::moe {
@@ -32,6 +33,24 @@ TEST_F(LazyRowsOfFiles, AreThoseOfTheTensorInMemory) {
     EXPECT_TRUE(joined.read(rows).equal(all.index_select(0, rows))) << some.size();
     EXPECT_TRUE(LazyRows(all).read(rows).equal(all.index_select(0, rows))) << some.size();
   }
+}
+
+TEST(LazyRows, AreReadOnlyWhereTheyAreAskedFor) {
+  const at::Tensor all = at::arange(10).view({5, 2});
+  std::int64_t reads = 0;
+  const LazyRows counted(all.sizes().vec(), [&](const at::Tensor& rows) {
+    ++reads;
+    return all.index_select(0, rows);
+  });
+  ExpertFeatures features{counted, at::zeros({5, 2})};
+  const ExpertFeatures some = features.responses(2, 3);
+  EXPECT_EQ(some.states_NKH.size(0), 3);
+  EXPECT_EQ(some.states_NKH.width(), 2);
+  EXPECT_EQ(reads, 0);
+  EXPECT_TRUE(some.states_NKH.read(rows_of({2, 0})).equal(all.index_select(0, rows_of({4, 2}))));
+  EXPECT_EQ(reads, 1);
+  features.states_NKH = {};
+  EXPECT_FALSE(features.responses(2, 3).states_NKH.defined());
 }
 
 TEST(LazyRows, AreUndefinedWithoutATensor) {

@@ -193,6 +193,20 @@ TEST_F(SafetensorsRows, GoOnInAFileThatWasBegun) {
   EXPECT_FALSE(SafetensorsWriter::is_begun(unfinished_, layout_)) << "too short";
 }
 
+TEST_F(SafetensorsRows, StayWhereTheFileCannotBeMoved) {
+  const std::string whole = saved();
+  fs::create_directories(file_ / "in the way");
+  {
+    SafetensorsWriter writer(unfinished_, layout_, false);
+    write(writer, 0, 20);
+    EXPECT_THROW(writer.publish(file_), IoError);
+  }
+  fs::remove_all(file_);
+  ASSERT_TRUE(SafetensorsWriter::is_begun(unfinished_, layout_));
+  SafetensorsWriter(unfinished_, layout_, true).publish(file_);
+  EXPECT_EQ(read_file(file_), whole);
+}
+
 TEST(Safetensors, ReadsShardsAsOneFileAndNamesAMissingOne) {
   const fs::path dir = fs::temp_directory_path() / ("dmoerm_shards_" + std::to_string(::getpid()));
   fs::create_directories(dir);

@@ -903,10 +903,11 @@ TEST_P(Tasks, FeaturesBelieveNoNoteOfAnotherFile) {
   fs::rename(place, kept);
   TaskIdentity identity, other;
   identity.settings = {{"task", task.text()}}, other.settings = {{"task", "another"}};
-  std::size_t done = 0, stop_at = 0, die_at = 0;
+  std::size_t done = 0, of_train = 0, stop_at = 0, die_at = 0;
   train::TaskProgress progress;
-  progress.doing = [&](const std::string&) {
+  progress.doing = [&](const std::string& what) {
     ++done;
+    if (what.find("of the split train") != std::string::npos) ++of_train;
     if (done == stop_at) request_stop(SIGTERM);
     if (done == die_at) throw std::runtime_error("as if it were killed");
   };
@@ -916,8 +917,9 @@ TEST_P(Tasks, FeaturesBelieveNoNoteOfAnotherFile) {
     run_features(context_, task, as, *comm::single());
   };
   do_again(identity, 0, 0);
-  const std::size_t rounds = done;
-  ASSERT_GT(rounds, 6U);
+  const std::size_t rounds = done, rounds_of_train = of_train;
+  ASSERT_GT(rounds_of_train, 3U);
+  ASSERT_GT(rounds, rounds_of_train);
   fs::remove_all(place);
   const auto interrupt = [&] {
     EXPECT_THROW(do_again(identity, 2, 0), Stopped);
@@ -938,6 +940,19 @@ TEST_P(Tasks, FeaturesBelieveNoNoteOfAnotherFile) {
   do_again(identity, 0, 0);
   EXPECT_EQ(done, rounds);
   EXPECT_EQ(read_file(place / "train.safetensors"), before);
+
+  fs::remove_all(place);
+  EXPECT_THROW(do_again(identity, 0, rounds_of_train + 1), std::runtime_error);  // the split train is written
+  EXPECT_THROW(do_again(other, 0, 1), std::runtime_error);
+  EXPECT_THROW(do_again(identity, 0, 1), std::runtime_error);
+  EXPECT_TRUE(unfinished_in(place).size() == 1 && unfinished_in(place)[0].filename().string().starts_with("validation."))
+      << "other settings that did not come to an end leave the split train as it is";
+  const fs::path in_the_way = temporary_name(place / "parts" / "train.safetensors");
+  fs::create_directories(in_the_way);
+  EXPECT_THROW(do_again(other, 0, rounds_of_train + 1), std::runtime_error);  // replaces it, and cannot say so
+  fs::remove(in_the_way);
+  do_again(identity, 0, 0);
+  EXPECT_EQ(done, rounds) << "the file may be that of other settings";
   context_.set_progress({});
   fs::remove_all(place);
   fs::rename(kept, place);
