@@ -63,7 +63,8 @@ class HttpOnly {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(static_cast<std::uint16_t>(port));
     socklen_t size = sizeof address;
-    EXPECT_EQ(::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes), 0);
+    for (const int option : {SO_REUSEADDR, SO_REUSEPORT})  // cpp-httplib's servers, which had the port, set the second
+      EXPECT_EQ(::setsockopt(listener_, SOL_SOCKET, option, &yes, sizeof yes), 0);
     EXPECT_EQ(::bind(listener_, reinterpret_cast<sockaddr*>(&address), size), 0) << std::strerror(errno);
     EXPECT_EQ(::listen(listener_, 8), 0);
     EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
