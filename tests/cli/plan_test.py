@@ -23,6 +23,11 @@ def refused(part, *words, **how):
     assert part in done.stderr, (part, done.stderr)
 
 
+def without_disk(text):
+    """The plan without the line of the disk, which names the room that is free at the moment."""
+    return [line for line in text.splitlines() if not line.startswith("disk ")]
+
+
 def check_plan(directory):
     svg, out = os.path.join(directory, "plan.svg"), os.path.join(directory, "plan.json")
     done = plan("--nodes", 2, "--gpus-per-node", 4, "--node-mtbf-hours", 0.1, "--svg", svg, "--json", out)
@@ -41,8 +46,9 @@ def check_plan(directory):
     assert len(result["failures_s"]) > 0 and abs(max(ended.values()) - result["makespan_s"]) < 1e-6
     bars = [e for e in xml.etree.ElementTree.parse(svg).iter() if e.tag.endswith("title")]
     assert len(bars) >= len(result["stays"])
-    assert plan("--nodes", 2, "--gpus-per-node", 4, "--node-mtbf-hours", 0.1).stdout == done.stdout, "the same seed, another plan"
-    assert plan("--nodes", 2, "--gpus-per-node", 4, "--node-mtbf-hours", 0.1, "--seed", 2).stdout != done.stdout
+    again, other = (plan("--nodes", 2, "--gpus-per-node", 4, "--node-mtbf-hours", 0.1, "--seed", seed).stdout for seed in (17, 2))  # 17 is the default
+    assert without_disk(again) == without_disk(done.stdout), "the same seed, another plan"
+    assert without_disk(other) != without_disk(done.stdout)
 
 
 def main():
