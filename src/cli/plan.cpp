@@ -180,6 +180,9 @@ class Planning {
           options_.stated.labels_per_point > 0 ? fmt::format("at most {:.0f}", options_.stated.labels_per_point) : "all"));
     }
     assumptions_.push_back("the inputs are ingested and labelled: neither takes time in the plan");
+    if (config_.folds > 0)
+      assumptions_.push_back(fmt::format(
+          "base and experts are trained {} more times for the aggregator (folds); folds: 0 leaves that out", config_.folds));
     if (options_.run.empty()) {
       assumptions_.push_back("costs are modelled, not measured (--run DIR takes them from a real run)");
       return;

@@ -313,8 +313,10 @@ void add_limits(CLI::App& verb, Options& options) {
                   "scores and divide by their standard deviation within a prompt), or sigmoid")
       ->check(CLI::IsMember({"none", "standard", "sigmoid"}))
       ->capture_default_str();
-  verb.add_option("--empty-reward", options.service.empty_reward,
-                  "Score of an empty response in a text that a trainer has templated; default: the request is refused")
+  verb.add_option(
+          "--empty-reward", options.service.empty_reward,
+          "Score of an empty response in a text that a trainer has templated, the same with --normalise none and standard; "
+          "default: the request is refused")
       ->check(number_in(-1e6, 1e6));
   verb.add_option("--deadline-s", options.service.deadline_s,
                   "Longest time for an answer; a request may ask for less with the header X-Request-Timeout")

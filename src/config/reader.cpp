@@ -239,19 +239,25 @@ void read_section(Document& document, const Tree& tree, const std::string& path,
 
 /// The recipe of arXiv 2403.01197 as far as it differs from this program's; keys that are given replace it.
 void take_defaults_of_paper(RunConfig& config) {
+  config.method = Method::paper;
   config.aggregator.kind = AggregatorKind::paper_mlp;
   config.aggregator.base_reward = false;
   config.experts.train.ties = false;
 }
 
-/// Folds where they are known to pay (docs/results/ablations.md) and cost adapters alone; `phase1_share` and `folds` replace
-/// them.
-void take_default_of_folds(const Tree& root, RunConfig& config) {
-  constexpr std::int64_t kFolds = 3;
+/// Whether the base is an adapter.
+bool has_adapters(const Tree& root) {
   const Tree::Entry* base = root.find("base");
   const Tree::Entry* tuning = base != nullptr && base->value.kind == Tree::Kind::map ? base->value.find("tuning") : nullptr;
-  const bool adapters = tuning != nullptr && from_word<Tuning>(tuning->value.text) == Tuning::lora;
-  if (adapters && root.find("phase1_share") == nullptr) config.folds = kFolds;
+  return tuning != nullptr && from_word<Tuning>(tuning->value.text) == Tuning::lora;
+}
+
+/// What is not given where the base is an adapter: its learning rate, and folds, which are known to pay
+/// (docs/results/ablations.md) and cost adapters alone.
+void take_defaults_of_adapters(const Tree& root, RunConfig& config) {
+  constexpr std::int64_t kFolds = 3;
+  config.base.lr = config.experts.train.lr;
+  if (config.method != Method::paper && root.find("phase1_share") == nullptr) config.folds = kFolds;
 }
 
 }  // namespace
@@ -274,10 +280,8 @@ RunConfig parse_run_config(const std::string& text, const std::string& file, con
   RunConfig config;
   if (root->kind == Tree::Kind::map) {
     const Tree::Entry* method = root->find("method");
-    if (method != nullptr && from_word<Method>(method->value.text) == Method::paper)
-      take_defaults_of_paper(config);
-    else
-      take_default_of_folds(*root, config);
+    if (method != nullptr && from_word<Method>(method->value.text) == Method::paper) take_defaults_of_paper(config);
+    if (has_adapters(*root)) take_defaults_of_adapters(*root, config);
   }
   std::map<std::string, Position> where;
   Document document{problems, where, directory};

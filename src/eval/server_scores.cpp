@@ -116,8 +116,8 @@ class Replies {
         "the server did not find the messages in {} of {}{} (X-Prompt-Found {}), so its model reads {}", others,
         counted(all, "text"), sent == model_.server.end() ? "" : " in the template " + sent->second, said,
         2 * others < all ? "these in another form than its own: they may hold special tokens of the template"
-                         : "another form than its own: name the server's own template with --template; its GET /info states the "
-                           "name and hash");
+                         : "another form than its own: name the server's own template with --template (its GET /info states the "
+                           "name and hash), or leave path and --template out, so that `dmoerm serve` gets messages");
   }
 
   [[nodiscard]] ServerReply read(const Part& part, const judge::HttpResult& result) const {

@@ -59,8 +59,8 @@ const std::string& PointCriteria::find(const std::string& category, const std::s
   if (points == criteria_.end()) {
     throw ConfigError(
         "unknown-criterion-category",
-        fmt::format("{}: it has no category {}: {} To add one, add a key below categories:, with a line \"point: criterion\" for "
-                    "each of its capability points",
+        fmt::format("{}: it has no category {}: {} To add one, copy the file, add a key below categories:, with a line \"point: "
+                    "criterion\" for each of its capability points, and name the copy with labels.points_file",
                     file_, category, advice(category, keys_of(criteria_))));
   }
   const auto criterion = points->second.find(point);

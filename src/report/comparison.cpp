@@ -54,6 +54,19 @@ void find_differing(Comparison& comparison) {
   comparison.settings = {settings.begin(), settings.end()};
 }
 
+constexpr const char* kMatchedById =
+    " Their data files differ, and groups are matched by id: if rows have no ids, file name and line count as one, which may be "
+    "another prompt in "
+    "each run.";
+
+/// Whether the data of the first run and of another one are known to differ.
+bool data_differ(const std::vector<std::pair<std::string, std::vector<std::string>>>& settings, std::size_t other) {
+  return std::ranges::any_of(settings, [other](const auto& row) {
+    const auto& [key, values] = row;
+    return key.starts_with("data.inputs.") && key.ends_with("(content)") && values.front() != values.at(other);
+  });
+}
+
 const char* alike(const Comparison& comparison) { return comparison.contents_known ? kAlike : kAlikeByName; }
 
 double sum_of(const Part& cost, const char* key) {
@@ -192,8 +205,8 @@ std::vector<std::string> Comparison::sentences() const {
         shared.groups == shared.of_first && shared.groups == shared.of_other
             ? "the same test groups"
             : fmt::format("the {} test groups that both have (of {} and {})", shared.groups, shared.of_other, shared.of_first);
-    said.push_back(fmt::format("{} {} {} on {}: {} (95 % interval {}).", other, verdict, first, which, points_text(gap.value),
-                               points_range(gap)));
+    said.push_back(fmt::format("{} {} {} on {}: {} (95 % interval {}).{}", other, verdict, first, which, points_text(gap.value),
+                               points_range(gap), data_differ(settings, i + 1) ? kMatchedById : ""));
   }
   return said;
 }

@@ -171,6 +171,9 @@ RunSummary run_pipeline(RunContext& context, comm::World& world, const RunHooks&
     context.directory().hashes().save();
     spdlog::info("[run] {}, {} done already, {}, {}", counted(std::ssize(tasks), "task"), to_run.done.size(),
                  counted(world.size(), "rank"), context.directory().root().string());
+    if (context.config().folds > 0)
+      spdlog::info("[run] folds: base and experts are trained {} more times for the aggregator; folds: 0 leaves that out",
+                   context.config().folds);
   }
   to_run.run = [&](const std::string& id, comm::Communicator& ranks, const train::TaskProgress& progress) {
     const RunTask& task = *by_id.at(id);

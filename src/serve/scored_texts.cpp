@@ -23,7 +23,7 @@ wire::Scored row_of(const moe::Model& model, const moe::GroupScore& group, moe::
   const moe::ScoreStats& stats = category == nullptr ? model.fallback_stats : category->stats;
   wire::Scored row;
   row.score = score.reward;
-  row.standardised = (score.reward - stats.mean) / std::max(stats.std, 1e-6);
+  row.standardised = reward ? *reward : (score.reward - stats.mean) / std::max(stats.std, 1e-6);
   row.points = score.points;
   row.base = score.base;
   for (std::size_t p = 0; category != nullptr && p < std::min(category->points.size(), score.contributions.size()); ++p)

@@ -16,8 +16,8 @@ struct ScoredWork {
   Found found = Found::messages;
 };
 
-/// One row a text, work by work. @param empty_reward  score of a text without a response @throws NumericError if a score is not
-/// finite
+/// One row a text, work by work. @param empty_reward  score of a text without a response, raw as well as standardised @throws
+/// NumericError if a score is not finite
 std::vector<wire::Scored> scored_texts(const moe::Model& model, const std::vector<ScoredWork>& works, double empty_reward);
 
 }  // namespace dmoerm::serve

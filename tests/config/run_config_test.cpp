@@ -758,6 +758,13 @@ TEST(RunConfig, HasFoldsWhereTheyPayUnlessTheFileSaysOtherwise) {
   EXPECT_EQ(folds({"base.tuning=lora", "method=dmoerm"}), 3);
 }
 
+TEST(RunConfig, HasALearningRateThatFitsTheTuning) {
+  EXPECT_EQ(parse(kSmallest, {"base.tuning=full"}).base.lr, 1e-5);
+  EXPECT_EQ(parse(kSmallest, {"base.tuning=lora"}).base.lr, 1e-4);
+  EXPECT_EQ(parse(kSmallest, {"base.tuning=lora", "method=paper"}).base.lr, 1e-4);
+  EXPECT_EQ(parse(kSmallest, {"base.tuning=lora", "base.lr=2e-5"}).base.lr, 2e-5);
+}
+
 TEST(RunConfig, WarnsOfASettingWithoutEffect) {
   const std::string because =
       "phase1_share has no effect, because folds is 3: all train groups serve phases 1, 2 and 3; remove "

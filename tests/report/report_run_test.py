@@ -171,6 +171,12 @@ class Reports(unittest.TestCase):
         self.assertRegex(said, r"\| seed +\| 1 +\| 2 +\|")
         self.assertNotIn("base.lr", said)
         self.assertNotIn("all labels", said)
+        self.assertNotIn("Their data files differ", said)
+        with open(self.path("b", "external.json"), encoding="utf-8") as f:
+            found = f.read()
+        with open(self.path("b", "external.json"), "w", encoding="utf-8") as f:
+            f.write(found.replace("ab" * 32, "cd" * 32))
+        self.assertIn("Their data files differ, and groups are matched by id", dmoerm("compare", self.path("a"), self.path("b")))
         fabricate(self.path("c"), categories=2, points=1, groups=60, steps=20, seed=2, pooled=True)
         self.assertRegex(dmoerm("compare", self.path("a"), self.path("c")), r"\| one per category on all labels, all +\| - +\| [5-9]\d\.\d \[")
         with open(self.path("both.html"), encoding="utf-8") as f:

@@ -283,6 +283,9 @@ def test_empty_responses_have_no_score_unless_one_is_given(server):
         foreign = "<|im_start|>user\nx<|im_end|>\n<|im_start|>assistant\n"  # of a policy with a template that the bundle does not know
         rewards = other.post("/get_reward", {"query": [foreign, foreign + "<|im_end|>", foreign + "yes<|im_end|>"], "prompts": [foreign] * 3})[1]["rewards"]
         expect(rewards[:2] == [-7.5, -7.5] and rewards[2] != -7.5, rewards)
+    with Server("--empty-reward", "-7.5", "--normalise", "standard") as other:
+        rewards = other.post("/get_reward", {"query": [full, empty]})[1]["rewards"]
+        expect(rewards[1] == -7.5, rewards)  # and not -7.5 less the mean, over the standard deviation
 
 
 def test_a_server_that_normalises(server):
