@@ -78,7 +78,7 @@ std::string join_url(const std::string& base, const std::string& path);
 /// The https address of the same host and port as an http one, whose port is 80 if it names none.
 std::string https_address(const std::string& address);
 
-/// What is wrong with a web address that requests shall go to; "" if nothing is. Whether it names a password is not looked at.
+/// What is wrong with a web address that requests are to go to; "" if nothing is. Whether it names a password is not looked at.
 std::string address_problem(const std::string& address);
 
 /// An address for a message, without the parts that may hold secrets: its query, and what stands before "@".

@@ -18,7 +18,7 @@ class SafetensorsWriter {
  public:
   /// @param unfinished  the file that is written until publish(). It outlives this object, so that rows that were flushed are not
   ///   lost with the process
-  /// @param go_on  whether `unfinished` is such a file of the same tensors, see is_begun(); else it begins anew, with zeros
+  /// @param go_on  whether `unfinished` is such a file of the same tensors, see is_begun(); else it is made new, of zeros
   /// @throws IoError if the file cannot be created
   SafetensorsWriter(std::filesystem::path unfinished, const std::vector<TensorLayout>& tensors, bool go_on);
   ~SafetensorsWriter();
