@@ -55,15 +55,15 @@ void find_differing(Comparison& comparison) {
 }
 
 constexpr const char* kMatchedById =
-    " Their data files differ, and groups are matched by id: if rows have no ids, file name and line count as one, which may be "
-    "another prompt in "
-    "each run.";
+    " Their data files differ, and groups are matched by id. Rows without an id have their file name and line as one, so the "
+    "prompts may be different ones.";
 
 /// Whether the data of the first run and of another one are known to differ.
 bool data_differ(const std::vector<std::pair<std::string, std::vector<std::string>>>& settings, std::size_t other) {
   return std::ranges::any_of(settings, [other](const auto& row) {
     const auto& [key, values] = row;
-    return key.starts_with("data.inputs.") && key.ends_with("(content)") && values.front() != values.at(other);
+    const std::string &ours = values.front(), &theirs = values.at(other);  // "" = not known
+    return key.starts_with("data.inputs.") && key.ends_with("(content)") && !ours.empty() && !theirs.empty() && ours != theirs;
   });
 }
 

@@ -294,7 +294,7 @@ void write_masked(const fs::path& folder) {
     nn::save_masked(folder / names[i], nn::mask_of(pretrained, elected, tuned[i]), spec, {at::rand({spec.width})}, "../base");
 }
 
-/// Categories over masks make their layers anew when they take turns, and the host waits for none of that.
+/// Categories over masks make their layers again when they take turns, without a wait of the host.
 void check_masks(const fs::path& folder) {
   write_masked(folder);
   const std::shared_ptr<nn::Backbone> base = nn::Backbone::load(folder / "base", gpu(), 0, at::kBFloat16);

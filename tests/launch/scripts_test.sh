@@ -25,7 +25,7 @@ expect "an unknown torture test lists the known ones" 2 "same-bits" "$root/launc
 expect "set-up refuses an unknown part" 2 "unknown argument '--with nothing'" "$root/launch/setup.sh" --with nothing
 expect "dev refuses an unknown verb" 2 "Usage: launch/dev" "$root/launch/dev" no-such
 [[ -e /dev/nvidiactl ]] || expect "dev's check of a GPU is skipped without one" 77 "needs a GPU" "$root/launch/dev" gpu
-: >"$scratch/not-a-folder"  # where help is asked for, nothing is set up, built or run
+: >"$scratch/not-a-folder"  # with --help nothing is set up, built or run
 for script in dev build.sh bench.sh evidence.sh quickstart.sh setup.sh test.sh torture.sh; do
   expect "launch/$script says how it is used" 0 "$(sed -n '2s/^# //p' "$root/launch/$script")" env DMOERM_BUILD="$scratch/not-a-folder/build" "$root/launch/$script" --help
 done
