@@ -106,12 +106,18 @@ Attended attention(const Qkv& in, const AttentionPlan& plan) {
     for (std::int64_t i = 0; i < rows; ++i)
       std::copy_n(all_q.head(first_head + i / tile.count, dim).at(row + i % tile.count), dim, own.at(i));
     tile_scores(tile, *task.item, own, rows, kh, dim, scale, scores);
-    for (std::int64_t i = 0; i < rows; ++i)
-      lse[(first_head + i / tile.count) * queries + row + i % tile.count] =
-          softmax_row(scores + i * tile.keys(), tile.visible(i % tile.count), tile.keys());
+    float* inverses = scratch(2, rows);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const SoftmaxRow found = softmax_row(scores + i * tile.keys(), tile.visible(i % tile.count), tile.keys());
+      lse[(first_head + i / tile.count) * queries + row + i % tile.count] = found.lse;
+      inverses[i] = found.inverse;
+    }
     weigh_rows(tile, *task.item, scores, rows, vh, dim, own);
-    for (std::int64_t i = 0; i < rows; ++i)
-      std::copy_n(own.at(i), dim, all_out.head(first_head + i / tile.count, dim).at(row + i % tile.count));
+    for (std::int64_t i = 0; i < rows; ++i) {
+      float* out = all_out.head(first_head + i / tile.count, dim).at(row + i % tile.count);
+#pragma omp simd
+      for (std::int64_t c = 0; c < dim; ++c) out[c] = own.at(i)[c] * inverses[i];
+    }
   });
   return result;
 }

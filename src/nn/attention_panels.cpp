@@ -56,22 +56,35 @@ class KeyPanels {
   at::Tensor keys_;
 };
 
-/// The rows that a tile works on: its queries under all heads that share its key head, one head under the other, so that one
-/// product has enough rows.
+/// The rows that a tile works on: each of its queries under all heads that share its key head, query by query, so that one
+/// product has enough rows and later rows see no fewer keys.
 class TileRows {
  public:
   TileRows(const TileTask& task, const HeadShape& shape)
       : count(shape.heads / shape.kv_heads * task.tile.count),
         task_(task),
         dim_(shape.head_dim),
-        first_head_(task.kv_head * (shape.heads / shape.kv_heads)) {}
+        heads_(shape.heads / shape.kv_heads) {
+    places_.reserve(static_cast<std::size_t>(count));
+    for (std::int64_t query = 0; query < task.tile.count; ++query) {
+      for (std::int64_t h = 0; h < heads_; ++h) places_.push_back({query, task.kv_head * heads_ + h});
+    }
+  }
 
   const std::int64_t count;
 
-  [[nodiscard]] std::int64_t head(std::int64_t i) const { return first_head_ + i / task_.tile.count; }
-  [[nodiscard]] std::int64_t query(std::int64_t i) const { return task_.item->q_begin + task_.tile.first + i % task_.tile.count; }
-  [[nodiscard]] std::int64_t visible(std::int64_t i) const { return task_.tile.visible(i % task_.tile.count); }
+  [[nodiscard]] std::int64_t head(std::int64_t i) const { return place(i).head; }
+  [[nodiscard]] std::int64_t query(std::int64_t i) const { return task_.item->q_begin + task_.tile.first + place(i).query; }
+  [[nodiscard]] std::int64_t visible(std::int64_t i) const { return task_.tile.visible(place(i).query); }
   [[nodiscard]] float* of(const Rows& all, std::int64_t i) const { return all.head(head(i), dim_).at(query(i)); }
+
+  /// The first row that sees key `key` of the item's own; all later ones do too.
+  [[nodiscard]] std::int64_t first_that_sees(std::int64_t key) const {
+    const Tile& tile = task_.tile;
+    return tile.causal ? std::clamp<std::int64_t>(key - tile.offset - tile.first, 0, tile.count) * heads_ : 0;
+  }
+  /// How many of the item's own keys row i sees.
+  [[nodiscard]] std::int64_t own_visible(std::int64_t i) const { return visible(i) - task_.tile.prefix; }
 
   /// scale times the rows of `all`, in scratch memory.
   [[nodiscard]] Rows gather(const Rows& all, float scale, std::size_t slot) const {
@@ -85,65 +98,86 @@ class TileRows {
   }
 
  private:
+  struct Place {
+    std::int64_t query, head;  ///< The query counts from the tile's first
+  };
+  [[nodiscard]] const Place& place(std::int64_t i) const { return places_[static_cast<std::size_t>(i)]; }
+
   const TileTask& task_;
-  std::int64_t dim_, first_head_;
+  std::int64_t dim_, heads_;
+  std::vector<Place> places_;  ///< Of all rows: no division in the loops over them
 };
 
-/// scores[rows, keys] from column `column` on: those of `count` keys in panels.
-void score_span(const Rows& q, std::int64_t rows, const float* panels, std::int64_t count, std::int64_t dim, const Rows& scores,
-                std::int64_t column) {
-  for (std::int64_t begin = 0; begin < count; begin += kPanel, panels += dim * kPanel) {
-    for_row_groups(0, rows, [&](auto group, std::int64_t row) {
-      alignas(64) float sums[group.value][kPanel];
-      sum_panel<group.value>(q.at(row), q.stride, panels, kPanel, dim, sums);
-      for (int i = 0; i < group.value; ++i)
-        std::copy_n(sums[i], std::min(kPanel, count - begin), scores.at(row + i) + column + begin);
-    });
-  }
+/// Numbers from row to row of scores: room for whole panels, and an odd number of a cache's lines, so that a column of a tile
+/// spreads over the cache.
+std::int64_t score_stride(const Tile& tile) {
+  const auto whole = [](std::int64_t keys) { return (keys + kPanel - 1) / kPanel * kPanel; };
+  const std::int64_t floats = std::max(whole(tile.prefix), tile.prefix + whole(tile.own));
+  return ((floats + kLine - 1) / kLine | 1) * kLine;
 }
 
-/// The products of a tile's rows with all keys that the tile reads, in scratch memory: [rows, keys].
-Rows score_keys(const Rows& q, std::int64_t rows, const TileTask& task, const KeyPanels& keys, std::int64_t dim,
+/// scores[rows, keys] of the rows from `first` on with the keys of one panel; what lies beyond the keys is overwritten.
+void score_panel(const Rows& q, std::int64_t first, std::int64_t rows, const float* panel, std::int64_t dim, const Rows& scores) {
+  for_row_groups(first, rows, [&](auto group, std::int64_t row) {
+    const Rows to{scores.at(row), scores.stride};
+    for_panel_sums<group.value>(q.at(row), q.stride, panel, kPanel, dim,
+                                [to](int i, std::int64_t column, Lanes sums) { sums.store(to.at(i) + column); });
+  });
+}
+
+/// The products of a tile's rows with all keys that the tile reads, in scratch memory: [rows, keys]. Rows that see no key of a
+/// panel have zeros there.
+Rows score_keys(const Rows& q, const TileRows& rows, const TileTask& task, const KeyPanels& keys, std::int64_t dim,
                 std::size_t slot) {
   const Tile& tile = task.tile;
-  const std::int64_t stride = (tile.keys() + kLine - 1) / kLine * kLine;
-  const Rows scores{scratch(slot, rows * stride), stride};
-  if (tile.prefix > 0) score_span(q, rows, keys.of(task.item->prefix, task.kv_head), tile.prefix, dim, scores, 0);
-  score_span(q, rows, keys.of(task.item->own, task.kv_head), tile.own, dim, scores, tile.prefix);
+  const std::int64_t stride = score_stride(tile);
+  const Rows scores{scratch(slot, rows.count * stride), stride};
+  const float* panel = tile.prefix > 0 ? keys.of(task.item->prefix, task.kv_head) : nullptr;
+  for (std::int64_t begin = 0; begin < tile.prefix; begin += kPanel, panel += dim * kPanel)
+    score_panel(q, 0, rows.count, panel, dim, {scores.data + begin, stride});
+  panel = keys.of(task.item->own, task.kv_head);
+  for (std::int64_t begin = 0; begin < tile.own; begin += kPanel, panel += dim * kPanel) {
+    const Rows to{scores.data + tile.prefix + begin, stride};
+    const std::int64_t first = rows.first_that_sees(begin);
+    for (std::int64_t i = 0; i < first; ++i) std::fill_n(to.at(i), kPanel, 0.0F);
+    score_panel(q, first, rows.count, panel, dim, to);
+  }
   return scores;
 }
 
-/// out = scale weights[rows, keys] v, for all rows of a tile. @param v  of the tile's key head
-void weigh_keys(const Rows& weights, const TileRows& rows, const TileTask& task, const Rows& v, std::int64_t dim, float scale,
-                const Rows& out) {
-  const Tile& tile = task.tile;
+/// out = scale weights[rows, keys] v, for all rows of a tile. @param v  of the tile's key head; @param scales  of each row
+void weigh_keys(const Rows& weights, const TileRows& rows, const TileTask& task, const Rows& v, std::int64_t dim,
+                const float* scales, const Rows& out) {
+  const std::int64_t prefix = task.tile.prefix;
   for (std::int64_t column = 0; column < dim; column += kPanel) {
     for_row_groups(0, rows.count, [&](auto group, std::int64_t row) {
-      alignas(64) float prefix[group.value][kPanel], own[group.value][kPanel];
-      sum_panel<group.value>(weights.at(row), weights.stride, v.at(task.item->prefix.begin) + column, v.stride, tile.prefix,
-                             prefix);
-      sum_panel<group.value>(weights.at(row) + tile.prefix, weights.stride, v.at(task.item->own.begin) + column, v.stride,
-                             tile.own, own);
-      for (int i = 0; i < group.value; ++i) {
-        float* to = rows.of(out, row + i) + column;
-#pragma omp simd
-        for (std::int64_t c = 0; c < kPanel; ++c) to[c] = (prefix[i][c] + own[i][c]) * scale;
-      }
+      alignas(64) float of_prefix[group.value][kPanel];
+      sum_panel<group.value>(weights.at(row), weights.stride, v.at(task.item->prefix.begin) + column, v.stride, prefix,
+                             of_prefix);
+      for_panel_sums<group.value>(
+          weights.at(row) + prefix, weights.stride, v.at(task.item->own.begin) + column, v.stride,
+          rows.own_visible(row + group.value - 1), [&](int i, std::int64_t lane, Lanes sums) {
+            const Lanes all = multiply_add(Lanes::all(1), sums, Lanes::load(of_prefix[i] + lane));
+            multiply_add(Lanes::all(scales[row + i]), all, Lanes::zero()).store(rows.of(out, row + i) + column + lane);
+          });
     });
   }
 }
 
-/// sink[keys] += weights' x. @param weights  [rows, keys]; @param x  [rows, dim]
-void add_to_keys(const Rows& weights, std::int64_t rows, std::int64_t keys, const Rows& x, std::int64_t dim, const Rows& sink) {
+/// sink[keys] += weights' x, for `keys` keys; rows from first_row(key) on see a key.
+/// @param weights  [rows, keys]; @param x  [rows, dim]
+template <class FirstRow>
+void add_to_keys(const Rows& weights, std::int64_t rows, std::int64_t keys, const Rows& x, std::int64_t dim, const Rows& sink,
+                 const FirstRow& first_row) {
   for (std::int64_t column = 0; column < dim; column += kPanel) {
     for_row_groups(0, keys, [&](auto group, std::int64_t key) {
-      alignas(64) float sums[group.value][kPanel];
-      sum_panel<group.value, true>(weights.data + key, weights.stride, x.data + column, x.stride, rows, sums);
-      for (int i = 0; i < group.value; ++i) {
-        float* to = sink.at(key + i) + column;
-#pragma omp simd
-        for (std::int64_t c = 0; c < kPanel; ++c) to[c] += sums[i][c];
-      }
+      const std::int64_t first = first_row(key);
+      const Rows to{sink.at(key) + column, sink.stride};
+      for_panel_sums<group.value, true>(weights.at(first) + key, weights.stride, x.at(first) + column, x.stride, rows - first,
+                                        [to](int i, std::int64_t lane, Lanes sums) {
+                                          float* own = to.at(i) + lane;
+                                          multiply_add(Lanes::all(1), sums, Lanes::load(own)).store(own);
+                                        });
     });
   }
 }
@@ -157,9 +191,10 @@ struct KeySinks {
 void add_to_keys(const Rows& weights, const TileRows& rows, const TileTask& task, const Rows& x, std::int64_t dim,
                  const KeySinks& sinks) {
   const Tile& tile = task.tile;
-  add_to_keys(weights, rows.count, tile.prefix, x, dim, sinks.prefix);
+  add_to_keys(weights, rows.count, tile.prefix, x, dim, sinks.prefix, [](std::int64_t) { return 0; });
   add_to_keys({weights.data + tile.prefix, weights.stride}, rows.count, tile.own, x, dim,
-              {sinks.all.at(task.item->own.begin), sinks.all.stride});
+              {sinks.all.at(task.item->own.begin), sinks.all.stride},
+              [&](std::int64_t key) { return rows.first_that_sees(key); });
 }
 
 /// What one thread does of a backward pass: some items of a cluster under one key head. All items of a cluster add to the rows of
@@ -283,10 +318,13 @@ Attended attention_by_panels(const Qkv& in, const AttentionPlan& plan) {
   float* lse = result.lse_HT.data_ptr<float>();
   for_each_in_turn(forward_tasks(plan), [&](const TileTask& task) {
     const TileRows rows(task, shape);
-    const Rows q = rows.gather(all_q, score_scale(dim), 1), scores = score_keys(q, rows.count, task, keys, dim, 0);
-    for (std::int64_t i = 0; i < rows.count; ++i)
-      lse[rows.head(i) * queries + rows.query(i)] = softmax_row(scores.at(i), rows.visible(i), task.tile.keys());
-    weigh_keys(scores, rows, task, all_v.head(task.kv_head, dim), dim, 1, all_out);
+    const Rows q = rows.gather(all_q, score_scale(dim), 1), scores = score_keys(q, rows, task, keys, dim, 0);
+    float* inverses = scratch(4, rows.count);
+    for (std::int64_t i = 0; i < rows.count; ++i) {
+      const SoftmaxRow found = softmax_row(scores.at(i), rows.visible(i), task.tile.keys());
+      lse[rows.head(i) * queries + rows.query(i)] = found.lse, inverses[i] = found.inverse;
+    }
+    weigh_keys(scores, rows, task, all_v.head(task.kv_head, dim), dim, inverses, all_out);
   });
   return result;
 }
@@ -307,11 +345,13 @@ void attention_backward_by_panels(const at::Tensor& dout, const Qkv& in, const A
     for_each_tile(part.items, part.kv_head, plan, [&](const TileTask& task) {
       const TileRows rows(task, shape);
       const Rows q = rows.gather(all_q, scale, 2), g = rows.gather(all_dout, 1, 3);
-      const Rows p = score_keys(q, rows.count, task, keys, dim, 0), dp = score_keys(g, rows.count, task, values, dim, 1);
+      const Rows p = score_keys(q, rows, task, keys, dim, 0), dp = score_keys(g, rows, task, values, dim, 1);
       for (std::int64_t i = 0; i < rows.count; ++i)
         weight_gradients(p.at(i), dp.at(i), rows.visible(i), task.tile.keys(), lse[rows.head(i) * queries + rows.query(i)],
                          inner_product(g.at(i), rows.of(all_out, i), dim));
-      weigh_keys(dp, rows, task, k, dim, scale, all_dq);
+      float* scales = scratch(4, rows.count);
+      std::fill_n(scales, rows.count, scale);
+      weigh_keys(dp, rows, task, k, dim, scales, all_dq);
       add_to_keys(dp, rows, task, q, dim, dk);
       add_to_keys(p, rows, task, g, dim, dv);
     });

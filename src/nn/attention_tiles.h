@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <new>
 #include <span>
@@ -69,20 +70,35 @@ inline float largest(const float* row, std::int64_t count) {
   return top;
 }
 
-/// Softmax over the first `visible` of `keys` scores, and zeros beyond. @return the log-sum-exp
-inline float softmax_row(float* row, std::int64_t visible, std::int64_t keys) {
+/// What softmax_row() found of a row.
+struct SoftmaxRow {
+  float lse;      ///< log-sum-exp of the scores
+  float inverse;  ///< 1 / sum of the weights
+};
+
+/// Of the first `visible` of `keys` scores the weights of a softmax, not yet divided by their sum, and zeros beyond.
+inline SoftmaxRow softmax_row(float* row, std::int64_t visible, std::int64_t keys) {
   const float top = largest(row, visible);
   const std::int64_t whole = whole_lines(visible, keys);
+  std::fill(row + visible, row + whole, -std::numeric_limits<float>::infinity());  // a weight of 0
+  float sums[kLine] = {};
+  std::int64_t j = 0;
+  for (; j + kLine <= whole; j += kLine) {
 #pragma omp simd
-  for (std::int64_t j = 0; j < whole; ++j) row[j] = fast_exp(row[j] - top);
+    for (std::int64_t lane = 0; lane < kLine; ++lane) {
+      row[j + lane] = fast_exp(row[j + lane] - top);
+      sums[lane] += row[j + lane];
+    }
+  }
+  for (; j < whole; ++j) {
+    row[j] = fast_exp(row[j] - top);
+    sums[0] += row[j];
+  }
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (std::int64_t j = 0; j < visible; ++j) sum += row[j];
-  const float inverse = 1.0F / sum;
-#pragma omp simd
-  for (std::int64_t j = 0; j < whole; ++j) row[j] *= inverse;
-  std::fill(row + visible, row + keys, 0.0F);
-  return top + std::log(sum);
+  for (std::int64_t lane = 0; lane < kLine; ++lane) sum += sums[lane];
+  std::fill(row + whole, row + keys, 0.0F);
+  return {top + std::log(sum), 1.0F / sum};
 }
 
 inline constexpr std::align_val_t kCacheLine{64};
@@ -97,7 +113,7 @@ inline float* scratch(std::size_t slot, std::int64_t floats) {
     std::unique_ptr<float, FreeAligned> memory;
     std::int64_t floats = 0;
   };
-  thread_local Buffer buffers[4];
+  thread_local Buffer buffers[5];
   Buffer& buffer = buffers[slot];
   if (buffer.floats < floats) {
     buffer.memory.reset(static_cast<float*>(::operator new[](static_cast<std::size_t>(floats) * sizeof(float), kCacheLine)));

@@ -4,68 +4,25 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
 #include <memory>
 #include <new>
 
+#include "nn/lanes.h"
 #include "nn/simd_math.h"
 #include "nn/transpose.h"
-
-#if defined(__AVX512F__) || defined(__FMA__)
-#include <immintrin.h>
-#endif
 
 namespace dmoerm::nn::cpu {
 namespace {
 
-constexpr std::int64_t kLanes = 16, kRows = 6, kStrip = 4 * kLanes;  // a tile of kRows and kStrip columns is summed in registers
-constexpr std::int64_t kInner = 384;                                 // so many rows of a copied strip are summed in registers
-constexpr std::int64_t kDepth = 2 * kInner;                          // a strip of so many rows stays in a core's own cache
-constexpr std::int64_t kRowsAhead = 16;                              // how far ahead of itself pack() asks for rows of b
-constexpr std::int64_t kSwigluRowsAhead = 8;                         // the same for rows of gates
-constexpr std::int64_t kPackRows = 16;                               // rows that take as long as packing their strip of b
-constexpr std::int64_t kAlone = std::int64_t{1} << 18;               // multiplications that are not worth a second thread
-
-/// Sixteen floats, as the processor holds them.
-#if defined(__AVX512F__)
-struct Lanes {
-  __m512 v;
-  static Lanes zero() { return {_mm512_setzero_ps()}; }
-  static Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
-  static Lanes all(float x) { return {_mm512_set1_ps(x)}; }
-  void store(float* p) const { _mm512_storeu_ps(p, v); }
-};
-Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-#elif defined(__FMA__)
-struct Lanes {
-  __m256 v, w;
-  static Lanes zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-  static Lanes load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
-  static Lanes all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-  void store(float* p) const { _mm256_storeu_ps(p, v), _mm256_storeu_ps(p + 8, w); }
-};
-Lanes multiply_add(Lanes a, Lanes b, Lanes c) { return {_mm256_fmadd_ps(a.v, b.v, c.v), _mm256_fmadd_ps(a.w, b.w, c.w)}; }
-#else
-struct Lanes {
-  float v[kLanes];
-  static Lanes zero() { return all(0); }
-  static Lanes load(const float* p) {
-    Lanes x;
-    std::memcpy(x.v, p, sizeof x.v);
-    return x;
-  }
-  static Lanes all(float a) {
-    Lanes x;
-    std::fill(x.v, x.v + kLanes, a);
-    return x;
-  }
-  void store(float* p) const { std::memcpy(p, v, sizeof v); }
-};
-Lanes multiply_add(const Lanes& a, const Lanes& b, Lanes c) {
-  for (std::int64_t i = 0; i < kLanes; ++i) c.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
-  return c;
-}
-#endif
+constexpr std::int64_t kRows = 6;                               // of a tile, which is summed in registers
+constexpr std::int64_t kSlice = kLanesSummed / kRows * kLanes;  // columns of a tile
+constexpr std::int64_t kStrip = 4 * kLanes;                     // columns that a task multiplies, slice by slice
+constexpr std::int64_t kInner = 384;                            // so many rows of a copied strip are summed in registers
+constexpr std::int64_t kDepth = 2 * kInner;                     // a strip of so many rows stays in a core's own cache
+constexpr std::int64_t kRowsAhead = 16;                         // how far ahead of itself pack() asks for rows of b
+constexpr std::int64_t kSwigluRowsAhead = 8;                    // the same for rows of gates
+constexpr std::int64_t kPackRows = 16;                          // rows that take as long as packing their strip of b
+constexpr std::int64_t kAlone = std::int64_t{1} << 18;          // multiplications that are not worth a second thread
 
 /// Factors and result of one product, in memory.
 struct Product {
@@ -81,13 +38,13 @@ struct Product {
   std::int64_t addend_row;
 };
 
-/// What a tile multiplies: some of the inner index of a, and a strip of b of kStrip columns or fewer, whose rows lie close
+/// What a tile multiplies: some of the inner index of a, and a slice of b of kSlice columns or fewer, whose rows lie close
 /// together.
 struct Block {
   const Product& of;
   std::int64_t first, inner, column;
-  const float* strip;
-  std::int64_t strip_row;
+  const float* slice;
+  std::int64_t slice_row;
   std::int64_t summed;  ///< So many of the inner index are summed in registers before they go to memory
 };
 
@@ -162,8 +119,8 @@ void tile(const Block& block, std::int64_t row) {
   do {
     const std::int64_t inner = std::min(block.summed, block.inner - done);
     const bool first = block.first + done == 0;
-    sum_part<Rows, Vectors>(p, {a + done * p.a_inner, block.strip + done * block.strip_row, first ? addend : c, c, inner,
-                                block.strip_row, first ? p.addend_row : p.c_row});
+    sum_part<Rows, Vectors>(p, {a + done * p.a_inner, block.slice + done * block.slice_row, first ? addend : c, c, inner,
+                                block.slice_row, first ? p.addend_row : p.c_row});
     done += inner;
   } while (done < block.inner);
 }
@@ -186,9 +143,21 @@ void tile_of(const Block& block, std::int64_t row, std::int64_t rows) {
   }
 }
 
-template <int Vectors>
-void tiles_of(const Block& block, std::int64_t begin, std::int64_t end) {
-  for (std::int64_t row = begin; row < end; row += kRows) tile_of<Vectors>(block, row, std::min(kRows, end - row));
+/// A tile of `columns` columns, at most kSlice.
+void tile_of(const Block& block, std::int64_t row, std::int64_t rows, std::int64_t columns) {
+  if constexpr (kSlice > kLanes) {
+    switch (columns / kLanes) {
+      case 4:
+        return tile_of<4>(block, row, rows);
+      case 3:
+        return tile_of<3>(block, row, rows);
+      case 2:
+        return tile_of<2>(block, row, rows);
+      default:
+        break;
+    }
+  }
+  tile_of<1>(block, row, rows);
 }
 
 /// A thread's own memory for a strip of b.
@@ -201,14 +170,14 @@ float* strip_memory() {
   return memory.get();
 }
 
-/// Copy rows [first, first + inner) of a strip of `width` columns into `strip`, row by row.
-void pack(const Product& p, std::int64_t first, std::int64_t inner, std::int64_t column, std::int64_t width, float* strip) {
+/// Copy rows [first, first + inner) of `width` columns into `to`, row by row.
+void pack(const Product& p, std::int64_t first, std::int64_t inner, std::int64_t column, std::int64_t width, float* to) {
   const float* from = p.b + first * p.b_inner + column * p.b_column;
-  if (p.b_column != 1) return copy_transposed(from, p.b_column, width, inner, strip, width);
-  for (std::int64_t k = 0; k < inner; ++k, from += p.b_inner, strip += width) {
+  if (p.b_column != 1) return copy_transposed(from, p.b_column, width, inner, to, width);
+  for (std::int64_t k = 0; k < inner; ++k, from += p.b_inner, to += width) {
     for (std::int64_t j = 0; j < width; j += kLanes) {
       __builtin_prefetch(from + kRowsAhead * p.b_inner + j);
-      Lanes::load(from + j).store(strip + j);
+      Lanes::load(from + j).store(to + j);
     }
   }
 }
@@ -220,27 +189,20 @@ void multiply_strip(const Product& p, std::int64_t begin, std::int64_t end, std:
   const std::int64_t most = packed ? kDepth : p.inner;
   for (std::int64_t first = 0; first < p.inner || first == 0; first += most) {
     const std::int64_t inner = std::min(most, p.inner - first);
-    if (packed) pack(p, first, inner, column, width, strip_memory());
-    const Block block{p,
-                      first,
-                      inner,
-                      column,
-                      packed ? strip_memory() : p.b + first * p.b_inner + column,
-                      packed ? width : p.b_inner,
-                      packed ? kInner : p.inner};
-    switch (width / kLanes) {
-      case 4:
-        tiles_of<4>(block, begin, end);
-        break;
-      case 3:
-        tiles_of<3>(block, begin, end);
-        break;
-      case 2:
-        tiles_of<2>(block, begin, end);
-        break;
-      default:
-        tiles_of<1>(block, begin, end);
-        break;
+    const auto columns_at = [&](std::int64_t slice) { return std::min(kSlice, width - slice); };
+    for (std::int64_t slice = 0; packed && slice < width; slice += kSlice)
+      pack(p, first, inner, column + slice, columns_at(slice), strip_memory() + slice * inner);
+    for (std::int64_t row = begin; row < end; row += kRows) {
+      for (std::int64_t slice = 0; slice < width; slice += kSlice) {
+        const Block block{p,
+                          first,
+                          inner,
+                          column + slice,
+                          packed ? strip_memory() + slice * inner : p.b + first * p.b_inner + column + slice,
+                          packed ? columns_at(slice) : p.b_inner,
+                          packed ? kInner : p.inner};
+        tile_of(block, row, std::min(kRows, end - row), columns_at(slice));
+      }
     }
     if (most == 0) break;
   }
@@ -323,7 +285,7 @@ bool takes_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b
 }
 
 bool multiplies_itself() {
-#if defined(__AVX512F__)
+#if defined(__FMA__)
   static const bool amd = __builtin_cpu_is("amd") != 0;
   return amd;
 #else
