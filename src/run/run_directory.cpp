@@ -115,7 +115,7 @@ std::vector<plan::TaskId> RunDirectory::finished() const {
     const std::string file = entry.path().lexically_relative(root_).string();
     if (!file.ends_with(kManifest)) continue;
     const std::string id = file.substr(0, file.size() - std::string_view(kManifest).size() - 1);  // "/" or "." between them
-    if (const auto task = plan::TaskId::parse(id); task && manifest(id) == entry.path()) found.push_back(*task);
+    if (const auto known = plan::TaskId::parse(id); known && manifest(id) == entry.path()) found.push_back(*known);
   }
   return found;
 }
