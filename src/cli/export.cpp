@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/progress.h"
+#include "base/stop.h"
 #include "cli/verbs.h"
 #include "hf/compress_bundle.h"
 #include "hf/export_bundle.h"
@@ -34,6 +35,7 @@ void compress(const Options& options) {
 
 void run(const Options& options) {
   init_log(0, 1, "warn");
+  catch_stop_signals();
   if (!options.compress.empty()) return compress(options);
   const std::filesystem::path out = options.out;
   const hf::Layout layout = options.format == "peft"     ? hf::Layout::peft

@@ -370,7 +370,7 @@ void describe(Visit& visit, Section& c) {
         "Number of folds, 2 to 10, into which the train prompts of a category are divided. For each fold a base and experts are "
         "trained on the other folds, and compute the features of its prompts for the aggregator. Then base and experts are "
         "trained on all train groups. All labels serve all phases, at the cost of `folds` more trainings. 0 divides the train "
-        "groups by phase1_share instead. The default is 3 if base.tuning is lora, method is not paper and phase1_share is not "
+        "groups by phase1_share instead. The default is 0 also with base.tuning: lora if method is paper or phase1_share is "
         "given.");
   visit("backbone", c.backbone, any(), kByKey, "Pretrained model that everything starts from.");
   visit("compute", c.compute, any(), kByKey, "Device, number type and memory of the computation.");

@@ -15,6 +15,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "config/checks.h"
+#include "config/defaults.h"
 #include "config/fields.h"
 #include "config/idle_settings.h"
 #include "config/nearest.h"
@@ -237,27 +238,11 @@ void read_section(Document& document, const Tree& tree, const std::string& path,
   reader.refuse_other_keys();
 }
 
-/// The recipe of arXiv 2403.01197 as far as it differs from this program's; keys that are given replace it.
-void take_defaults_of_paper(RunConfig& config) {
-  config.method = Method::paper;
-  config.aggregator.kind = AggregatorKind::paper_mlp;
-  config.aggregator.base_reward = false;
-  config.experts.train.ties = false;
-}
-
 /// Whether the base is an adapter.
 bool has_adapters(const Tree& root) {
   const Tree::Entry* base = root.find("base");
   const Tree::Entry* tuning = base != nullptr && base->value.kind == Tree::Kind::map ? base->value.find("tuning") : nullptr;
   return tuning != nullptr && from_word<Tuning>(tuning->value.text) == Tuning::lora;
-}
-
-/// What is not given where the base is an adapter: its learning rate, and folds, which are known to pay
-/// (docs/results/ablations.md) and cost adapters alone.
-void take_defaults_of_adapters(const Tree& root, RunConfig& config) {
-  constexpr std::int64_t kFolds = 3;
-  config.base.lr = config.experts.train.lr;
-  if (config.method != Method::paper && root.find("phase1_share") == nullptr) config.folds = kFolds;
 }
 
 }  // namespace
@@ -281,7 +266,7 @@ RunConfig parse_run_config(const std::string& text, const std::string& file, con
   if (root->kind == Tree::Kind::map) {
     const Tree::Entry* method = root->find("method");
     if (method != nullptr && from_word<Method>(method->value.text) == Method::paper) take_defaults_of_paper(config);
-    if (has_adapters(*root)) take_defaults_of_adapters(*root, config);
+    if (has_adapters(*root)) take_defaults_of_adapters(config, root->find("phase1_share") != nullptr);
   }
   std::map<std::string, Position> where;
   Document document{problems, where, directory};

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "config/defaults.h"
 #include "config/fields.h"
 #include "config/values.h"
 
@@ -125,10 +126,31 @@ The column *affects* names the stages that are done again when the key changes; 
 
 constexpr const char* kTableHead = "\n| key | type | default | range | affects | meaning |\n|---|---|---|---|---|---|\n";
 
+/// Defaults of keys that are others if another key has some value: "; `3` with base.tuning: lora", by key.
+std::map<std::string, std::string> dependent_defaults() {
+  std::map<std::string, std::string> found;
+  const RunConfig plain;
+  const std::vector<FlatValue> usual = flatten(plain);
+  const auto add = [&](const RunConfig& config, const char* where) {
+    const std::vector<FlatValue> others = flatten(config);
+    for (std::size_t i = 0; i < usual.size(); ++i) {
+      if (others[i].second != usual[i].second) found[usual[i].first] += fmt::format("; `{}` {}", others[i].second, where);
+    }
+  };
+  RunConfig adapters, paper;
+  take_defaults_of_adapters(adapters, false);
+  take_defaults_of_paper(paper);
+  paper.method = plain.method;
+  add(adapters, "with base.tuning: lora");
+  add(paper, "with method: paper");
+  return found;
+}
+
 /// Visits the defaults, and one element of each list. Each section has a table of its own, after that of the keys beside it.
 struct ReferenceWriter {
-  std::string table = "";   ///< rows of the section that is being visited
-  std::string deeper = "";  ///< tables of the sections inside it
+  const std::map<std::string, std::string>& dependent;  ///< See dependent_defaults()
+  std::string table = "";                               ///< rows of the section that is being visited
+  std::string deeper = "";                              ///< tables of the sections inside it
   std::string prefix = "";
 
   template <class T>
@@ -144,15 +166,17 @@ struct ReferenceWriter {
                            fmt::format("{} A list, {}.", meaning, rule.required ? "required" : "empty by default"));
     } else {
       const std::string written = write_value(value);
-      row(key, type_name<T>(), rule.required && written == "\"\"" ? "required" : "`" + written + "`", describe_range(rule),
-          affects, meaning);
+      const auto found = dependent.find(key);
+      row(key, type_name<T>(),
+          rule.required && written == "\"\"" ? "required" : "`" + written + "`" + (found == dependent.end() ? "" : found->second),
+          describe_range(rule), affects, meaning);
     }
   }
 
   template <class T>
-  static std::string of_section(const std::string& key, const std::string& prefix, const T& value, std::string_view meaning) {
-    ReferenceWriter writer;
-    writer.prefix = prefix;
+  std::string of_section(const std::string& key, const std::string& inside, const T& value, std::string_view meaning) const {
+    ReferenceWriter writer{dependent};
+    writer.prefix = inside;
     describe(writer, value);
     std::string text = fmt::format("\n## `{}`\n\n{}\n", key, meaning);
     if (!writer.table.empty()) text += kTableHead + writer.table;
@@ -212,7 +236,8 @@ std::string difference(const RunConfig& a, const RunConfig& b) {
 }
 
 std::string reference() {
-  ReferenceWriter writer;
+  const std::map<std::string, std::string> dependent = dependent_defaults();
+  ReferenceWriter writer{dependent};
   const RunConfig defaults;
   describe(writer, defaults);
   return kReferenceHead + std::string("\n## The run\n") + kTableHead + writer.table + writer.deeper;

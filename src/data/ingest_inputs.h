@@ -11,6 +11,9 @@
 
 namespace dmoerm::data {
 
+/// Category of rows that name none, where neither their file nor a single configured category does.
+inline constexpr const char* kNoCategory = "default";
+
 /// 128 bits of a SHA-256, kept in memory in place of a text.
 struct TextKey {
   std::uint64_t high = 0, low = 0;

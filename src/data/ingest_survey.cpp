@@ -118,7 +118,12 @@ class Surveyor {
     all.merge(std::set<std::string>(found_));
     if (!missing.empty()) {
       throw ConfigError("category-without-data",
-                        fmt::format("these categories have no data: {}; the inputs have data of: {}", join(missing), join(all)));
+                        fmt::format("these categories have no data: {}; the inputs have data of: {}{}", join(missing), join(all),
+                                    all.contains(kNoCategory) ? fmt::format(". Rows that name no category count as {}: set "
+                                                                            "data.inputs[].category to the category of all "
+                                                                            "rows of a file, or write category into the rows",
+                                                                            kNoCategory)
+                                                              : ""));
     }
     if (request_.categories.empty()) survey_.categories.assign(found_.begin(), found_.end());
   }

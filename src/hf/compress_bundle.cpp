@@ -99,10 +99,14 @@ Compressed compress_bundle(const fs::path& directory, const fs::path& out, const
                     directory.string(), tuned.empty() ? "none" : "one"));
   constexpr std::int64_t kOtherSteps = 4;  // reading the bundle, the vector of changes, the scores, and reading what was written
   std::int64_t steps = 0;
-  const auto step = [&] { on_step(++steps, std::ssize(tuned) + kOtherSteps); };
+  const auto step = [&] {
+    OutFolder::expect_no_stop();
+    on_step(++steps, std::ssize(tuned) + kOtherSteps);
+  };
   step();
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
     if (!entry.is_regular_file()) continue;
+    OutFolder::expect_no_stop();
     const fs::path place = entry.path().lexically_relative(directory);
     const bool replaced = place.filename() == "model.safetensors" &&
                           std::ranges::find(tuned, place.parent_path().string(), &Tuned::folder) != tuned.end();

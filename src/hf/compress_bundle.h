@@ -20,7 +20,8 @@ using OnStep = std::function<void(std::int64_t done, std::int64_t all)>;
 
 /// Write a compressed copy of a bundle to `out`, an empty or absent folder. The copy is a bundle of schema 3 with golden scores
 /// of its own. @see nn/masked_weights.h
-/// @throws ConfigError if fewer than two backbones were trained whole, or `out` holds something; DataError, IoError
+/// @throws ConfigError if fewer than two backbones were trained whole, or `out` holds something; DataError, IoError; Stopped
+/// after a signal, see base/stop.h
 Compressed compress_bundle(const std::filesystem::path& bundle, const std::filesystem::path& out, const OnStep& on_step);
 
 }  // namespace dmoerm::hf

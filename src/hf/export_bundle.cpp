@@ -156,6 +156,7 @@ class Export {
     const nn::BackboneSource over{[&] { return wide; }, [&] { return wide; }};
     const nn::RewardModel expected = with_backbone(part.model, wide), found = nn::RewardModel::load(directory, over);
     for (const moe::TokenTexts& texts : golden_) {
+      OutFolder::expect_no_stop();
       const at::Tensor ours = moe::rewards_of(expected, texts, bundle_.model.limits),
                        theirs = moe::rewards_of(found, texts, bundle_.model.limits);
       for (std::int64_t i = 0; i < ours.size(0); ++i) {
@@ -200,12 +201,14 @@ std::vector<Exported> export_bundle(const ExportOptions& options, const OnExport
   std::vector<Exported> exported;
   std::vector<std::string> places;
   for (const Part& part : parts) {
+    OutFolder::expect_no_stop();
     places.push_back(alone ? "." : part.folder);
     writer.write(part, alone ? "" : part.folder);
     exported.push_back({part.name, alone ? "" : part.folder});
     on_exported(exported.size(), parts.size());
   }
   writer.write_card(parts, places);
+  OutFolder::expect_no_stop();
   folder.publish();
   return exported;
 }

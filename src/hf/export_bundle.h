@@ -29,7 +29,8 @@ using OnExported = std::function<void(std::size_t done, std::size_t all)>;
 
 /// Export a bundle. Every model is read again and must give the expert's reward on the bundle's golden texts, within 1e-4, before
 /// the folder appears. A single model that is laid out whole lies in `out` itself, others in folders below it.
-/// @throws ConfigError for an unknown part, or a folder that holds something; DataError, IoError
+/// @throws ConfigError for an unknown part, or a folder that holds something; DataError, IoError; Stopped after a signal, see
+/// base/stop.h
 std::vector<Exported> export_bundle(const ExportOptions& options, const OnExported& on_exported);
 
 }  // namespace dmoerm::hf

@@ -32,12 +32,12 @@ bool holds_head(const Tensors& tensors) {
   return std::ranges::any_of(kHeads, [&](const char* name) { return tensors.contains(fmt::format("{}.weight", name)); });
 }
 
-DataError head_missing(const fs::path& directory, const nn::BackboneSpec& spec) {
+DataError head_missing(const fs::path& directory, const nn::BackboneSpec& spec, std::string what_to_do) {
   const std::string own = spec.encoder() ? "classifier" : "score";
-  const std::string what_to_do =
-      nn::is_peft_adapter(directory)
-          ? fmt::format("train it with task_type SEQ_CLS, which saves the head, or with modules_to_save [\"{}\"]", own)
-          : "give a sequence classifier with one label";
+  if (what_to_do.empty())
+    what_to_do = nn::is_peft_adapter(directory)
+                     ? fmt::format("train it with task_type SEQ_CLS, which saves the head, or with modules_to_save [\"{}\"]", own)
+                     : "give a sequence classifier with one label";
   return DataError(
       "head-missing",
       fmt::format("{}: the value head (tensor {}.weight, or one called {}.weight or value_head.weight) is missing: this is a "

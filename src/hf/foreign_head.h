@@ -25,8 +25,10 @@ bool belongs_to_head(const std::string& name);
 /// Whether one of some tensors, by plain names, is the weight of a head.
 bool holds_head(const std::map<std::string, at::Tensor>& tensors);
 
-/// The refusal of a model or adapter without a head, with what to do. @param directory  that of the model
-DataError head_missing(const std::filesystem::path& directory, const nn::BackboneSpec& spec);
+/// The refusal of a model or adapter without a head.
+/// @param directory  that of the model
+/// @param what_to_do  empty: whatever saves a head with such a model or adapter
+DataError head_missing(const std::filesystem::path& directory, const nn::BackboneSpec& spec, std::string what_to_do = "");
 
 /// Add the tensors of the file that LLaMA-Factory writes beside a model or adapter, if it is there.
 void add_value_head(const std::filesystem::path& directory, std::map<std::string, at::Tensor>& tensors);

@@ -118,11 +118,11 @@ nn::LoraAdapter adapter_of(const ForeignAdapter& from, const nn::BackboneSpec& s
 /// The head of an encoder's adapter that this program wrote.
 ForeignHead stored_head_of(const ForeignAdapter& from, const nn::BackboneSpec& spec) {
   const auto reader = nn::SafetensorsReader::open(from.file);
-  if (!holds_head(from.head_tensors(spec))) {
-    const DataError missing = head_missing(from.file.parent_path(), spec);
-    throw DataError(missing.code(),
-                    fmt::format("{}. Over a BERT backbone only adapters that dmoerm wrote are taken over", missing.what()));
-  }
+  if (!holds_head(from.head_tensors(spec)))
+    throw head_missing(
+        from.file.parent_path(), spec,
+        "over a BERT backbone only adapters that dmoerm wrote are taken over: give an expert's whole folder from a "
+        "bundle, or let the run train this expert");
   if (!nn::is_stored_head(reader))
     throw from.unsupported(
         "a BERT classifier of another program reads through a pooler with tanh, which the head of an expert does not have; only "

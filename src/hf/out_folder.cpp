@@ -7,6 +7,7 @@
 #include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/stop.h"
 
 namespace dmoerm::hf {
 namespace {
@@ -29,11 +30,22 @@ void check(const fs::path& bundle, const fs::path& out) {
 }
 
 /// Move what lies in `from` to `to`, last the file by which people and programs know that the rest is there, and remove `from`.
+/// If that fails, `to` is left without what was moved.
 void move_all(const fs::path& from, const fs::path& to) {
   std::vector<fs::path> entries;
   for (const auto& entry : fs::directory_iterator(from)) entries.push_back(entry.path().filename());
   std::ranges::stable_partition(entries, [](const fs::path& name) { return name != "README.md" && name != "dmoerm.json"; });
-  for (const fs::path& name : entries) fs::rename(from / name, to / name);
+  std::vector<fs::path> moved;
+  try {
+    for (const fs::path& name : entries) {
+      fs::rename(from / name, to / name);
+      moved.push_back(to / name);
+    }
+  } catch (...) {
+    std::error_code ignored;
+    for (const fs::path& path : moved) fs::remove_all(path, ignored);
+    throw;
+  }
   fs::remove(from);
 }
 
@@ -50,6 +62,11 @@ OutFolder::OutFolder(const fs::path& bundle, const fs::path& out) : out_(out.has
   there_ = fs::is_directory(out_);
   temporary_ = temporary_name(there_ ? inside : out_);
   fs::create_directories(temporary_);
+}
+
+void OutFolder::expect_no_stop() {
+  if (stop_requested())
+    throw Stopped("stopped-while-exporting", fmt::format("the export was stopped by {}; nothing was written", stop_signal()));
 }
 
 OutFolder::~OutFolder() {

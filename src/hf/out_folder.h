@@ -15,6 +15,10 @@ class OutFolder {
   OutFolder(const OutFolder&) = delete;
   OutFolder& operator=(const OutFolder&) = delete;
 
+  /// To be called between steps of the work: a signal that asks to stop ends it here, and the destructor removes what was
+  /// written.
+  /// @throws Stopped
+  static void expect_no_stop();
   /// Where to write.
   [[nodiscard]] const std::filesystem::path& path() const { return temporary_; }
   void publish();

@@ -43,7 +43,8 @@ class Differences {
 
 }  // namespace
 
-std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::vector<IdentifiedTask>& tasks, bool update) {
+std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::vector<IdentifiedTask>& tasks, bool update,
+                                     std::size_t readers) {
   Differences differences;
   std::vector<std::string> stale;
   std::size_t by_input = 0;
@@ -58,11 +59,13 @@ std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::v
                    change->differences.empty() ? "an input changed" : change->differences.front());
   }
   if (!stale.empty() && !update) {
+    by_input += readers;
     throw ConfigError(
         "run-was-made-otherwise",
-        fmt::format("{} was made with another configuration or other data:{}\n{} would be done again{}. Run with --update to do "
-                    "that, or give the run another name",
-                    directory.root().string(), differences.text(), counted(std::ssize(stale), "task"),
+        fmt::format("{} was made with another configuration or other data:{}\n{}{} would be done again{}. Run with --update to "
+                    "do that, or give the run another name",
+                    directory.root().string(), differences.text(), readers > 0 ? "up to " : "",
+                    counted(static_cast<std::int64_t>(stale.size() + readers), "task"),
                     by_input == 0 ? "" : fmt::format(", {} of them only because they use changed results", by_input)));
   }
   return stale;

@@ -1,5 +1,6 @@
 // Finds the tasks of a run directory that were made with another configuration or other data.
 #pragma once
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,9 @@ struct IdentifiedTask {
 
 /// The tasks that were finished or begun with another identity.
 /// @param update  true: log them; false: refuse such a run directory
+/// @param readers  number of finished tasks beside `tasks` that are done again if the results of these change; for the refusal
 /// @throws ConfigError naming every setting that differs, with its old and new value
-std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::vector<IdentifiedTask>& tasks, bool update);
+std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::vector<IdentifiedTask>& tasks, bool update,
+                                     std::size_t readers = 0);
 
 }  // namespace dmoerm::run

@@ -1,12 +1,14 @@
 #include "run/check_labels.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "config/nearest.h"
 #include "train/training_set.h"
 
@@ -37,6 +39,27 @@ class LabelCheck {
   }
 
   [[nodiscard]] const std::string& problems() const { return problems_; }
+
+  void warn_of_few_validation_prompts(const config::CategoryConfig& category) {
+    const auto found = std::ranges::find(store_.categories(), category.name);
+    index_ = static_cast<std::int32_t>(found - store_.categories().begin());
+    std::vector<std::string> labels = {std::string(preference::kOverall)};
+    for (const std::string& point : category.points) {
+      if (config_.labels.judges.empty() && category.imported(point).empty()) labels.push_back(point);
+    }
+    std::vector<std::string> few;
+    for (const std::string& label : labels) {
+      const auto groups = train::labelled_groups(store_, index_, train::Subset::validation, label, config_);
+      const std::vector<std::int64_t> prompts = train::prompt_numbers(store_, groups);
+      const std::set<std::int64_t> distinct(prompts.begin(), prompts.end());
+      if (std::ssize(distinct) < kFewPrompts) few.push_back(fmt::format("{} {}", label, distinct.size()));
+    }
+    if (few.empty()) return;
+    spdlog::warn(
+        "[run] category={}: the validation split decides when training stops and which weights it keeps, but few of its prompts "
+        "have ordered pairs ({}): raise data.validation_share or add rows of this split, until there are {} prompts or more",
+        category.name, fmt::join(few, ", "), kFewPrompts);
+  }
 
  private:
   void check_overall() {
@@ -142,6 +165,7 @@ class LabelCheck {
     problems_ += fmt::format("\n  category {}{}{}: {}", category_->name, label.empty() ? "" : ", ", label, text);
   }
 
+  static constexpr std::int64_t kFewPrompts = 10;  ///< Of fewer a single prompt moves the accuracy by more than a tenth
   static constexpr const char* kValidation =
       "the validation split, which decides when to stop: raise data.validation_share or add data";
   const config::RunConfig& config_;
@@ -166,6 +190,11 @@ void check_labels(const config::RunConfig& config, const data::TokenStore& store
                         (dropped ? "\nrows were dropped: `dmoerm ingest --config FILE --out store.h5` lists them in "
                                    "store.h5.dropped.jsonl (a refused run keeps nothing)"
                                  : ""));
+}
+
+void warn_of_few_validation_prompts(const config::RunConfig& config, const data::TokenStore& store) {
+  LabelCheck check(config, store);
+  for (const config::CategoryConfig& category : config.categories) check.warn_of_few_validation_prompts(category);
 }
 
 }  // namespace dmoerm::run

@@ -14,6 +14,9 @@ namespace dmoerm::run {
 /// one kind, or too few
 void check_labels(const config::RunConfig& config, const data::TokenStore& store);
 
+/// Warns of each category whose models few prompts of the validation split choose. The data passed check_labels().
+void warn_of_few_validation_prompts(const config::RunConfig& config, const data::TokenStore& store);
+
 /// The fewest pairs of a point that a model of a fold trains on: half of what others need, since its labels are fewer by chance.
 std::int64_t labels_min_of_fold(std::int64_t labels_min);
 

@@ -108,6 +108,18 @@ std::optional<TaskChange> RunDirectory::change(const std::string& id, const Task
   return change;
 }
 
+std::vector<plan::TaskId> RunDirectory::finished() const {
+  std::vector<plan::TaskId> found;
+  if (!fs::exists(root_)) return found;
+  for (const auto& entry : fs::recursive_directory_iterator(root_)) {
+    const std::string file = entry.path().lexically_relative(root_).string();
+    if (!file.ends_with(kManifest)) continue;
+    const std::string id = file.substr(0, file.size() - std::string_view(kManifest).size() - 1);  // "/" or "." between them
+    if (const auto known = plan::TaskId::parse(id); known && manifest(id) == entry.path()) found.push_back(*known);
+  }
+  return found;
+}
+
 void RunDirectory::complete(const std::string& id, const TaskIdentity& identity, const std::vector<std::string>& outputs,
                             const json& metrics) const {
   json sums = json::object();

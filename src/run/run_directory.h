@@ -61,6 +61,8 @@ class RunDirectory {
   [[nodiscard]] bool done(const plan::TaskId& id, const TaskIdentity& identity) const { return done(id.text(), identity); }
   /// The differences, if the task was finished or begun with another identity.
   [[nodiscard]] std::optional<TaskChange> change(const std::string& id, const TaskIdentity& identity) const;
+  /// The finished tasks, whatever their identity.
+  [[nodiscard]] std::vector<plan::TaskId> finished() const;
   /// Write the manifest, last of all files: the task is done. @param outputs  paths relative to the task's folder
   void complete(const std::string& id, const TaskIdentity& identity, const std::vector<std::string>& outputs,
                 const nlohmann::json& metrics) const;

@@ -18,6 +18,7 @@
 #include "config/writer.h"
 #include "plan/graph_builder.h"
 #include "plan/task_id.h"
+#include "run/check_labels.h"
 #include "run/check_ranks.h"
 #include "run/imported_experts.h"
 #include "run/label_rounds.h"
@@ -169,6 +170,7 @@ class Run {
       if (labelling_->any_open()) prepare_labelling();
     }
     check_run_directory(RunContext(config_, store, directory_), facts, update_);
+    warn_of_few_validation_prompts(config_, store);
     watch_ = std::make_unique<RunWatch>(config_, directory_, heartbeat_);
     write_file_atomically(directory_.root() / "config.yaml", config::to_yaml(config_));
     owner_ = std::move(owner);

@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "base/text.h"
 
@@ -12,24 +13,30 @@ namespace {
 
 enum class Outcome { whole, damaged, too_long };
 
+/// Whether a gzip member begins here. A file may have several, one behind the other (RFC 1952, section 2.2).
+bool begins_gzip_member(std::string_view data) { return data.starts_with("\x1f\x8b"); }
+
 /// @param window_bits  as zlib's inflateInit2() has it
 Outcome inflate_whole(const std::string& packed, std::string& plain, std::size_t bytes_max, int window_bits) {
   z_stream stream{};
   if (inflateInit2(&stream, window_bits) != Z_OK) return Outcome::damaged;
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
   stream.avail_in = static_cast<uInt>(packed.size());
-  plain.clear();
+  const auto left = [&] { return std::string_view(packed).substr(packed.size() - stream.avail_in); };
+  const bool gzip = begins_gzip_member(packed);
+  std::size_t size = 0;  // of the text; `plain` is larger, so that a member costs no more than its own bytes
   int code = Z_OK;
-  while (code == Z_OK && plain.size() <= bytes_max) {
-    const std::size_t before = plain.size();
-    plain.resize(before + std::max<std::size_t>(before, 4096));
-    stream.next_out = reinterpret_cast<Bytef*>(plain.data() + before);
-    stream.avail_out = static_cast<uInt>(plain.size() - before);
+  while (code == Z_OK && size <= bytes_max) {
+    if (size == plain.size()) plain.resize(std::max<std::size_t>(2 * size, 4096));
+    stream.next_out = reinterpret_cast<Bytef*>(plain.data() + size);
+    stream.avail_out = static_cast<uInt>(plain.size() - size);
     code = inflate(&stream, Z_NO_FLUSH);
-    plain.resize(plain.size() - stream.avail_out);
+    size = plain.size() - stream.avail_out;
+    if (code == Z_STREAM_END && gzip && begins_gzip_member(left())) code = inflateReset(&stream);
   }
   inflateEnd(&stream);
-  if (plain.size() > bytes_max) return Outcome::too_long;
+  plain.resize(size);
+  if (size > bytes_max) return Outcome::too_long;
   return code == Z_STREAM_END && stream.avail_in == 0 ? Outcome::whole : Outcome::damaged;
 }
 

@@ -15,6 +15,8 @@ constexpr std::size_t kShown = 60;  // bytes of a header in a message
 
 std::string shown(const std::string& value) { return std::string(utf8_prefix(value, kShown)); }
 
+bool is_one_host(const std::string& host) { return host.find_first_of(", /@") == std::string::npos; }
+
 }  // namespace
 
 std::optional<std::string> framing_problem(const std::map<std::string, std::string>& headers, std::string_view version) {
@@ -35,8 +37,19 @@ std::optional<std::string> framing_problem(const std::map<std::string, std::stri
   if (coded && version == "HTTP/1.0") return "Transfer-Encoding: HTTP/1.0 does not have it; send Content-Length";
   const std::string host = value_of("host");
   if (!headers.contains("host") && version != "HTTP/1.0") return "the header Host is missing; HTTP/1.1 demands it";
-  if (host.find_first_of(", /@") != std::string::npos)
-    return fmt::format("Host: expected one name with or without a port, found \"{}\"", shown(host));
+  if (!is_one_host(host)) return fmt::format("Host: expected one name with or without a port, found \"{}\"", shown(host));
+  return std::nullopt;
+}
+
+std::optional<std::string> resolve_target(std::string& target, std::map<std::string, std::string>& headers) {
+  const std::string scheme = lower(target.substr(0, target.find("//")));
+  if (scheme != "http:" && scheme != "https:") return std::nullopt;
+  const std::size_t begin = scheme.size() + 2, end = std::min(target.find('/', begin), target.size());
+  const std::string host = target.substr(begin, end - begin);
+  target = end < target.size() ? target.substr(end) : "/";
+  if (host.empty() || !is_one_host(host))
+    return fmt::format("the address of the request: expected one host with or without a port, found \"{}\"", shown(host));
+  headers["host"] = host;
   return std::nullopt;
 }
 

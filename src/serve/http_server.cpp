@@ -278,7 +278,8 @@ struct HttpServer::State {
     const bool preflight = is_preflight(request.method, request.headers, options.origins);
     pending->more_headers = origin_headers(request.headers, options.origins, preflight);
     std::optional<HttpAnswer> answer;
-    const auto problem = framing_problem(request.headers, line.version);
+    auto problem = framing_problem(request.headers, line.version);
+    if (const auto host_problem = resolve_target(request.path, request.headers); !problem) problem = host_problem;
     if (problem) {
       answer = refusal(request, 400, ErrorCode("bad-http-headers"), *problem);
     } else if (request.stated_length > options.body_bytes_max) {

@@ -269,7 +269,9 @@ void read_pooling(const JsonPart& body, const Limits& limits, Request& request) 
 void read_sglang_score(const JsonPart& body, const Limits& limits, Request& request) {
   request.reply = Reply::sglang_score;
   request.family = Family::sglang;
-  expect_unset(body, "label_token_ids", "a reward model scores whole texts; leave the key out");
+  expect_unset(
+      body, "label_token_ids",
+      "the model gives one reward for each item and no probabilities of tokens: leave the key out and read scores[i][0]");
   if (body.boolean_or("item_first", false))
     body.at("item_first").refuse("setting-not-supported", "false, as a response follows its prompt");
   if (body.boolean_or("apply_softmax", false)) request.normalise = Normalise::sigmoid;
@@ -295,7 +297,8 @@ void read_score(const JsonPart& body, const Limits& limits, Request& request) {
   request.reply = Reply::vllm_score;
   read_vllm(body, request);
   if (first == nullptr || second == nullptr || body.has("query"))
-    nothing_to_score(body, "queries and documents (or items), data_1 and data_2, or text_1 and text_2");
+    nothing_to_score(
+        body, "queries and documents (or items), data_1 and data_2, text_1 and text_2, or as SGLang has it query and items");
   const JsonPart queries = body.at(first), documents = body.at(second);
   TextCollector texts(request, limits);
   const std::vector<JsonPart> many = documents.is_list() ? documents.some_items() : std::vector{documents};

@@ -53,6 +53,23 @@ void add_token_rows(const Tensor& tokens, const std::vector<Tensor>& tensors, Te
   }
 }
 
+/// Each response with its prompt. There may be one prompt for each, one for all, or one for each row: [B] or [B, 1] with [B, N].
+void add_pairs(const Tensor& prompts, const Tensor& responses, TextCollector& texts) {
+  const std::size_t asked = prompts.texts.size(), answered = responses.texts.size();
+  const auto rows_of = [](const Tensor& tensor) { return static_cast<std::size_t>(tensor.shape[0]); };
+  const bool rows = responses.shape.size() > 1 && rows_of(prompts) == asked && rows_of(responses) == asked;
+  if (asked != answered && (answered == 0 || (asked != 1 && !rows)))
+    responses.place.complain("lists-of-other-lengths",
+                             fmt::format("expected as many elements as prompts has ({0}), or {0} rows of them, found the shape "
+                                         "[{1}]",
+                                         asked, fmt::join(responses.shape, ", ")));
+  for (std::size_t i = 0; i < answered; ++i) {
+    const std::size_t its = i / (answered / asked);
+    const json prompt = prompts.texts[its], response = responses.texts[i];
+    texts.add_pair(prompts.place.element(prompt, its), responses.place.element(response, i));
+  }
+}
+
 }  // namespace
 
 void read_kserve(const JsonPart& body, std::string_view binary, const Limits& limits, Request& request) {
@@ -74,13 +91,7 @@ void read_kserve(const JsonPart& body, std::string_view binary, const Limits& li
   } else if (tokens != nullptr) {
     add_token_rows(*tokens, tensors, texts);
   } else if (prompts != nullptr && responses != nullptr) {
-    if (prompts->texts.size() != responses->texts.size())
-      responses->place.complain("lists-of-other-lengths", fmt::format("expected {} elements, as prompts has, found {}",
-                                                                      prompts->texts.size(), responses->texts.size()));
-    for (std::size_t i = 0; i < prompts->texts.size(); ++i) {
-      const json prompt = prompts->texts[i], response = responses->texts[i];
-      texts.add_pair(prompts->place.element(prompt, i), responses->place.element(response, i));
-    }
+    add_pairs(*prompts, *responses, texts);
   } else {
     body.at("inputs").complain("nothing-to-score",
                                "expected the input sentences, the inputs tokens and sequence_lengths, or the inputs prompts and "

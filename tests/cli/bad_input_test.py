@@ -356,6 +356,11 @@ class AfterARefusal(Tiny):
         self.assertEqual(moved.returncode, 0, moved.stderr)
         self.assertRegex(moved.stderr + moved.stdout, r"\[run\] (\d+) tasks, \1 done already")
         tiny_model.write_model(self.path("model"))
+        self.write_rows(rows(59))
+        other_data = self.run_it()
+        self.assert_refused(other_data, "rows.jsonl", "--update")
+        self.assertRegex(other_data.stderr, r"up to 1\d tasks would be done again, 1\d of them only because they use changed results")
+        self.write_rows(rows())
 
     def check_damage(self):
         """A damaged bundle is made again, and leftovers of a killed writer are removed."""

@@ -653,8 +653,13 @@ TEST(RunConfig, HasAReferenceThatNamesEveryKey) {
     if (const std::size_t zero = name.find(".0."); zero != std::string::npos) name.replace(zero, 3, "[].");
     EXPECT_NE(text.find("| `" + name + "` |"), std::string::npos) << name;
   }
-  EXPECT_NE(text.find("| `base.lr` | number | `1e-05` | > 0 | result | Learning rate of AdamW after the warm-up."),
+  EXPECT_NE(text.find("| `base.lr` | number | `1e-05`; `0.0001` with base.tuning: lora | > 0 | result | Learning rate of AdamW "
+                      "after the warm-up."),
             std::string::npos);
+  EXPECT_NE(text.find("| `folds` | whole number | `0`; `3` with base.tuning: lora |"), std::string::npos);
+  EXPECT_NE(text.find("| `aggregator.kind` | word | `best`; `paper_mlp` with method: paper |"), std::string::npos);
+  EXPECT_NE(text.find("| `experts.train.lr` | number | `0.0001` | > 0 |"), std::string::npos);
+  EXPECT_NE(text.find("| `method` | word | `dmoerm` |"), std::string::npos);
   EXPECT_NE(text.find("| `base.tuning` | word | `full` | full, lora | result |"), std::string::npos);
   EXPECT_NE(text.find("| `labels.splits` | list of words | `[train, validation]` | train, validation, test | labels |"),
             std::string::npos);

@@ -597,6 +597,18 @@ TEST_F(IngestFolder, NamesCategoriesWithoutData) {
   EXPECT_EQ(refusal(r), "these categories have no data: code; the inputs have data of: chat, news");
 }
 
+TEST_F(IngestFolder, SaysHowRowsGetACategory) {
+  IngestRequest r = request({write("p.jsonl", row("a", "b", "c"))});
+  r.categories = {{"chat", {"x"}, 0}, {"code", {"y"}, 0}};
+  const std::string said = refusal(r);
+  EXPECT_TRUE(
+      said.starts_with("these categories have no data: chat, code; the inputs have data of: default. Rows that name no "
+                       "category count as default: set data.inputs[].category"))
+      << said;
+  r.categories = {{"chat", {"x"}, 0}, {"default", {}, 0}};
+  EXPECT_NE(refusal(r).find("data.inputs[].category"), std::string::npos);
+}
+
 TEST_F(IngestFolder, CountsCutsAndContradictions) {
   std::string words;
   for (int i = 0; i < 200; ++i) words += "w" + std::to_string(i) + " ";

@@ -6,6 +6,7 @@ Usage: export_test.py PROGRAM [unittest arguments].   Skipped without transforme
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -197,6 +198,20 @@ class Export(unittest.TestCase):
                 self.assertLessEqual(abs(ours.reward - theirs), 1e-4 * (1 + abs(theirs)))
         self.assertIn("experts/chat/fact", run("export", "--bundle", out, "--out", os.path.join(self.folder, "of_compressed"), "--format", "merged"))
         self.assertIn("[nothing-to-compress]", run("export", "--bundle", self.bundles["llama"], "--out", os.path.join(self.folder, "no"), "--compress", "emr", code=2))
+
+    def test_a_signal_leaves_nothing_behind(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            folder = tempfile.mkdtemp(dir=self.folder)
+            with subprocess.Popen([PROGRAM, "export", "--bundle", EARLIER, "--out", os.path.join(folder, "out")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as export:
+                while not os.listdir(folder) and export.poll() is None:
+                    pass
+                export.send_signal(number)
+                said = export.stderr.read()
+            with self.subTest(number=number):
+                if export.returncode != 0:  # a signal that comes after the last model was compared stops nothing
+                    self.assertEqual(export.returncode, 3, said)
+                    self.assertIn(f"was stopped by {number.name}; nothing was written [stopped-while-exporting]", said)
+                self.assertEqual(os.listdir(folder), [] if export.returncode else ["out"])
 
     def test_refusals(self):
         bundle = self.bundles["llama"]

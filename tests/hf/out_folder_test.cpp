@@ -4,8 +4,12 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <csignal>
+
 #include "base/error.h"
 #include "base/files.h"
+#include "base/stop.h"
+#include "hf/export_bundle.h"
 #include "support/scratch.h"
 
 namespace dmoerm::hf {
@@ -72,6 +76,37 @@ TEST_F(OutFolderTest, IsNoLinkToNowhere) {
   fs::create_symlink("nowhere", link);
   EXPECT_THAT(test::message_of<ConfigError>([&] { export_to(link); }), testing::HasSubstr("is a link to nowhere"));
   EXPECT_TRUE(fs::is_symlink(link));
+}
+
+TEST_F(OutFolderTest, LeavesNoPartBehindIfItCannotBeFilled) {
+  const fs::path out = directory_ / "mount";
+  fs::create_directory(out);
+  {
+    OutFolder folder(bundle(), out);
+    fs::create_directory(folder.path() / "base");
+    write_file_atomically(folder.path() / "config.json", "{}");
+    write_file_atomically(folder.path() / "README.md", "read me");
+    fs::create_directories(out / "README.md" / "of somebody else");  // README.md is moved last
+    EXPECT_THROW(folder.publish(), fs::filesystem_error);
+  }
+  EXPECT_EQ(entries_of(out), 1U);
+  EXPECT_TRUE(fs::is_directory(out / "README.md" / "of somebody else"));
+}
+
+/// Exports the bundle of an earlier version, and asks to stop when its first model is written.
+TEST_F(OutFolderTest, NothingIsLeftOfAnExportThatASignalStops) {
+  const ExportOptions options{.bundle = DMOERM_SOURCE "/tests/golden/earlier/bundle", .out = directory_ / "above" / "out"};
+  std::size_t written = 0;
+  EXPECT_THROW(export_bundle(options,
+                             [&](std::size_t done, std::size_t all) {
+                               written = done;
+                               ASSERT_LT(done, all);
+                               request_stop(SIGTERM);
+                             }),
+               Stopped);
+  request_stop(0);
+  EXPECT_EQ(written, 1U);
+  EXPECT_TRUE(fs::is_empty(directory_));
 }
 
 }  // namespace

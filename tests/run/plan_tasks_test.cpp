@@ -12,6 +12,8 @@
 #include "config/fields.h"
 #include "config/identity.h"
 #include "data/group_selection.h"
+#include "run/check_labels.h"
+#include "support/captured_log.h"
 #include "support/scratch.h"
 #include "support/word_renderer.h"
 
@@ -177,6 +179,31 @@ TEST_F(Planning, RefusesMissingValidationOrTestLabels) {
           << no_overall;
     }
   }
+}
+
+TEST_F(Planning, WarnsOfFewValidationPrompts) {
+  const auto warning = [&] {
+    const data::TokenStore read = store();
+    const test::CapturedLog log;
+    warn_of_few_validation_prompts(config_, read);
+    return log.text();
+  };
+  EXPECT_EQ(warning(), "") << "20 prompts";
+  int left = 0;
+  for (json& r : rows_) {
+    if (r["split"] == "validation" && r["category"] == "chat" && ++left > 10)
+      for (json& response : r["responses"]) response["scores"].erase("tone");
+    if (r["split"] == "validation" && r["category"] == "code") r["prompt"] = "the same for all";
+  }
+  EXPECT_EQ(warning().find("category=chat"), std::string::npos) << "10 prompts have labels of tone";
+  EXPECT_NE(warning().find("category=code: the validation split decides when training stops"), std::string::npos) << warning();
+  EXPECT_NE(warning().find("(overall 1, style 1): raise data.validation_share"), std::string::npos) << warning();
+  for (json& r : rows_) {
+    if (r["split"] == "validation" && r["category"] == "chat" && left-- > 18) r["responses"][0]["scores"].erase("tone");
+  }
+  EXPECT_NE(warning().find("(tone 8)"), std::string::npos) << warning();
+  config_.labels.judges.resize(1);
+  EXPECT_EQ(warning().find("tone"), std::string::npos) << "judges will label it: " << warning();
 }
 
 TEST_F(Planning, PutsOnlySettingsThatAffectAStageIntoItsIdentity) {

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "run/changes.h"
@@ -118,6 +120,22 @@ TEST_F(RunDirectoryTest, RefusesChangedTasksNamingEverythingThatDiffers) {
     stale_tasks(run, {{"base/a", after}, {"expert/a", changed}}, false);
   });
   EXPECT_NE(both.find("2 tasks would be done again, 1 of them only because they use changed results"), std::string::npos) << both;
+}
+
+TEST_F(RunDirectoryTest, CountsTheFinishedTasksThatReadFromAChangedOne) {
+  const RunDirectory run(directory_);
+  const TaskIdentity before{{{"seed", 1}}, {}}, after{{{"seed", 2}}, {}};
+  for (const char* id : {"ingest", "router", "base/chat", "expert/chat/tone", "bundle", "label/groups"})
+    run.complete(id, before, {}, {});
+  fs::create_directories(run.task("bundle"));
+  write_file_atomically(run.task("bundle") / "manifest.json", "{}");  // no task's: that of the bundle lies beside its folder
+  std::set<std::string> finished;
+  for (const plan::TaskId& id : run.finished()) finished.insert(id.text());
+  EXPECT_EQ(finished, (std::set<std::string>{"ingest", "router", "base/chat", "expert/chat/tone", "bundle", "label/groups"}));
+  const std::string said = test::message_of<ConfigError>([&] { stale_tasks(run, {{"ingest", after}}, false, 4); });
+  EXPECT_NE(said.find("(ingest)\nup to 5 tasks would be done again, 4 of them only because they use changed results. Run with"),
+            std::string::npos)
+      << said;
 }
 
 TEST_F(RunDirectoryTest, NamesWhatAHashStandsForAndNotOnlyTheHash) {

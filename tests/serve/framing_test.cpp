@@ -34,5 +34,26 @@ TEST(Framing, HasTwoMeanings) {
   EXPECT_LT(said({{"host", "h"}, {"content-length", std::string(9000, 'x')}}).size(), 200U);
 }
 
+TEST(Framing, AWholeAddressIsItsPath) {
+  const auto path = [](std::string target, const std::string& host) {
+    std::map<std::string, std::string> headers = {{"host", "other"}};
+    EXPECT_EQ(resolve_target(target, headers), std::nullopt) << target;
+    EXPECT_EQ(headers["host"], host) << target;
+    return target;
+  };
+  EXPECT_EQ(path("http://localhost:8000/v1/score", "localhost:8000"), "/v1/score");
+  EXPECT_EQ(path("HTTPS://[::1]/v2/models/org/m/infer", "[::1]"), "/v2/models/org/m/infer");
+  EXPECT_EQ(path("http://h", "h"), "/");
+  EXPECT_EQ(path("http://h/", "h"), "/");
+  for (const char* own : {"/score", "/", "*", "//score", "/http://h/score", "ftp://h/score", ""})
+    EXPECT_EQ(path(own, "other"), own);
+  for (std::string unclear : {"http:///score", "http://user@h/score", "http://a,b/score"}) {
+    std::map<std::string, std::string> headers = {{"host", "other"}};
+    EXPECT_NE(resolve_target(unclear, headers), std::nullopt) << unclear;
+    EXPECT_EQ(headers["host"], "other");
+    EXPECT_EQ(unclear, "/score");
+  }
+}
+
 }  // namespace
 }  // namespace dmoerm::serve

@@ -188,6 +188,19 @@ TEST(HttpServer, KeepsAConnectionThatAsksWithoutABody) {
   EXPECT_EQ(count_of(answers, "HTTP/1.1 403"), 3U) << answers;
 }
 
+TEST(HttpServer, AcceptsTheWholeAddress) {
+  Server server;
+  const std::string rest = " HTTP/1.1\r\nHost: other\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx";
+  const int socket = connection_with((*server).port(), "POST http://h:8000/v1/score?a=b" + rest);
+  const Shared exchange = server.wait_for(0);
+  EXPECT_EQ(exchange->request.path, "/v1/score");
+  EXPECT_EQ(exchange->request.header("host"), "h:8000");
+  exchange->answer({200, "a", "text/plain"});
+  EXPECT_TRUE(rest_of(socket).starts_with("HTTP/1.1 200 "));
+  const std::string refused = rest_of(connection_with((*server).port(), "POST http://me@h/x" + rest));
+  EXPECT_NE(refused.find("bad-http-headers"), std::string::npos) << refused;
+}
+
 TEST(HttpServer, LetsAClientThatStillSendsSeeItsRefusal) {
   Server server({.body_bytes_max = 1000});
   const std::string body(9 << 20, 'x');

@@ -74,6 +74,36 @@ TEST(Kserve, PromptsWithResponses) {
   EXPECT_EQ(request.groups[0].items[1].text, "B");
 }
 
+TEST(Kserve, APromptMayHaveSeveralResponses) {
+  const auto body = [](const char* prompts, const char* questions, const char* responses, const char* answers) {
+    return std::string(R"({"inputs": [{"name": "prompts", "datatype": "BYTES", "shape": )") + prompts + R"(, "data": )" +
+           questions + R"(}, {"name": "responses", "datatype": "BYTES", "shape": )" + responses + R"(, "data": )" + answers +
+           "}]}";
+  };
+  for (const char* one : {"[1]", "[1, 1]"}) {
+    for (const char* two : {"[2]", "[1, 2]", "[2, 1]"}) {
+      const Request request = asked(kPath, body(one, R"(["P"])", two, R"(["A", "B"])"));
+      ASSERT_EQ(request.groups.size(), 1U);
+      EXPECT_EQ(request.groups[0].items[1].text, "B");
+    }
+  }
+  const Request rows = asked(kPath, body("[2, 1]", R"([["P"], ["Q"]])", "[2, 2]", R"([["A", "B"], ["C", "D"]])"));
+  ASSERT_EQ(rows.groups.size(), 2U);
+  EXPECT_EQ(rows.groups[0].items[1].text, "B");
+  EXPECT_EQ(rows.groups[1].items[0].text, "C");
+  EXPECT_EQ(answered(asked(kPath, body("[1, 1]", R"(["P"])", "[1, 2]", R"(["A", "B"])")))["outputs"][0]["shape"],
+            json::parse("[2, 1]"));
+  for (const auto& [prompts, responses] :
+       {std::pair(body("[2]", R"(["P", "Q"])", "[4]", R"(["A", "B", "C", "D"])"), "[4]"),
+        std::pair(body("[1, 2]", R"(["P", "Q"])", "[1, 4]", R"(["A", "B", "C", "D"])"), "[1, 4]"),
+        std::pair(body("[2]", R"(["P", "Q"])", "[1]", R"(["A"])"), "[1]"),
+        std::pair(body("[1]", R"(["P"])", "[1, 0]", "[]"), "[1, 0]")}) {
+    const Refusal said = refused(kPath, prompts);
+    EXPECT_EQ(said.code, "lists-of-other-lengths") << prompts;
+    EXPECT_TRUE(said.sentence.ends_with(responses)) << said.sentence;
+  }
+}
+
 /// A request whose tensors follow the JSON, as tritonclient sends it.
 Request binary(std::string_view inputs, std::string_view data) {
   const std::string head = R"({"inputs": [)" + std::string(inputs) + "]}";

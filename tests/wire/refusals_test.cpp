@@ -132,7 +132,11 @@ TEST(Refusals, SettingsThatWouldChangeScores) {
     EXPECT_EQ(refused("/classify", R"({"input": "a", )" + std::string(setting) + "}").code, "setting-not-supported") << setting;
   EXPECT_EQ(refused("/v1/embeddings", R"({"input": "a", "dimensions": 256})").code, "setting-not-supported");
   EXPECT_EQ(refused("/pooling", R"({"input": "a", "task": "embed"})").code, "setting-not-supported");
-  EXPECT_EQ(refused("/v1/score", R"({"query": "q", "items": ["a"], "label_token_ids": [1]})").code, "setting-not-supported");
+  const Refusal tokens = refused("/v1/score", R"({"query": "q", "items": ["a"], "label_token_ids": [1]})");
+  EXPECT_EQ(tokens.code, "setting-not-supported");
+  EXPECT_NE(tokens.sentence.find("leave the key out and read scores[i][0]"), std::string::npos) << tokens.sentence;
+  EXPECT_NE(refused("/v1/score", R"({"query": "q", "label_token_ids": [1]})").sentence.find("query and items"),
+            std::string::npos);
   EXPECT_EQ(refused("/v1/score/evaluation", R"({"messages": ["a"], "max_length": 8})").code, "setting-not-supported");
   EXPECT_EQ(refused("/v1/reward", R"({"prompt": "q", "response": "a", "normalise": "mean"})").code, "body-value-unknown");
   EXPECT_EQ(refused("/classify", R"({"input": "a", "normalise": "softmax"})").code, "setting-not-supported");  // it would be 1
