@@ -288,7 +288,10 @@ def refusal():
     """Why torch, whose libraries the build links, cannot use the GPU that nvidia-smi shows, such as a driver that is too old for them; "" if it can."""
     if importlib.util.find_spec("torch") is None:
         return ""
-    asked = subprocess.run([sys.executable, "-c", "import torch; torch.zeros(1, device='cuda')"], capture_output=True, text=True, check=False)
+    try:
+        asked = subprocess.run([sys.executable, "-c", "import torch; torch.zeros(1, device='cuda')"], capture_output=True, text=True, timeout=180, check=False)
+    except subprocess.TimeoutExpired:
+        return "it does not answer within 180 s"
     return "" if asked.returncode == 0 else (asked.stderr.strip().splitlines() or [f"it ended with code {asked.returncode}"])[-1]
 
 
