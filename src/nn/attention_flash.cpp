@@ -68,6 +68,11 @@ Attended call(const Heads& in, const Sequences& s, bool causal) {
   return {out.flatten(1), lse};
 }
 
+/// What libtorch's context says of fixed sums.
+struct FixedSums {
+  bool on = false, warns = false, fills = false;
+};
+
 /// Adds up dq in a fixed order while it lives; without it the kernel adds with atomic operations. The setting is one of the whole
 /// process: where threads train beside each other, the first sets it and the last one puts back what was before.
 class Deterministic {
@@ -91,12 +96,9 @@ class Deterministic {
   Deterministic& operator=(const Deterministic&) = delete;
 
  private:
-  struct Setting {
-    bool on = false, warns = false, fills = false;
-  };
   static inline std::mutex mutex_;
   static inline int living_ = 0;
-  static inline Setting before_;
+  static inline FixedSums before_;
 };
 
 }  // namespace
