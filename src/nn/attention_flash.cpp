@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 
 #include "base/error.h"
 #include "nn/attention_parts.h"
@@ -67,25 +68,37 @@ Attended call(const Heads& in, const Sequences& s, bool causal) {
   return {out.flatten(1), lse};
 }
 
-/// Adds up dq in a fixed order while it lives; without it the kernel adds with atomic operations.
+/// What libtorch's context says of fixed sums.
+struct FixedSums {
+  bool on = false, warns = false, fills = false;
+};
+
+/// Adds up dq in a fixed order while it lives; without it the kernel adds with atomic operations. The setting is one of the whole
+/// process: where threads train beside each other, the first sets it and the last one puts back what was before.
 class Deterministic {
  public:
-  Deterministic()
-      : before_(at::globalContext().deterministicAlgorithms()),
-        warns_(at::globalContext().deterministicAlgorithmsWarnOnly()),
-        fills_(at::globalContext().deterministicFillUninitializedMemory()) {
-    at::globalContext().setDeterministicFillUninitializedMemory(false);  // else every new tensor costs a kernel
-    at::globalContext().setDeterministicAlgorithms(true, false);
+  Deterministic() {
+    const std::scoped_lock lock(mutex_);
+    if (living_++ > 0) return;
+    at::Context& context = at::globalContext();
+    before_ = {context.deterministicAlgorithms(), context.deterministicAlgorithmsWarnOnly(),
+               context.deterministicFillUninitializedMemory()};
+    context.setDeterministicFillUninitializedMemory(false);  // else every new tensor costs a kernel
+    context.setDeterministicAlgorithms(true, false);
   }
   ~Deterministic() {
-    at::globalContext().setDeterministicAlgorithms(before_, warns_);
-    at::globalContext().setDeterministicFillUninitializedMemory(fills_);
+    const std::scoped_lock lock(mutex_);
+    if (--living_ > 0) return;
+    at::globalContext().setDeterministicAlgorithms(before_.on, before_.warns);
+    at::globalContext().setDeterministicFillUninitializedMemory(before_.fills);
   }
   Deterministic(const Deterministic&) = delete;
   Deterministic& operator=(const Deterministic&) = delete;
 
  private:
-  bool before_, warns_, fills_;
+  static inline std::mutex mutex_;
+  static inline int living_ = 0;
+  static inline FixedSums before_;
 };
 
 }  // namespace

@@ -50,11 +50,14 @@ c10::Device pick_device(const std::string& wanted, const std::string& setting) {
                       fmt::format("{}: cuda, but this build of dmoerm or this machine has no CUDA; use auto or cpu", setting));
   if (!cuda) return {c10::kCPU};
   at::globalContext().setAllowBF16ReductionCuBLAS(false);  // keeps partial sums of bfloat16 products in float32
-  const c10::impl::VirtualGuardImpl cuda_devices(c10::kCUDA);
-  const int gpus = cuda_devices.deviceCount();
+  const int gpus = gpu_count();
   const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(gpus > 0 ? local_rank() % gpus : 0));
-  cuda_devices.setDevice(device);
+  c10::impl::VirtualGuardImpl(c10::kCUDA).setDevice(device);
   return device;
+}
+
+int gpu_count() {
+  return at::globalContext().hasCUDA() ? static_cast<int>(c10::impl::VirtualGuardImpl(c10::kCUDA).deviceCount()) : 0;
 }
 
 bool built_for_cuda() {

@@ -15,6 +15,8 @@ namespace dmoerm::nn {
 /// @param setting  names the setting in the message
 /// @throws ConfigError for another word, or for "cuda" where there is none
 c10::Device pick_device(const std::string& wanted, const std::string& setting);
+/// How many GPUs this process sees; 0 without CUDA. Takes no memory of theirs.
+int gpu_count();
 /// Whether this build links the CUDA back end, on a machine without a GPU too.
 bool built_for_cuda();
 /// The element type that `compute.dtype` names: float32 or bfloat16.

@@ -7,6 +7,7 @@
 
 #include <optional>
 
+#include "nn/device.h"
 #include "nn/ops_cpu.h"
 #include "nn/ops_cuda.h"
 #include "nn/ops_generic.h"
@@ -14,7 +15,7 @@
 namespace dmoerm::nn {
 
 at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b) {
-  const bool narrow = a.is_cuda() && a.scalar_type() != at::kFloat;
+  const bool narrow = a.scalar_type() != at::kFloat && computes_in_bfloat16(a.device());  // older GPUs have no such product
   return (narrow ? cuda::product_in_float : generic::product_in_float)(a, b);
 }
 

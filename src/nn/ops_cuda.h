@@ -10,7 +10,7 @@
 
 namespace dmoerm::nn::cuda {
 
-/// Like nn::product_in_float(), for factors on a GPU that are narrower than float32. It is libtorch's and needs no kernel.
+/// Like nn::product_in_float(), for factors in bfloat16 on a GPU that computes in it. It is libtorch's and needs no kernel.
 at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b);
 
 /// Whether the functions below accept these matrices: the kernels were compiled by nvcc, and all are contiguous bfloat16 on a

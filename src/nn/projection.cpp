@@ -9,6 +9,7 @@
 #include <ATen/record_function.h>
 
 #include "base/rng.h"
+#include "nn/device.h"
 #include "nn/int8_product.h"
 #include "nn/low_rank_cpu.h"
 #include "nn/ops.h"
@@ -63,7 +64,7 @@ void add_product(at::Tensor sink, const at::Tensor& a, const at::Tensor& b, doub
     return cpu::product(sink, a, b, static_cast<float>(scale), true);
   if (sink.scalar_type() == a.scalar_type()) {
     sink.addmm_(a, b, 1, scale);
-  } else if (sink.is_cuda()) {  // the product itself adds
+  } else if (computes_in_bfloat16(sink.device())) {  // the product itself adds
     at::addmm_out(sink, sink, a, b, at::kFloat, 1, scale);
   } else {
     sink.add_(product_in_float(a, b), scale);

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "nn/device.h"
 #include "serve/callers.h"
 #include "serve/patience.h"
 
@@ -27,16 +28,6 @@ namespace {
 
 constexpr int kTriesMax = 3;                               // ranks that may die of one request
 constexpr double kFirstPauseS = 0.5, kLongestPauseS = 30;  // before a rank is started again that was never ready
-
-/// The value of CUDA_VISIBLE_DEVICES that shows a rank its own GPU.
-std::string device_of(int rank) {
-  const char* all = std::getenv("CUDA_VISIBLE_DEVICES");
-  if (all == nullptr || *all == '\0') return std::to_string(rank);
-  std::vector<std::string> names;
-  std::stringstream rest(all);
-  for (std::string name; std::getline(rest, name, ',');) names.push_back(name);
-  return names[static_cast<std::size_t>(rank) % names.size()];
-}
 
 /// Start a program with one more environment variable; all memory is made before the fork.
 pid_t spawn(const std::vector<std::string>& command, const std::string& variable, int socket) {
@@ -57,6 +48,15 @@ pid_t spawn(const std::vector<std::string>& command, const std::string& variable
 }
 
 }  // namespace
+
+std::string gpu_of_rank(int rank, const char* visible, int gpus) {
+  if (visible == nullptr) return std::to_string(gpus > 0 ? rank % gpus : rank);
+  std::vector<std::string> names;
+  std::stringstream rest(visible);
+  for (std::string name; std::getline(rest, name, ',');) names.push_back(name);
+  if (gpus > 0 && std::ssize(names) > gpus) names.resize(static_cast<std::size_t>(gpus));  // CUDA stops at one that is not there
+  return names.empty() ? "" : names[static_cast<std::size_t>(rank) % names.size()];
+}
 
 Ranks::Ranks(std::vector<std::string> command, int count, OnAnswer on_answer, double deadline_s)
     : command_(std::move(command)),
@@ -108,7 +108,8 @@ void Ranks::start(int number) {
     throw Error("rank-did-not-start", fmt::format("a rank cannot be started: {}", std::strerror(errno)));
   std::vector<std::string> command = command_;
   command.insert(command.end(), {"--rank-socket", std::to_string(sockets[1]), "--rank-number", std::to_string(number)});
-  const pid_t process = spawn(command, "CUDA_VISIBLE_DEVICES=" + device_of(number), sockets[1]);
+  const std::string gpu = gpu_of_rank(number, std::getenv("CUDA_VISIBLE_DEVICES"), nn::gpu_count());
+  const pid_t process = spawn(command, "CUDA_VISIBLE_DEVICES=" + gpu, sockets[1]);
   const int problem = errno;
   ::close(sockets[1]);
   if (process < 0) {

@@ -23,6 +23,11 @@
 
 namespace dmoerm::serve {
 
+/// The value of CUDA_VISIBLE_DEVICES that shows a rank its own GPU; with fewer GPUs than ranks they share them.
+/// @param visible  what it is for the front; null = not set
+/// @param gpus  how many the front sees
+std::string gpu_of_rank(int rank, const char* visible, int gpus);
+
 class Ranks {
  public:
   /// Told of each answer before its client gets it.

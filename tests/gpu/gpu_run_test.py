@@ -89,6 +89,14 @@ class WithoutGpu(Scratch):
         self.assertEqual(code, 1, said)
         self.assertIn(f"the build in {self.folder} does not use a GPU", said)
 
+    def test_a_gpu_that_torch_cannot_use_is_named_before_any_part(self):
+        with open(os.path.join(self.folder, "CMakeCache.txt"), "w", encoding="utf-8") as file:
+            file.write("DMOERM_CUDA:BOOL=ON\n")
+        code, said = bench("--out", self.folder, PATH=with_nvidia_smi(self.folder, "echo 'Card, 1 MiB, 1, 1 MHz'"), DMOERM_BUILD=self.folder, CUDA_VISIBLE_DEVICES="")
+        self.assertEqual(code, 1, said)
+        self.assertRegex(said.splitlines()[-1], "^gpu: Card, 1 MiB, 1, 1 MHz: torch cannot use it: .")
+        self.assertNotIn("kernels:", said)
+
     def test_an_unknown_part_is_refused_with_the_known_ones(self):
         code, said = bench("--trial", "--out", self.folder, "speed")
         self.assertEqual(code, 2, said)
@@ -135,10 +143,18 @@ class Parts(Scratch):
         for ends, code, state, text in ((("Passed", "***Skipped"), 0, "ok", None), (("***Skipped", "***Skipped"), 0, "not run", "all 2 tests"), (("Passed", "***Failed"), 8, "FAILED", "not passed: kernel_b"),
                                         ((), 0, "not run", "no nvcc")):
             said = "".join(line.format(i, name, end) for i, (name, end) in enumerate(zip("ab", ends)))
-            with mock.patch.object(gpu.Run, "command", return_value=(code, said)):
+            with mock.patch.object(gpu.Run, "command", side_effect=[(code, said), (0, "")]):
                 result = self.result_of(gpu.kernels)
             self.assertEqual(result["state"], state, result)
             self.assertIn(text or "", result.get("why", ""))
+
+    def test_a_hanging_nccl_hides_no_kernel_and_no_program_the_other(self):
+        late = gpu.Failed("ctest took longer than the 30 s that were left")
+        with mock.patch.object(gpu.Run, "command", side_effect=[(8, "1/1 Test #1: kernel_a ....***Failed    0.02 sec\n"), late]):
+            self.assertIn("not passed: kernel_a; ctest took longer", self.result_of(gpu.kernels)["why"])
+        said = "[  FAILED  ] {0}.Fails\n[  FAILED  ] {0}.Fails (3 ms)\n"
+        with mock.patch.object(gpu.Run, "command", side_effect=[(1, said.format("A")), (1, said.format("B"))]), mock.patch.object(gpu, "built", side_effect=lambda *names: names[-1]):
+            self.assertIn("model_test: A.Fails; train_test: B.Fails", self.result_of(gpu.tests)["why"])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "nn/attention_generic.h"
 #include "nn/attention_parts.h"
 #include "support/test_device.h"
@@ -132,6 +134,32 @@ TEST(FlashAttention, GradientsOfBothCallsAreAddedAndRotatedBackIntoOneBuffer) {
     EXPECT_LT(error(d.k_TC, expected(&Qkv::k_TC, true)), 4e-3);
     EXPECT_LT(error(d.v_TC, expected(&Qkv::v_TC, false)), 4e-3);
   }
+}
+
+TEST(FlashAttention, AddsInAFixedOrderInEveryThreadAndLeavesTheSettingAsItWas) {
+  constexpr int kThreads = 4, kRounds = 200;
+  const auto dtype = test::test_device().is_cuda() ? at::kBFloat16 : at::kFloat;
+  const data::PackedBatch batch = batch_of({{2, {1, 1}}}, data::PackingRule::causal);
+  const AttentionPlan plan = with_offsets(plan_all_rows(batch, data::PackingRule::causal, {2, 1, 8}), 4, 4);
+  const auto options = at::TensorOptions().dtype(dtype).device(test::test_device());
+  const auto draw = [&](std::int64_t width) { return at::randn({4, width}, options); };
+  const Qkv in{draw(16), draw(8), draw(8)};
+  const at::Tensor dout = draw(16);
+  const Attended result = flash::attention(in, plan);
+  std::vector<std::string> said(kThreads);
+  std::vector<std::thread> threads;
+  for (std::string& problem : said) {
+    threads.emplace_back([&] {
+      try {
+        for (int round = 0; round < kRounds; ++round) flash::attention_backward(dout, in, result, plan);
+      } catch (const std::exception& e) {
+        problem = e.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(said, std::vector<std::string>(kThreads));
+  EXPECT_FALSE(at::globalContext().deterministicAlgorithms()) << "it would cost every other operation";
 }
 
 TEST(FlashAttention, IsForNarrowTypesOnGpus) {

@@ -65,7 +65,7 @@ TEST_F(MaskedWeights, IsReadFromTheFoldersThatItWasWrittenTo) {
   save_safetensors(directory_ / "base" / kElectedFile, elected);
   const ValueHead head{at::randn({24})};
   save_masked(directory_ / "base" / "chat", mask, tuned->spec(), head, "..");
-  const std::optional<Weights> loaded = load_masked(tuned->spec(), directory_ / "base" / "chat", at::kCPU, at::kFloat);
+  const std::optional<Weights> loaded = load_masked(tuned->spec(), directory_ / "base" / "chat", test::test_device(), at::kFloat);
   ASSERT_TRUE(loaded.has_value());
   apply(mask, elected, pretrained->weights());
   EXPECT_TRUE(loaded->flat.equal(pretrained->weights().flat));

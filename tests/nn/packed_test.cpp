@@ -233,7 +233,7 @@ TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
     // Along the gradient and one random direction: the slope must be the inner product. Central differences of a float32 loss
     // carry noise.
     at::manual_seed(11);
-    for (const at::Tensor& raw : {gradient, at::randn(gradient.sizes())}) {
+    for (const at::Tensor& raw : {gradient, at::randn(gradient.sizes()).to(gradient.device())}) {
       const at::Tensor direction = raw / raw.norm();
       const double expected = (gradient.to(at::kDouble) * direction.to(at::kDouble)).sum().item<double>();
       const double h = 2e-3;
@@ -275,7 +275,7 @@ TEST_P(PackedBatchOf, GivesGradientsPartByPartThroughTwoLayersOfMemory) {
     const at::Tensor states = backbone.forward(batch, {}, &keep);
     backbone.backward(at::ones_like(states) * 0.01, keep, sinks);
   };
-  Weights whole(backbone.spec()), shared(backbone.spec(), at::kCPU, 2);
+  Weights whole(backbone.spec(), backbone.device()), shared(backbone.spec(), backbone.device(), 2);
   EXPECT_LT(shared.flat.numel(), whole.flat.numel());
   backward({&whole, {}});
   std::vector<std::size_t> order;

@@ -29,7 +29,7 @@ class WeightsFolder : public test::Scratch {
   at::Tensor& tensor(const std::string& name) {
     return std::ranges::find(tensors_, name, &std::pair<std::string, at::Tensor>::first)->second;
   }
-  [[nodiscard]] at::Tensor load() const { return Weights::load(backbone_->spec(), directory_, at::kCPU).flat; }
+  [[nodiscard]] at::Tensor load() const { return Weights::load(backbone_->spec(), directory_, test::test_device()).flat; }
   void save() const { nn::save_safetensors(directory_ / "model.safetensors", tensors_); }
   /// The message with which loading these tensors is refused.
   [[nodiscard]] std::string refusal() const {

@@ -24,6 +24,16 @@ TEST(Ranks, JoinTheirMetricsWithANumberOnEachLine) {
             "# HELP b What b is\n# TYPE b gauge\nb{rank=\"0\",x=\"y z\"} 2\nb{rank=\"1\",x=\"q\"} 4\n");
 }
 
+TEST(Ranks, EachHaveAGpuAndShareThemWhereThereAreFewer) {
+  EXPECT_EQ(gpu_of_rank(2, nullptr, 4), "2");
+  EXPECT_EQ(gpu_of_rank(2, nullptr, 1), "0") << "number 2 would be no GPU, and the rank would not start";
+  EXPECT_EQ(gpu_of_rank(3, nullptr, 2), "1");
+  EXPECT_EQ(gpu_of_rank(1, "5,7", 2), "7");
+  EXPECT_EQ(gpu_of_rank(3, "GPU-a,GPU-b", 2), "GPU-b");
+  EXPECT_EQ(gpu_of_rank(1, "0,1,2", 1), "0") << "the others are not there";
+  EXPECT_EQ(gpu_of_rank(1, "", 0), "") << "GPUs that are hidden stay so";
+}
+
 TEST(Ranks, ThatCannotAllStartEndAndSayWhy) {
   rlimit usual{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &usual), 0);

@@ -1,6 +1,7 @@
 // What libtorch's flash attention computes, registered for tensors on the CPU, so that the code around it runs without a GPU. It
 // rounds where the kernels round (only results, to their dtype) and answers sequences without keys as they do: zeros, and a
-// log-sum-exp of +infinity. Boxed, because the operators' C++ signatures differ between versions of torch.
+// log-sum-exp of +infinity. It refuses a backward pass in which the kernels would add in any order. Boxed, because the operators'
+// C++ signatures differ between versions of torch.
 #include <ATen/ATen.h>
 #include <torch/library.h>
 
@@ -70,6 +71,8 @@ void forward(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
 }
 
 void backward(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) {
+  const at::Context& context = at::globalContext();
+  TORCH_CHECK(context.deterministicAlgorithms() && !context.deterministicAlgorithmsWarnOnly(), "dq would have no fixed order");
   const std::size_t count = op.schema().arguments().size();
   const auto tensor = [&](std::size_t i) { return torch::jit::peek(*stack, i, count).toTensor(); };
   const at::Tensor dout = tensor(0), out = tensor(4), lse = tensor(5);

@@ -55,7 +55,7 @@ class LargeGroups : public TinyTraining {
     std::vector<at::Tensor> parts;
     for (std::size_t p = 0; p < one[0].model.trained_slices().size(); ++p)
       parts.push_back(checkpoint->load(fmt::format("0.parameter.{}", p)).flatten());
-    return (before - at::cat(parts)) / kScale;
+    return (before - at::cat(parts).to(before.device())) / kScale;
   }
 
   /// Loss of the first step.

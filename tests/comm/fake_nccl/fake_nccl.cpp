@@ -1,6 +1,7 @@
 // NCCL without a GPU: its functions over Unix sockets between the processes of one machine. Like NCCL's, calls on a communicator
-// that does not block return before they are done, work is carried out in its stream, a rank that left is reported by
-// ncclCommGetAsyncError() while the stream hangs, and ncclCommAbort() frees it. Misuse that NCCL forbids is an error here.
+// that does not block return before they are done, one that is split off appears when its parent is done, work is carried out in
+// its stream, a rank that left is reported by ncclCommGetAsyncError() while the stream hangs, and ncclCommAbort() frees it.
+// Misuse that NCCL forbids is an error here.
 #include "comm/fake_nccl/fake_nccl.h"
 
 #include <fmt/format.h>
@@ -184,14 +185,17 @@ ncclResult_t ncclCommInitRankConfig(ncclComm_t* comm, int ranks, ncclUniqueId id
 
 ncclResult_t ncclCommSplit(ncclComm_t parent, int color, int key, ncclComm_t* comm, ncclConfig_t* config) {
   if (config == nullptr || config->blocking != 0 || refuses(parent, ncclFloat)) return ncclInvalidUsage;
-  *comm = new ncclComm;
+  *comm = nullptr;  // until the parent is no longer in progress, as in NCCL
   const int number = parent->splits++;
   parent->group->state = ncclInProgress;
-  std::thread([from = parent->group, group = (*comm)->group, color, key, number] {
+  std::thread([from = parent->group, comm, color, key, number] {
+    const auto group = std::make_shared<Group>();
     try {
       SocketMesh& mesh = *from->mesh;
       const std::vector<Member> members = members_of(mesh, {color, key, mesh.rank()});
       const auto own = std::ranges::find(members, mesh.rank(), &Member::rank) - members.begin();
+      *comm = new ncclComm;
+      (*comm)->group = group;
       from->state = ncclSuccess;
       group->set_mesh(std::make_unique<SocketMesh>(fmt::format("{}.{}.{}", mesh.name(), number, color), static_cast<int>(own),
                                                    static_cast<int>(members.size())));

@@ -36,6 +36,12 @@ thread_local std::vector<Configuration> configurations;
 
 int succeeds() { return 0; }
 
+/// The card's compute capability, the major number.
+int capability() {
+  const char* other = std::getenv("DMOERM_FAKE_GPU_CAPABILITY");
+  return other != nullptr ? std::atoi(other) : 9;
+}
+
 }  // namespace
 
 extern "C" {
@@ -125,7 +131,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
   p->memPitch = 2147483647, p->maxThreadsPerBlock = 1024;
   p->maxThreadsDim[0] = 1024, p->maxThreadsDim[1] = 1024, p->maxThreadsDim[2] = 64;
   p->maxGridSize[0] = 2147483647, p->maxGridSize[1] = 65535, p->maxGridSize[2] = 65535;
-  p->totalConstMem = 65536, p->major = 9, p->minor = 0, p->textureAlignment = 512, p->multiProcessorCount = 132;
+  p->totalConstMem = 65536, p->major = capability(), p->minor = 0, p->textureAlignment = 512, p->multiProcessorCount = 132;
   p->canMapHostMemory = 1, p->unifiedAddressing = 1, p->l2CacheSize = 50 << 20, p->maxThreadsPerMultiProcessor = 2048;
   p->sharedMemPerMultiprocessor = 233472, p->regsPerMultiprocessor = 65536, p->cooperativeLaunch = 1;
   p->sharedMemPerBlockOptin = 232448, p->maxBlocksPerMultiProcessor = 32, p->reservedSharedMemPerBlock = 1024;
@@ -155,7 +161,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
       *value = 233472;
       break;
     case cudaDevAttrComputeCapabilityMajor:
-      *value = 9;
+      *value = capability();
       break;
     case cudaDevAttrMaxGridDimX:
       *value = 2147483647;
