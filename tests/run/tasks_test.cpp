@@ -224,6 +224,25 @@ TEST_P(Tasks, TrainsEachPhaseOnItsOwnGroups) {
   }
 }
 
+TEST_P(Tasks, FeaturesTakeTheRoomThatThePlanCounts) {
+  constexpr double kMib = 1024.0 * 1024.0;
+  std::vector<RunTask> tasks = plan_tasks(run_.config, *run_.store);
+  price_tasks(tasks, run_.config, plan::device_of(run_.config.compute));
+  for (const config::CategoryConfig& c : run_.config.categories) {
+    const auto task = std::ranges::find(tasks, plan::TaskId::features(c.name), &RunTask::id);
+    ASSERT_NE(task, tasks.end());
+    double heads = 0, bytes = 0;
+    for (const char* name : {"train.safetensors", "validation.safetensors"}) {
+      const fs::path file = context_.directory().task(task->id) / name;
+      std::uint64_t head = 0;  // how long the list of tensors is, which the plan leaves out
+      std::ifstream(file, std::ios::binary).read(reinterpret_cast<char*>(&head), sizeof(head));
+      heads += static_cast<double>(head + sizeof(head)), bytes += static_cast<double>(fs::file_size(file));
+    }
+    EXPECT_LT(heads, 2000);
+    EXPECT_NEAR(task->node.output_mib * kMib, bytes - heads, 0.5) << c.name;
+  }
+}
+
 TEST_P(Tasks, StartsExpertsFromTheirBase) {
   run_.config.experts.train.lr = 1e-30;
   const std::string name = context_.category(0).name, point = context_.category(0).points[1];
