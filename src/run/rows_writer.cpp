@@ -1,5 +1,6 @@
 #include "run/rows_writer.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
