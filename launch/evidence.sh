@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Compares the method with its baselines on the states of a frozen backbone: computes the states, trains and tests all arms, prints
 # the tables and, as the last line, the figures as JSON. What is done is kept: the same command continues.
-# Usage: launch/evidence.sh --data DIR [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--seed N] [--prompts-min N] [--contrast ARM:ARM]... [--quick] [--test] [--runs N [--run-config FILE] [--trained N] [--tested N]]
+# Usage: launch/evidence.sh --data DIR [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--seed N] [--prompts-min N] [--contrast ARM:ARM]... [--cluster KEY] [--quick] [--test] [--runs N [--run-config FILE] [--trained N] [--tested N]]
 #   --data DIR    folder of capability.jsonl.gz
 #   --data2 DIR   folder of translation, explanation and data_to_text_e2e.jsonl.gz; without it, that of --data
 #   --config FILE configuration with backbone, data and categories (default: configs/evidence/categories.yaml)
@@ -12,6 +12,7 @@
 #   --seed N      other folds and draws of the same prompts (default: the seed of the configuration); the states stay
 #   --prompts-min N  prompts that make a category one of the average (default: 300; if none has as many, all are in it)
 #   --contrast ARM:ARM  also one arm less another, as stack:stack_split, or REGIME/ARM:ARM, as 20-rater/dmoerm:own
+#   --cluster KEY key of the rows that says what stays in one fold and is resampled together, such as their document (default: ten neighbouring lines)
 #   --quick       the main regime alone
 #   --test        at the very end: train on all of train and validation, and read the test split once
 #   --runs N      instead: whole runs with adapters (configs/evidence/adapters.yaml) over N draws of labels, and their tables
@@ -21,12 +22,12 @@ set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 help_of "${BASH_SOURCE[0]}" "$@"
-config="$DMOERM_ROOT/configs/evidence/categories.yaml" out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() seed='' data='' data2='' runs='' run_config="$DMOERM_ROOT/configs/evidence/adapters.yaml" sizes=()
+config="$DMOERM_ROOT/configs/evidence/categories.yaml" out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() seed='' data='' data2='' runs='' run_config="$DMOERM_ROOT/configs/evidence/adapters.yaml" sizes=() blocks=(--block-lines 10)
 while [ $# -gt 0 ]; do
   case "$1" in
     --quick) quick=yes ;;
     --test) test=yes ;;
-    --data | --data2 | --config | --out | --np | --groups | --seeds | --seed | --prompts-min | --contrast | --runs | --run-config | --trained | --tested)
+    --data | --data2 | --config | --out | --np | --groups | --seeds | --seed | --prompts-min | --contrast | --cluster | --runs | --run-config | --trained | --tested)
       [ -n "${2-}" ] || bad_usage "$1: a value is missing"
       case "$1" in
         --data) data=$2 ;;
@@ -38,6 +39,7 @@ while [ $# -gt 0 ]; do
         --seeds) seeds=$2 ;;
         --seed) seed=$2 ;;
         --prompts-min | --contrast) tables+=("$1" "$2") ;;
+        --cluster) blocks=(--cluster "$2") ;;
         --runs) runs=$2 ;;
         --run-config) run_config=$2 ;;
         --trained | --tested) sizes+=("$1" "$2") ;;
@@ -59,11 +61,11 @@ DMOERM_DATA=$(realpath "$data") DMOERM_DATA2=$(realpath "$data2") # a configurat
 export DMOERM_DATA DMOERM_DATA2
 dmoerm=("$DMOERM_ROOT/launch/dmoerm")
 common=(--config "$config" --out "$out")
-cells() { "${dmoerm[@]}" --np "$ranks" evidence cells "${common[@]}" "${groups[@]}" --block-lines 10 ${seed:+--seed "$seed"} "$@"; }
+cells() { "${dmoerm[@]}" --np "$ranks" evidence cells "${common[@]}" "${groups[@]}" "${blocks[@]}" ${seed:+--seed "$seed"} "$@"; }
 
 if [ -n "$runs" ]; then
   say "data of $runs draws, in $out/draws"
-  "${dmoerm[@]}" evidence data "${common[@]}" --block-lines 10 --draws "$runs" "${sizes[@]}" ${seed:+--set "seed=$seed"}
+  "${dmoerm[@]}" evidence data "${common[@]}" "${blocks[@]}" --draws "$runs" "${sizes[@]}" ${seed:+--set "seed=$seed"}
   finished=()
   mapfile -t draws < <("$DMOERM_PYTHON" -c 'import json, sys; print(*json.load(open(sys.argv[1]))["seeds"], sep="\n")' "$out/draws/draws.json")
   for draw in "${draws[@]}"; do

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "cli/scored_models.h"
+#include "cli/trained_prompts.h"
 #include "cli/verbs.h"
 #include "eval/bon_figures.h"
 #include "eval/read_lists.h"
@@ -33,6 +34,7 @@ void run(const Options& options) {
   const std::vector<eval::ModelSpec> models = models_of(options.models);
   if (!options.out.empty()) expect_folder(options.out);
   const eval::Data data = eval::read_lists(files, options.gold, options.n_max, options.split);
+  warn_of_trained_prompts(models, data);
   const std::vector<eval::ModelScores> scores = score(models, data, options.models);
   const json result = eval::bon_figures({data, scores, options.evaluation}, options.gold, options.n_max);
   const std::string text = eval::bon_text(result);

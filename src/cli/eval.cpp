@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "cli/scored_models.h"
+#include "cli/trained_prompts.h"
 #include "cli/verbs.h"
 #include "eval/benchmarks.h"
 #include "eval/evaluation.h"
@@ -45,6 +46,7 @@ void run(const Options& options) {
   if (!options.out.empty()) expect_folder(options.out);
   const eval::Data data = options.benchmark.empty() ? eval::read_data(files, options.reading)
                                                     : eval::read_benchmark(eval::benchmark_named(options.benchmark), files);
+  warn_of_trained_prompts(models, data);
   const std::vector<eval::ModelScores> scores = score(models, data, options.models);
   const json result = eval::evaluate({data, scores, options.evaluation});
   const std::string text = eval::report_text(result);

@@ -310,6 +310,19 @@ void print_tables(const Options& options) {
   fmt::print("{}\n{}\n", tables.markdown, line.dump());
 }
 
+/// What stays in one fold: lines of a data file, or what the rows say.
+void add_blocks(CLI::App& verb, std::int64_t& lines, std::string& cluster) {
+  CLI::Option* of_lines =
+      verb.add_option("--block-lines", lines, "Lines of a data file that are in one fold, as they may be of one document")
+          ->check(kPositive)
+          ->capture_default_str();
+  verb.add_option(
+          "--cluster", cluster,
+          "Key of the rows by which they are clustered, such as a document: a cluster is in one fold, and is resampled as "
+          "a whole; default: blocks of lines")
+      ->excludes(of_lines);
+}
+
 }  // namespace
 
 void add_evidence(CLI::App& app) {
@@ -360,11 +373,7 @@ void add_evidence(CLI::App& app) {
   cells->add_option("--seeds", options->experiment.seeds, "Draws of labelled prompts and noise")
       ->check(kPositive)
       ->capture_default_str();
-  cells
-      ->add_option("--block-lines", options->experiment.block_lines,
-                   "Lines of a data file that are in one fold, as they may be of one document")
-      ->check(kPositive)
-      ->capture_default_str();
+  add_blocks(*cells, options->experiment.block_lines, options->experiment.cluster);
   cells->add_flag("--test", options->test, "Train on train and validation, and test on the test split: once, at the end");
   cells->add_flag("--inner", options->experiment.inner,
                   "Add the inner layer alone: experts over all categories that have their point, and no router");
@@ -392,11 +401,7 @@ void add_evidence(CLI::App& app) {
   draws->add_option("--tested", options->draw.tested, "Prompts of a category to test; 0 = a fifth of all")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  draws
-      ->add_option("--block-lines", options->draw.block_lines,
-                   "Lines of a data file that are in one fold, as they may be of one document")
-      ->check(kPositive)
-      ->capture_default_str();
+  add_blocks(*draws, options->draw.block_lines, options->draw.cluster);
   draws->callback([options] { write_draws(*options); });
 
   CLI::App* tables = verb->add_subcommand("tables", "Print the tables of all cells, and the figures as a last line of JSON");

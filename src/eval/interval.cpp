@@ -12,13 +12,17 @@ Interval wilson(double share, double n) {
   return {share, std::max(0.0, (middle - spread) / weight), std::min(1.0, (middle + spread) / weight)};
 }
 
+double percentile(const std::vector<double>& sorted, double share) {
+  const double place = share * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(place);
+  const double low = sorted[below], high = sorted[std::min(below + 1, sorted.size() - 1)];
+  return low + (high - low) * (place - static_cast<double>(below));
+}
+
 Interval percentile_interval(double value, std::vector<double> draws, double confidence) {
   if (draws.empty()) return {value, value, value};
   std::ranges::sort(draws);
-  const auto at = [&](double q) {
-    return draws[static_cast<std::size_t>(std::lround(q * static_cast<double>(draws.size() - 1)))];
-  };
-  return {value, at((1 - confidence) / 2), at((1 + confidence) / 2)};
+  return {value, percentile(draws, (1 - confidence) / 2), percentile(draws, (1 + confidence) / 2)};
 }
 
 }  // namespace dmoerm::eval

@@ -12,7 +12,12 @@ struct Interval {
 /// Wilson's 95 % interval of a share over `n` independent trials.
 Interval wilson(double share, double n);
 
-/// Percentile interval of draws around `value`. {value, value, value} without draws.
+/// The place `share` (0 to 1) of the way from the smallest to the largest of some values; between two of them in proportion:
+/// definition 7 of Hyndman and Fan (The American Statistician 50, 1996), which is the default of numpy.percentile.
+/// @param sorted  ascending, at least one
+double percentile(const std::vector<double>& sorted, double share);
+
+/// Percentile interval of draws around `value`, by percentile(). {value, value, value} without draws.
 Interval percentile_interval(double value, std::vector<double> draws, double confidence = 0.95);
 
 }  // namespace dmoerm::eval

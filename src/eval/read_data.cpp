@@ -165,9 +165,7 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
     const std::size_t before = data.items.size();
     while (std::optional<preference::Group> group = reader.next()) {
       splits.push_back(group->split);
-      if (!options.cluster.empty() && group->cluster.empty())
-        throw DataError("row-without-cluster", fmt::format("{}:{}: the row has no text or number \"{}\", which --cluster names",
-                                                           file, group->line, options.cluster));
+      preference::expect_cluster(*group, options.cluster);
       Item item = item_of(std::move(*group), options.score_gap_min);
       if (item.category.empty()) item.category = options.category;
       item.number = std::ssize(data.items);

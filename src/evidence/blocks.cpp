@@ -1,27 +1,105 @@
 #include "evidence/blocks.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
+#include <numeric>
+#include <optional>
 #include <string_view>
 #include <utility>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "preference/group_reader.h"
 
 namespace dmoerm::evidence {
+namespace {
+
+/// Groups, of which some belong together. The number of each set is that of its first group.
+class JoinedGroups {
+ public:
+  explicit JoinedGroups(std::int64_t count) : parent_(static_cast<std::size_t>(count)) {
+    std::iota(parent_.begin(), parent_.end(), 0);
+  }
+  std::int64_t set_of(std::int64_t group) {
+    while (parent(group) != group) group = parent(group) = parent(parent(group));
+    return group;
+  }
+  void join(std::int64_t a, std::int64_t b) {
+    const auto [first, second] = std::minmax({set_of(a), set_of(b)});
+    parent(second) = first;
+  }
+
+ private:
+  std::int64_t& parent(std::int64_t group) { return parent_[static_cast<std::size_t>(group)]; }
+  std::vector<std::int64_t> parent_;
+};
+
+/// Calls `on_group` with each group of the data files.
+template <class OnGroup>
+void read_groups(const config::DataConfig& data, const std::string& key, const OnGroup& on_group) {
+  for (const config::InputConfig& input : data.inputs) {
+    preference::GroupReader reader(
+        input.path, input.format, [](const preference::Dropped&) {}, data.bad_lines_max);
+    reader.read_cluster(key);
+    while (const std::optional<preference::Group> group = reader.next()) on_group(*group);
+  }
+}
+
+}  // namespace
+
+std::vector<std::int64_t> clusters_of(const data::TokenStore& store, const config::DataConfig& data, const std::string& key) {
+  if (key.empty()) return {};
+  std::map<std::pair<std::string_view, std::int64_t>, std::int64_t> not_read;
+  std::map<std::uint64_t, std::int64_t> of_conversation;
+  JoinedGroups joined(store.size());
+  for (std::int64_t i = 0; i < store.size(); ++i) {
+    not_read[store.source(i)] = i;
+    joined.join(of_conversation.try_emplace(store.group(i).session_key, i).first->second, i);
+  }
+  std::map<std::string, std::int64_t> of_value;
+  read_groups(data, key, [&](const preference::Group& group) {
+    const auto found = not_read.find({group.file, group.line});
+    if (found == not_read.end()) return;  // ingest left it out
+    preference::expect_cluster(group, key);
+    joined.join(of_value.try_emplace(group.cluster, found->second).first->second, found->second);
+    not_read.erase(found);
+  });
+  if (!not_read.empty())
+    throw DataError("input-changed-while-read",
+                    fmt::format("{}:{}: the prompt of this row is in the token store, and not among those that are read now: the "
+                                "file has changed since; start again with an empty --out",
+                                not_read.begin()->first.first, not_read.begin()->first.second));
+  std::vector<std::int64_t> clusters;
+  for (std::int64_t i = 0; i < store.size(); ++i) clusters.push_back(joined.set_of(i));
+  return clusters;
+}
+
+std::uint64_t leak_key(const data::TokenStore& store, const BlockRule& rule, std::int64_t group) {
+  return rule.clusters.empty() ? store.group(group).session_key
+                               : static_cast<std::uint64_t>(rule.clusters[static_cast<std::size_t>(group)]);
+}
 
 std::vector<std::int64_t> blocks_of(const data::TokenStore& store, const std::vector<std::int64_t>& groups,
-                                    std::int64_t block_lines) {
+                                    const BlockRule& rule) {
+  std::vector<std::int64_t> blocks;
+  if (!rule.clusters.empty()) {
+    std::map<std::int64_t, std::int64_t> number;
+    for (const std::int64_t index : groups)
+      blocks.push_back(number.try_emplace(rule.clusters[static_cast<std::size_t>(index)], std::ssize(number)).first->second);
+    return blocks;
+  }
   std::map<std::uint64_t, std::pair<std::string_view, std::int64_t>> first_row;  // file and line of each conversation
   for (std::int64_t i = 0; !groups.empty() && i < store.size(); ++i) {
     if (store.group(i).category == store.group(groups.front()).category)
       first_row.try_emplace(store.group(i).session_key, store.source(i));
   }
   std::map<std::pair<std::string_view, std::int64_t>, std::int64_t> number;
-  std::vector<std::int64_t> blocks;
   for (const std::int64_t index : groups) {
     const auto& [file, line] = first_row[store.group(index).session_key];
-    const std::int64_t block = (line - 1) / std::max<std::int64_t>(1, block_lines);
+    const std::int64_t block = (line - 1) / std::max<std::int64_t>(1, rule.lines);
     blocks.push_back(number.try_emplace({file, block}, std::ssize(number)).first->second);
   }
   return blocks;

@@ -25,7 +25,7 @@ struct CategoryData {
   std::vector<std::int64_t> groups;              ///< Indices in the store
   std::vector<moe::ExpertFeatures::Group> rows;  ///< Rows within the category and prompt, without pairs
   std::vector<std::int64_t> outer, inner;        ///< Fold of each group
-  /// Outer folds in which some category tests the conversation of each group; empty if only `outer` counts
+  /// Outer folds in which some category tests the conversation or cluster of each group; empty if only `outer` counts
   std::vector<std::set<std::int64_t>> conversation_tested;
   std::int64_t first_row = 0, row_count = 0;     ///< Rows of the category among those of all
   std::int64_t first_group = 0;                  ///< Its first group among those of all

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "eval/interval.h"
 
 namespace dmoerm::evidence {
 namespace {
@@ -231,9 +232,8 @@ std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categori
       value += sum / count / static_cast<double>(clusters.size());
     }
   }
-  std::ranges::sort(drawn);
-  const auto at = [&](double share) { return drawn[static_cast<std::size_t>(share * static_cast<double>(resamples - 1))]; };
-  estimate.low = at(0.025), estimate.high = at(0.975);
+  const eval::Interval interval = eval::percentile_interval(estimate.value, drawn);
+  estimate.low = interval.low, estimate.high = interval.high;
   const double mean = std::reduce(drawn.begin(), drawn.end()) / resamples;
   for (const double value : drawn) estimate.error += (value - mean) * (value - mean) / resamples;
   estimate.error = std::sqrt(estimate.error);

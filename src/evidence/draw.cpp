@@ -41,34 +41,36 @@ std::vector<std::int64_t> outer_folds(const std::vector<std::int64_t>& blocks, c
   return deal(blocks, kOuterFolds, settings.seed);
 }
 
-/// Conversations that some category of the configuration may be tested on. @param groups  of each category of the store
-std::set<std::uint64_t> tested_conversations(const config::RunConfig& config, const data::TokenStore& store,
-                                             const std::vector<std::vector<std::int64_t>>& groups, const DrawSettings& settings) {
+/// leak_key() of what some category of the configuration may be tested on. @param groups  of each category of the store
+std::set<std::uint64_t> tested_keys(const config::RunConfig& config, const data::TokenStore& store,
+                                    const std::vector<std::vector<std::int64_t>>& groups, const DrawSettings& settings,
+                                    const BlockRule& rule) {
   std::set<std::uint64_t> tested;
   for (std::size_t c = 0; c < groups.size(); ++c) {
     if (std::ranges::find(config.categories, store.categories()[c], &config::CategoryConfig::name) == config.categories.end())
       continue;
-    const std::vector<std::int64_t> outer = outer_folds(blocks_of(store, groups[c], settings.block_lines), settings);
+    const std::vector<std::int64_t> outer = outer_folds(blocks_of(store, groups[c], rule), settings);
     for (std::size_t g = 0; g < outer.size(); ++g) {
-      if (outer[g] == 0) tested.insert(store.group(groups[c][g]).session_key);
+      if (outer[g] == 0) tested.insert(leak_key(store, rule, groups[c][g]));
     }
   }
   return tested;
 }
 
 /// The prompts of a category that a run is trained on and tested on, with the data's own overall pairs.
-/// @param groups  all of the category, in the order of a hash  @param tested_anywhere  conversations that none is trained on
+/// @param groups  all of the category, in the order of a hash
+/// @param tested_anywhere  leak_key() of what no category is trained on
 DrawnCategory chosen_prompts(const data::TokenStore& store, const std::vector<std::int64_t>& groups,
-                             const config::CategoryConfig& category, const DrawSettings& settings,
+                             const config::CategoryConfig& category, const DrawSettings& settings, const BlockRule& rule,
                              const std::set<std::uint64_t>& tested_anywhere) {
   const PairLists overall = pairs_of(store, groups, category, std::string(preference::kOverall));
-  const std::vector<std::int64_t> blocks = blocks_of(store, groups, settings.block_lines), outer = outer_folds(blocks, settings),
+  const std::vector<std::int64_t> blocks = blocks_of(store, groups, rule), outer = outer_folds(blocks, settings),
                                   inner = deal(blocks, kInnerFolds, settings.seed + 1);
   DrawnCategory own{.name = category.name, .groups = {}, .split = {}, .block = {}, .overall = {}};
   std::int64_t trained = 0, tested = 0;
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const bool tests = outer[g] == 0;
-    if (tests ? overall[g].empty() : tested_anywhere.contains(store.group(groups[g]).session_key)) continue;
+    if (tests ? overall[g].empty() : tested_anywhere.contains(leak_key(store, rule, groups[g]))) continue;
     const std::int64_t most = tests ? settings.tested : settings.trained;
     std::int64_t& count = tests ? tested : trained;
     if (most > 0 && count == most) continue;
@@ -83,8 +85,11 @@ DrawnCategory chosen_prompts(const data::TokenStore& store, const std::vector<st
   if (trained == 0 || tested == 0)
     throw DataError("no-category-can-be-tested",
                     fmt::format("category {} has {} prompts to train on and {} with overall labels to test, of {} in the train "
-                                "and validation splits: leave it out of the configuration, or lower --block-lines ({})",
-                                category.name, trained, tested, groups.size(), settings.block_lines));
+                                "and validation splits: leave it out of the configuration, or {}",
+                                category.name, trained, tested, groups.size(),
+                                settings.cluster.empty()
+                                    ? fmt::format("lower --block-lines ({})", settings.block_lines)
+                                    : fmt::format("name a key of smaller clusters than {} (--cluster)", settings.cluster)));
   return own;
 }
 
@@ -93,13 +98,14 @@ DrawnCategory chosen_prompts(const data::TokenStore& store, const std::vector<st
 std::vector<DrawnCategory> draw_labels(const config::RunConfig& config, const data::TokenStore& store, const StoreScores& scores,
                                        const DrawSettings& settings, std::uint64_t draw) {
   const auto all = choose_groups(store, {.seed = settings.seed});
-  const std::set<std::uint64_t> tested = tested_conversations(config, store, all, settings);
+  const BlockRule rule{settings.block_lines, clusters_of(store, config.data, settings.cluster)};
+  const std::set<std::uint64_t> tested = tested_keys(config, store, all, settings, rule);
   std::vector<DrawnCategory> drawn;
   for (const config::CategoryConfig& category : config.categories) {
     const auto found = std::ranges::find(store.categories(), category.name);
     if (found == store.categories().end()) continue;
-    DrawnCategory own =
-        chosen_prompts(store, all[static_cast<std::size_t>(found - store.categories().begin())], category, settings, tested);
+    DrawnCategory own = chosen_prompts(store, all[static_cast<std::size_t>(found - store.categories().begin())], category,
+                                       settings, rule, tested);
     PairLists taught = noisy_overall(store, scores, own.groups, category, settings.regime, draw);
     for (std::size_t g = 0; g < own.groups.size(); ++g) {
       if (own.split[g] == preference::Split::test) taught[g].clear();

@@ -15,6 +15,7 @@ struct DrawSettings {
   std::int64_t trained = 150;    ///< Prompts of a category that a run learns from; 0 = all that are not tested
   std::int64_t tested = 150;     ///< Prompts of a category that it is tested on; 0 = all of one fold in five
   std::int64_t block_lines = 1;  ///< Lines of a data file that are in one fold, as they may be of one document
+  std::string cluster = {};      ///< Key of the rows whose value says so instead, such as their document
   std::uint64_t seed = 17;       ///< Of the choice of these prompts, which all draws share
 };
 

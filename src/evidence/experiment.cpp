@@ -19,9 +19,9 @@
 #include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "evidence/blocks.h"
 #include "evidence/cell_results.h"
 #include "evidence/inner_layer.h"
 
@@ -42,14 +42,15 @@ std::vector<Rows> rows_of(const CategoryData& category) {
 }
 
 /// Why a category has no cells: "has ..."; "" if it has. @param folds  1 if the test split is tested
-std::string cannot_be_tested(const CategoryData& category, std::int64_t folds) {
+std::string cannot_be_tested(const CategoryData& category, std::int64_t folds, const ExperimentSettings& settings) {
   if (std::ranges::all_of(category.overall, [](const auto& pairs) { return pairs.empty(); }))
     return fmt::format("has no pair that its overall labels order, in {}", counted(std::ssize(category.groups), "prompt"));
   std::set<std::int64_t> clusters;
   for (const auto& group : category.rows) clusters.insert(group.prompt);
   if (folds > 1 && clusters.size() < 2)
-    return fmt::format("has {} in one block of lines that stay in one fold (--block-lines), so no model can be trained on others",
-                       counted(std::ssize(category.groups), "prompt"));
+    return fmt::format("has {} in one block{} that stay in one fold ({}), so no model can be trained on others",
+                       counted(std::ssize(category.groups), "prompt"), settings.cluster.empty() ? " of lines" : ", of rows",
+                       settings.cluster.empty() ? "--block-lines" : "--cluster " + settings.cluster);
   return "";
 }
 
@@ -69,7 +70,11 @@ json group_list(const data::TokenStore& store, const CategoryData& category, con
 Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& store, const StoreScores& scores,
                        const StateCache& cache, const std::vector<std::vector<std::int64_t>>& groups,
                        const std::vector<std::vector<std::int64_t>>& tested, const ExperimentSettings& settings)
-    : store_(store), scores_(scores), settings_(settings), folds_(tested.empty() ? kOuterFolds : 1) {
+    : store_(store),
+      scores_(scores),
+      settings_(settings),
+      blocks_{settings.block_lines, clusters_of(store, config.data, settings.cluster)},
+      folds_(tested.empty() ? kOuterFolds : 1) {
   std::vector<std::vector<at::Tensor>> readings(settings.readings.size());
   std::vector<std::vector<std::int32_t>> ids;
   for (const config::CategoryConfig& category : config.categories) {
@@ -87,7 +92,7 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
     std::vector<std::int64_t> both = present;
     both.insert(both.end(), apart.begin(), apart.end());
     CategoryData data = category_of(category, both, apart.size());
-    if (const std::string why = cannot_be_tested(data, folds_); !why.empty()) {
+    if (const std::string why = cannot_be_tested(data, folds_, settings_); !why.empty()) {
       left_out_[category.name] = why;
       continue;
     }
@@ -130,12 +135,12 @@ void Experiment::note_tested_conversations() {
   std::map<std::uint64_t, std::set<std::int64_t>> folds;
   for (const CategoryData& category : categories_) {
     for (std::size_t g = 0; g < category.groups.size(); ++g) {
-      if (!category.overall[g].empty()) folds[store_.group(category.groups[g]).session_key].insert(category.outer[g]);
+      if (!category.overall[g].empty()) folds[leak_key(store_, blocks_, category.groups[g])].insert(category.outer[g]);
     }
   }
   for (CategoryData& category : categories_) {
     for (const std::int64_t group : category.groups)
-      category.conversation_tested.push_back(folds[store_.group(group).session_key]);
+      category.conversation_tested.push_back(folds[leak_key(store_, blocks_, group)]);
   }
 }
 
@@ -147,15 +152,20 @@ json Experiment::basis_of(const std::string& model) const {
     for (const std::string& point : points_of(*category.config)) gaps[point] = category.config->score_gap_min.of(point);
     categories[category.name] = {{"prompts", category.groups.size()}, {"score_gap_min", gaps}};
   }
-  return {{"schema", kCellSchema},
-          {"left_out", left_out_},
-          {"data", store_.digest()},
-          {"model", model},
-          {"readings", readings},
-          {"categories", categories},
-          {"components", settings_.components},
-          {"block_lines", settings_.block_lines},
-          {"seed", settings_.seed}};
+  json basis = {{"schema", kCellSchema},
+                {"left_out", left_out_},
+                {"data", store_.digest()},
+                {"model", model},
+                {"readings", readings},
+                {"categories", categories},
+                {"components", settings_.components},
+                {"block_lines", settings_.block_lines},
+                {"seed", settings_.seed}};
+  if (const auto& clusters = blocks_.clusters; !clusters.empty()) {
+    const auto* const bytes = reinterpret_cast<const char*>(clusters.data());
+    basis["cluster"] = {{"key", settings_.cluster}, {"groups", sha256_hex({bytes, clusters.size() * sizeof(clusters.front())})}};
+  }
+  return basis;
 }
 
 bool Experiment::done(const fs::path& cell) const {
@@ -177,7 +187,7 @@ CategoryData Experiment::category_of(const config::CategoryConfig& config, const
     const CategoryData& before = categories_.back();
     data.first_row = before.first_row + before.row_count, data.first_group = before.first_group + std::ssize(before.groups);
   }
-  const std::vector<std::int64_t> blocks = blocks_of(store_, groups, settings_.block_lines);
+  const std::vector<std::int64_t> blocks = blocks_of(store_, groups, blocks_);
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const std::int64_t responses = std::ssize(store_.group(groups[g]).responses);
     data.rows.push_back({data.row_count, responses, {}, blocks[g]});

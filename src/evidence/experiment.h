@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
+#include "evidence/blocks.h"
 #include "evidence/category_arms.h"
 #include "evidence/feature_space.h"
 #include "evidence/state_cache.h"
@@ -21,6 +22,7 @@ struct ExperimentSettings {
   std::int64_t components = 128;
   std::int64_t seeds = 10;
   std::int64_t block_lines = 1;  ///< Lines of a data file whose prompts are never in two folds, as they may be of one document
+  std::string cluster = {};      ///< Key of the rows whose value says so instead, such as their document
   std::uint64_t seed = 17;
   bool inner = false;  ///< Whether to do the cells of the inner layer alone, too
 };
@@ -43,8 +45,8 @@ class Experiment {
   /// @param apart  how many of the groups, the last ones, are of the test split
   [[nodiscard]] CategoryData category_of(const config::CategoryConfig& config, const std::vector<std::int64_t>& groups,
                                          std::size_t apart) const;
-  /// Notes of each group the folds in which categories test its conversation: with several categories of the same prompts, models
-  /// over all of them would learn from what is tested.
+  /// Notes of each group the folds in which categories test its conversation or cluster: with several categories of the same
+  /// prompts, models over all of them would learn from what is tested.
   void note_tested_conversations();
   /// Everything that a cell's figures depend on, but its regime, fold and number of seeds.
   [[nodiscard]] nlohmann::json basis_of(const std::string& model) const;
@@ -64,6 +66,7 @@ class Experiment {
   const data::TokenStore& store_;
   const StoreScores& scores_;
   ExperimentSettings settings_;
+  BlockRule blocks_;
   std::int64_t folds_;  ///< 1 if the test split is tested, whose groups are fold 0
   std::vector<CategoryData> categories_;
   std::map<std::string, std::string> left_out_;        ///< Categories that cannot be tested, and why

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/addmm.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
@@ -10,12 +11,14 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -57,6 +60,25 @@ double best_temperature(const at::Tensor& logits_MC, const at::Tensor& targets) 
     (loss(a) < loss(b) ? high : low) = loss(a) < loss(b) ? b : a;
   }
   return std::exp(0.5 * (low + high));
+}
+
+/// Mean and standard deviation of all rows, [D] each. A single row deviates by 1. The rows of a part are summed in float32, and
+/// the parts in float64.
+std::pair<at::Tensor, at::Tensor> mean_and_std(const LazyRows& x_ND) {
+  const auto n = static_cast<double>(x_ND.size(0));
+  std::vector<at::Tensor> means, stds;  // of each part
+  std::vector<double> counts;
+  at::Tensor sum_D = at::zeros({x_ND.size(1)}, at::kDouble), squares_D = at::zeros_like(sum_D);
+  x_ND.in_parts([&](const at::Tensor& part_RD, std::int64_t) {
+    counts.push_back(static_cast<double>(part_RD.size(0)));
+    means.push_back(part_RD.mean(0).to(at::kDouble));
+    stds.push_back(part_RD.size(0) > 1 ? part_RD.std(0).to(at::kDouble) : at::zeros_like(sum_D));
+    sum_D += means.back() * counts.back();
+  });
+  const at::Tensor mean_D = sum_D / n;
+  for (std::size_t i = 0; i < counts.size(); ++i)
+    squares_D += stds[i].square() * (counts[i] - 1) + (means[i] - mean_D).square() * counts[i];
+  return {mean_D.to(at::kFloat), n > 1 ? (squares_D / (n - 1)).sqrt().to(at::kFloat) : at::ones({x_ND.size(1)})};
 }
 
 /// Pooled states of a batch's prompts, [prompts, D], float32, on the host. A GPU pools by itself, so that no other state leaves
@@ -104,11 +126,12 @@ CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const Ro
   router.confidence_min_ = config.confidence_min;
   router.mix_top_ = config.mix_top;
   router.mix_gap_ = config.mix_gap;
-  router.mean_D = train.states_ND.mean(0);
-  router.std_D = train.states_ND.size(0) > 1 ? train.states_ND.std(0).clamp_min(1e-6) : at::ones({train.states_ND.size(1)});
+  std::tie(router.mean_D, router.std_D) = mean_and_std(train.states_ND);
+  router.std_D = router.std_D.clamp_min(1e-6);
   const auto standard = [&](const RoutedPrompts& prompts) {
     RoutedPrompts own = prompts;
-    if (!own.labels.empty()) own.states_ND = (own.states_ND - router.mean_D) / router.std_D;
+    own.states_ND = prompts.states_ND.mapped(
+        [mean_D = router.mean_D, std_D = router.std_D](const at::Tensor& part_RD) { return (part_RD - mean_D) / std_D; });
     return own;
   };
   RoutedPrompts seen = standard(train), held_out = standard(validation);
@@ -117,8 +140,10 @@ CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const Ro
     router.fit_clusters(seen, config.clusters, seed);
     places = router.centres_KD.size(0);
     for (RoutedPrompts* prompts : {&seen, &held_out}) {
-      for (std::size_t i = 0; i < prompts->labels.size(); ++i)
-        prompts->labels[i] = router.cluster_of(prompts->states_ND[static_cast<std::int64_t>(i)]);
+      prompts->states_ND.in_parts([&](const at::Tensor& part_RD, std::int64_t first) {
+        for (std::int64_t i = 0; i < part_RD.size(0); ++i)
+          prompts->labels[static_cast<std::size_t>(first + i)] = router.cluster_of(part_RD[i]);
+      });
     }
   } else {
     router.fit_head(seen, held_out, config);
@@ -129,28 +154,44 @@ CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const Ro
 
 void CategoryRouter::fit_head(const RoutedPrompts& train, const RoutedPrompts& validation, const config::RouterConfig& config) {
   const std::int64_t d = train.states_ND.size(1), c = std::ssize(categories_);
-  const at::Tensor x = train.states_ND, y = targets_of(train);
   const bool validated = !validation.labels.empty();
-  const at::Tensor vx = validated ? validation.states_ND : x, vy = validated ? targets_of(validation) : y;
+  const LazyRows &x = train.states_ND, &vx = validated ? validation.states_ND : x;
+  const at::Tensor y = targets_of(train), vy = validated ? targets_of(validation) : y;
   std::vector<at::Tensor> parameters = {at::zeros({c, d}), at::zeros({c})};  // the loss is convex, so zeros are a good start
-  const auto logits = [&](const at::Tensor& features) { return at::addmm(parameters[1], features, parameters[0].t()); };
+  const auto loss = [&](std::int64_t) {
+    at::Tensor last;  // of the parts before it the gradients are added up, and the states let go
+    x.in_parts([&](const at::Tensor& part_RD, std::int64_t first) {
+      if (last.defined()) last.backward();
+      const at::Tensor logits_RC = at::addmm(parameters[1], part_RD, parameters[0].t());
+      const double share = static_cast<double>(part_RD.size(0)) / static_cast<double>(x.size(0));
+      last = at::cross_entropy_loss(logits_RC, y.narrow(0, first, part_RD.size(0))) * share;
+    });
+    return last;
+  };
+  const auto logits = [&](const LazyRows& states_ND) {
+    const at::Tensor weight_CD = parameters[0].detach(), bias_C = parameters[1].detach();
+    std::vector<at::Tensor> parts;
+    states_ND.in_parts(
+        [&](const at::Tensor& part_RD, std::int64_t) { parts.push_back(at::addmm(bias_C, part_RD, weight_CD.t())); });
+    return at::cat(parts);
+  };
   const FitOptions options{config.lr, config.weight_decay, 0.0, config.steps_max, 10, 20};
-  fit_adamw(
-      parameters, options, [&](std::int64_t) { return at::cross_entropy_loss(logits(x), y); },
-      [&]() -> std::pair<double, double> {
-        return {-at::cross_entropy_loss(logits(vx), vy).item<double>(), 0.0};
-      });
+  fit_adamw(parameters, options, loss, [&]() -> std::pair<double, double> {
+    return {-at::cross_entropy_loss(logits(vx), vy).item<double>(), 0.0};
+  });
   w_CD = parameters[0];
   b_C = parameters[1];
-  if (validated) temperature_ = best_temperature(logits(vx).detach(), vy);
+  if (validated) temperature_ = best_temperature(logits(vx), vy);
 }
 
 void CategoryRouter::fit_clusters(const RoutedPrompts& train, std::int64_t clusters, std::uint64_t seed) {
   centres_KD = cluster_centres(train.states_ND, clusters, seed);
   const std::int64_t c = std::ssize(categories_);
   shares_KC = at::full({centres_KD.size(0), c}, 1 / static_cast<double>(c), at::kDouble);
-  for (std::size_t i = 0; i < train.labels.size(); ++i)
-    shares_KC[cluster_of(train.states_ND[static_cast<std::int64_t>(i)])][train.labels[i]] += 1;
+  train.states_ND.in_parts([&](const at::Tensor& part_RD, std::int64_t first) {
+    for (std::int64_t i = 0; i < part_RD.size(0); ++i)
+      shares_KC[cluster_of(part_RD[i])][train.labels[static_cast<std::size_t>(first + i)]] += 1;
+  });
   shares_KC /= shares_KC.sum(1, true);
 }
 
@@ -246,32 +287,34 @@ PromptReading reading_of(const config::RouterConfig& config, const nn::BackboneS
   return {config.pooling, layers >= spec.layers ? 0 : std::max<std::int64_t>(layers, 1)};
 }
 
-at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
-                        const PromptReading& reading, std::int64_t batch_tokens, const PoolingUnderWay& under_way) {
-  at::Tensor pooled_ND = at::empty({std::ssize(prompts), backbone.spec().width});
-  const std::int64_t done = under_way.done_ND.defined() ? under_way.done_ND.size(0) : 0;
-  if (done > 0) pooled_ND.narrow(0, 0, done).copy_(under_way.done_ND);
-  const auto take = [&](const at::Tensor& pooled_BD, std::int64_t first) {
-    pooled_ND.narrow(0, first, pooled_BD.size(0)).copy_(pooled_BD);
-    if (under_way.look) under_way.look(pooled_ND.narrow(0, 0, first + pooled_BD.size(0)));
-  };
-  const auto prompt = [&](std::int64_t i) { return std::span(prompts[static_cast<std::size_t>(i)]); };
-  pool_in_batches(backbone, {std::ssize(prompts), done, prompt, take}, reading, batch_tokens);
-  return pooled_ND;
+std::int64_t end_of_batch(const TokensOf& prompt, std::int64_t first, std::int64_t count, std::int64_t batch_tokens) {
+  std::int64_t end = first, tokens = 0;
+  do {
+    tokens += std::ssize(prompt(end));
+    ++end;
+  } while (end < count && tokens + std::ssize(prompt(end)) <= batch_tokens);
+  return end;
 }
 
-void pool_in_batches(const nn::Backbone& backbone, const PromptsInBatches& prompts, const PromptReading& reading,
-                     std::int64_t batch_tokens) {
-  for (std::int64_t begin = prompts.first, end = begin; begin < prompts.count; begin = end) {
-    data::PackedBatch batch;
-    do {
-      data::append_sequence(batch, prompts.prompt(end), backbone.packing());
-      ++end;
-    } while (end < prompts.count && batch.tokens() + std::ssize(prompts.prompt(end)) <= batch_tokens);
-    const at::Tensor states_TD =
-        reading.layers == 0 ? backbone.hidden(batch) : backbone.trunk(batch, static_cast<std::size_t>(reading.layers));
-    prompts.take(pooled(batch, states_TD, reading.pooling), begin);
+at::Tensor pool_batch(const nn::Backbone& backbone, const TokensOf& prompt, std::int64_t first, std::int64_t end,
+                      const PromptReading& reading) {
+  data::PackedBatch batch;
+  for (std::int64_t i = first; i < end; ++i) data::append_sequence(batch, prompt(i), backbone.packing());
+  const at::Tensor states_TD =
+      reading.layers == 0 ? backbone.hidden(batch) : backbone.trunk(batch, static_cast<std::size_t>(reading.layers));
+  return pooled(batch, states_TD, reading.pooling);
+}
+
+at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
+                        const PromptReading& reading, std::int64_t batch_tokens) {
+  const std::int64_t count = std::ssize(prompts);
+  at::Tensor pooled_ND = at::empty({count, backbone.spec().width});
+  const auto prompt = [&](std::int64_t i) { return std::span(prompts[static_cast<std::size_t>(i)]); };
+  for (std::int64_t first = 0, end = 0; first < count; first = end) {
+    end = end_of_batch(prompt, first, count, batch_tokens);
+    pooled_ND.narrow(0, first, end - first).copy_(pool_batch(backbone, prompt, first, end, reading));
   }
+  return pooled_ND;
 }
 
 }  // namespace dmoerm::moe

@@ -41,7 +41,8 @@ class CategoryRouter {
   /// that a router without errors is not sure of everything. The kind `clusters` finds the clusters of the train prompts; a
   /// prompt's probabilities are the shares of the categories among the train prompts of its cluster and one more, which is of
   /// every category alike. Last, the measure of distance is fitted, unless config.keep_share is 1: to the nearest category, or
-  /// cluster.
+  /// cluster. At most kRowsTogether states are read at a time; up to as many prompts are one sum, and the sums of more are added
+  /// in order, so that the bits do not depend on where the states are.
   /// @param reading  what the states were read from
   /// @param seed     of the clusters
   /// @see arXiv:2402.05382 for routing by clusters, arXiv:2311.08692 for targets that are made of rewards (moe/reward_targets)
@@ -82,28 +83,20 @@ class CategoryRouter {
   OodDetector ood_;                  ///< Reads standardised states
 };
 
-/// The beginning of a pooling that was broken off, and who looks on. Both may be absent.
-struct PoolingUnderWay {
-  at::Tensor done_ND = {};  ///< States of the first prompts, up to the end of a batch
-  /// Receives the states so far after each batch. It may throw to break the pooling off.
-  std::function<void(const at::Tensor& so_far_ND)> look = {};
-};
+/// The tokens of a prompt, by its number.
+using TokensOf = std::function<std::span<const std::int32_t>(std::int64_t number)>;
 
-/// Prompts that are pooled a batch at a time, so that neither they nor their states need to be in memory.
-struct PromptsInBatches {
-  std::int64_t count = 0, first = 0;  ///< Number of prompts, and of those at the beginning that are left out: whole batches
-  std::function<std::span<const std::int32_t>(std::int64_t number)> prompt = {};  ///< The tokens of a prompt
-  /// Receives the pooled states of each batch, [B, D], and the number of its first prompt. It may throw to break the pooling off.
-  std::function<void(const at::Tensor& pooled_BD, std::int64_t first)> take = {};
-};
+/// The number behind the last prompt of the batch that begins with prompt `first`: the batch has at most `batch_tokens` tokens,
+/// but at least one prompt. @param count  number of prompts
+std::int64_t end_of_batch(const TokensOf& prompt, std::int64_t first, std::int64_t count, std::int64_t batch_tokens);
 
-/// Pool prompts: the mean over their tokens' states, or the last token's state, in the frozen base. Runs in batches of at most
-/// `batch_tokens` tokens.
-void pool_in_batches(const nn::Backbone& backbone, const PromptsInBatches& prompts, const PromptReading& reading,
-                     std::int64_t batch_tokens);
+/// Pool the prompts [first, end) in one batch, [end - first, D]: the mean over their tokens' states, or the last token's state,
+/// in the frozen base.
+at::Tensor pool_batch(const nn::Backbone& backbone, const TokensOf& prompt, std::int64_t first, std::int64_t end,
+                      const PromptReading& reading);
 
-/// Pooled states of prompts, [N, D], as pool_in_batches() makes them.
+/// Pooled states of prompts, [N, D], batch by batch.
 at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
-                        const PromptReading& reading, std::int64_t batch_tokens, const PoolingUnderWay& under_way = {});
+                        const PromptReading& reading, std::int64_t batch_tokens);
 
 }  // namespace dmoerm::moe

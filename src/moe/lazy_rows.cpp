@@ -1,12 +1,15 @@
 #include "moe/lazy_rows.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/index_select.h>
 
 #include <algorithm>
 #include <numeric>
 
+#include "base/activity.h"
 #include "base/error.h"
 
 namespace dmoerm::moe {
@@ -57,6 +60,25 @@ LazyRows LazyRows::part(std::int64_t first, std::int64_t count) const {
   std::vector<std::int64_t> shape = shape_;
   shape[0] = count;
   return {std::move(shape), [read = read_, first](const at::Tensor& rows) { return read(rows + first); }};
+}
+
+at::Tensor LazyRows::row(std::int64_t index) const { return read(at::full({1}, index, at::kLong))[0]; }
+
+void LazyRows::in_parts(const at::Tensor& rows,
+                        const std::function<void(const at::Tensor& part, std::int64_t first)>& take) const {
+  for (std::int64_t first = 0; defined() && first < rows.numel(); first += kRowsTogether) {
+    take(read(rows.narrow(0, first, std::min(kRowsTogether, rows.numel() - first))), first);
+    note_activity();
+  }
+}
+
+void LazyRows::in_parts(const std::function<void(const at::Tensor& part, std::int64_t first)>& take) const {
+  if (defined()) in_parts(at::arange(size(0), at::kLong), take);
+}
+
+LazyRows LazyRows::mapped(std::function<at::Tensor(const at::Tensor& part)> of) const {
+  if (!defined()) return {};
+  return {shape_, [read = read_, of = std::move(of)](const at::Tensor& rows) { return of(read(rows)); }};
 }
 
 std::int64_t LazyRows::width() const {

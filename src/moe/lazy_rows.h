@@ -11,6 +11,9 @@
 
 namespace dmoerm::moe {
 
+/// Most rows that are in memory together where all rows of a tensor are gone through.
+constexpr std::int64_t kRowsTogether = 4096;
+
 /// Rows of a tensor [N, ...] in memory, in a file, or from another source.
 class LazyRows {
  public:
@@ -35,6 +38,15 @@ class LazyRows {
   [[nodiscard]] LazyRows part(std::int64_t first, std::int64_t count) const;
   /// Some rows, [R, ...]. @param rows  indices, int64, [R]
   [[nodiscard]] at::Tensor read(const at::Tensor& rows) const { return read_(rows); }
+  /// One row, [...].
+  [[nodiscard]] at::Tensor row(std::int64_t index) const;
+  /// Some rows in this order, at most kRowsTogether of them at a time. Without a tensor there are none.
+  /// @param take  receives some of the rows, [R, ...], and how many came before
+  void in_parts(const at::Tensor& rows, const std::function<void(const at::Tensor& part, std::int64_t first)>& take) const;
+  /// All rows, as many at a time.
+  void in_parts(const std::function<void(const at::Tensor& part, std::int64_t first)>& take) const;
+  /// What a function makes of the rows. @param of  keeps the shape, and makes of each row the same whatever stands beside it
+  [[nodiscard]] LazyRows mapped(std::function<at::Tensor(const at::Tensor& part)> of) const;
 
  private:
   std::vector<std::int64_t> shape_;

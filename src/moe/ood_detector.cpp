@@ -23,31 +23,39 @@ constexpr std::size_t kFolds = 5;
 constexpr std::size_t kOwnThresholdFrom = 20;  // held-out prompts of a category whose own distances count
 constexpr double kCategoryLoss = 5;            // a category loses at most this multiple of the share that all lose together
 
-at::Tensor rows_of(const at::Tensor& states_ND, const std::vector<std::int64_t>& rows) {
-  return states_ND.index_select(0, at::tensor(at::ArrayRef<std::int64_t>(rows), at::TensorOptions().dtype(at::kLong)));
+at::Tensor indices(const std::vector<std::int64_t>& rows) {
+  return at::tensor(at::ArrayRef<std::int64_t>(rows), at::TensorOptions().dtype(at::kLong));
 }
 
 /// Means and covariance of some rows. Categories without a row have an infinite mean, to which nothing is near.
-OodDetector gaussians(const at::Tensor& states_ND, const std::vector<std::int32_t>& labels, const std::vector<std::int64_t>& rows,
+OodDetector gaussians(const LazyRows& states_ND, const std::vector<std::int32_t>& labels, const std::vector<std::int64_t>& rows,
                       std::int64_t categories) {
-  const at::Tensor own_ND = rows_of(states_ND, rows).to(at::kDouble);
-  const std::int64_t n = own_ND.size(0), width = own_ND.size(1);
+  const at::Tensor row_N = indices(rows);
+  const std::int64_t n = std::ssize(rows), width = states_ND.size(1);
   at::Tensor sums_CD = at::zeros({categories, width}, at::kDouble), counts_C = at::zeros({categories}, at::kDouble);
   std::vector<std::int64_t> category;
   for (const std::int64_t row : rows) category.push_back(labels[static_cast<std::size_t>(row)]);
-  const at::Tensor category_N = at::tensor(at::ArrayRef<std::int64_t>(category), at::TensorOptions().dtype(at::kLong));
-  sums_CD.index_add_(0, category_N, own_ND);
+  const at::Tensor category_N = indices(category);
+  states_ND.in_parts(row_N, [&](const at::Tensor& part_RD, std::int64_t first) {
+    sums_CD.index_add_(0, category_N.narrow(0, first, part_RD.size(0)), part_RD.to(at::kDouble));
+  });
   counts_C.index_add_(0, category_N, at::full({n}, 1.0, at::kDouble));
   OodDetector fitted;
   fitted.means_CD = sums_CD / counts_C.unsqueeze(1);  // 0 / 0 where a category has no row
-  const at::Tensor rest_ND = own_ND - fitted.means_CD.index_select(0, category_N);
-  at::Tensor covariance_DD = at::matmul(rest_ND.t(), rest_ND) / static_cast<double>(n);
+  at::Tensor products_DD;
+  double fourth = 0;  // sum of the rows' squared norms, squared
+  states_ND.in_parts(row_N, [&](const at::Tensor& part_RD, std::int64_t first) {
+    const at::Tensor means_RD = fitted.means_CD.index_select(0, category_N.narrow(0, first, part_RD.size(0)));
+    const at::Tensor rest_RD = part_RD.to(at::kDouble) - means_RD, own_DD = at::matmul(rest_RD.t(), rest_RD);
+    products_DD = products_DD.defined() ? products_DD.add_(own_DD) : own_DD;
+    fourth += rest_RD.square().sum(1).square().sum().item<double>();
+  });
+  const at::Tensor covariance_DD = products_DD / static_cast<double>(n);
   // Ledoit and Wolf: the weight of the sphere that minimises the expected squared error.
   const double mean = covariance_DD.trace().item<double>() / static_cast<double>(width);
   const double square = covariance_DD.square().sum().item<double>();
   const double spread = square - mean * mean * static_cast<double>(width);  // |S - mean I|^2
-  const double noise =
-      (rest_ND.square().sum(1).square().sum().item<double>() / static_cast<double>(n) - square) / static_cast<double>(n);
+  const double noise = (fourth / static_cast<double>(n) - square) / static_cast<double>(n);
   const double sphere = spread > 0 ? std::clamp(noise / spread, 0.0, 1.0) : 1.0;
   const auto [values_D, vectors_DD] = at::linalg_eigh(covariance_DD);  // ascending
   const at::Tensor shrunk_D = (values_D.clamp_min(0) * (1 - sphere) + sphere * mean).clamp_min(1e-12);
@@ -97,14 +105,16 @@ OodDetector OodDetector::fit(const RoutedPrompts& train, const RoutedPrompts& va
                              double keep_share) {
   std::vector<std::vector<double>> unseen(static_cast<std::size_t>(categories));
   const auto add = [&](const OodDetector& fitted, const RoutedPrompts& prompts, const std::vector<std::int64_t>& rows) {
-    if (rows.empty()) return;
-    const at::Tensor distances_NC = fitted.distances(rows_of(prompts.states_ND, rows));
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const std::int32_t own = prompts.labels[static_cast<std::size_t>(rows[i])];
-      const at::Tensor distance_C = distances_NC[static_cast<std::int64_t>(i)];
-      if (std::isfinite(distance_C[own].item<double>()))  // else the fit knows nothing of its category
-        unseen[static_cast<std::size_t>(own)].push_back(distance_C.nan_to_num(kFar, kFar).min().item<double>());
-    }
+    prompts.states_ND.in_parts(indices(rows), [&](const at::Tensor& part_RD, std::int64_t first) {
+      const at::Tensor distances_RC = fitted.distances(part_RD);
+      for (std::int64_t i = 0; i < part_RD.size(0); ++i) {
+        const auto row = static_cast<std::size_t>(rows[static_cast<std::size_t>(first + i)]);
+        const std::int32_t own = prompts.labels[row];
+        const at::Tensor distance_C = distances_RC[i];
+        if (std::isfinite(distance_C[own].item<double>()))  // else the fit knows nothing of its category
+          unseen[static_cast<std::size_t>(own)].push_back(distance_C.nan_to_num(kFar, kFar).min().item<double>());
+      }
+    });
   };
   const std::vector<std::size_t> folds = folds_of(train);
   std::vector<std::int64_t> all;

@@ -7,13 +7,14 @@
 #include <cstdint>
 #include <vector>
 
+#include "moe/lazy_rows.h"
 #include "nn/safetensors.h"
 
 namespace dmoerm::moe {
 
 /// Prompts as the router sees them.
 struct RoutedPrompts {
-  at::Tensor states_ND;               ///< Pooled states
+  LazyRows states_ND;                 ///< Pooled states, float32; those of many prompts are on disk
   std::vector<std::int32_t> labels;   ///< Category of each
   std::vector<std::int64_t> numbers;  ///< Number of each prompt's conversation: equal ones are in one fold; empty: all differ
   at::Tensor targets_NC = {};         ///< Probability with which each category should have it; undefined: its own category alone

@@ -226,7 +226,8 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   // Weights, both moments, the best so far, and an average if there is one.
   task.checkpoint_mib = load.steps > 0 ? trained * load.models * (16.0 + average) / kMib : 0;
   const double of_a_model = load.all_weights ? model.parameters * device.weight_bytes + 4 * model.width : 4 * trained;
-  task.output_mib = (load.steps > 0 ? of_a_model * load.models : load.kept_rows * load.models * 4 * (model.width + 1)) / kMib;
+  const double written = 4 * (load.written_states * model.width + load.written_numbers);
+  task.output_mib = (load.steps > 0 ? of_a_model * load.models : written) / kMib;
   task.pauses = load.steps > 0;
   task.load_cost = weights / (device.load_gb_s * 1e9);
 }

@@ -78,7 +78,8 @@ struct Load {
   double fit_read_rows = 0;    ///< Responses that the paper's MLP only scores: evaluations and all groups
   double small_steps = 0;      ///< Steps of all fits of the small networks (mlp, gate)
   double small_read_rows = 0;  ///< Responses that these only score: evaluations, held-out groups
-  double kept_rows = 0;        ///< Responses whose state and reward under each model are written
+  double written_states = 0;   ///< States that are written: of responses under each expert, and of prompts
+  double written_numbers = 0;  ///< Further numbers that are written, float32: rewards and lengths of responses
 };
 
 /// Set a task's cost (seconds on one rank of the device), speed-up, memory, and whether it can pause (what trains can). The

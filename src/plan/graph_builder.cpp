@@ -163,15 +163,18 @@ double GraphBuilder::add_category(const config::CategoryConfig& c, double tokens
   for (const TaskId& experts : sets) tokens += add_rounds(c, experts, base) + add_experts(c, experts, base);
   for (std::int32_t fold = 1; fold <= config_.folds; ++fold) add_fold(c, fold, sets);
   const auto points = static_cast<int>(c.points.size());
-  GroupSizes read = sizes_.overall(c.name, Subset::phase3);
+  const GroupSizes phase3 = sizes_.overall(c.name, Subset::phase3), validation = sizes_.overall(c.name, Subset::validation);
   // The experts of all train groups and those of each fold read the validation groups.
-  read.groups += static_cast<double>(1 + config_.folds) * sizes_.overall(c.name, Subset::validation).groups;
+  const double validated = static_cast<double>(1 + config_.folds) * validation.groups;
+  GroupSizes read = phase3;
+  read.groups += validated;
   Load features = reading_load(config_.experts.train, read, points + base_rewards(config_));
-  features.kept_rows = read.groups * read.responses;
+  const double responses = phase3.groups * phase3.responses + validated * validation.responses;
+  features.written_states = responses * points + read.groups;  // none of the base, of which only rewards are written
+  features.written_numbers = responses * (features.models + 1);
   add(TaskId::features(c.name), sets, base, kRanksMax, features);
   add(TaskId::aggregator(c.name), {TaskId::features(c.name)}, "", 1,
-      fitting_load(config_.aggregator, sizes_.overall(c.name, Subset::phase3), sizes_.overall(c.name, Subset::validation),
-                   points));
+      fitting_load(config_.aggregator, phase3, validation, points));
   std::vector<TaskId> baselines;
   if (config_.baselines) baselines.push_back(TaskId::category_baseline(c.name));
   if (config_.pooled_baseline) baselines.push_back(TaskId::pooled_baseline(c.name));

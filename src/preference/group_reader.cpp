@@ -61,6 +61,12 @@ void append_row(Group& group, Group& row) {
 
 }  // namespace
 
+void expect_cluster(const Group& group, const std::string& key) {
+  if (!key.empty() && group.cluster.empty())
+    throw DataError("row-without-cluster", fmt::format("{}:{}: the row has no text or number \"{}\", which --cluster names",
+                                                       group.file, group.line, key));
+}
+
 void merge_equal_responses(Group& group) {
   std::unordered_map<std::string_view, int> first;  // the views stay valid: the texts move only after the last look-up
   std::vector<int> place;

@@ -77,6 +77,10 @@ class GroupReader {
   std::unique_ptr<InOrder<std::vector<Row>>> parsing_;  ///< null: rows are parsed here
 };
 
+/// Refuse a group whose row says nothing under the key of GroupReader::read_cluster(). Groups are fine if the key is "".
+/// @throws DataError
+void expect_cluster(const Group& group, const std::string& key);
+
 /// Merge responses with equal texts into the first of them, with their labels; Group::places then says where each went. Exposed
 /// for tests.
 void merge_equal_responses(Group& group);

@@ -23,20 +23,13 @@ struct RatedGroups {
 
 /// Write states and rewards of the experts, rewards of the base (aggregator.base_reward), lengths of the responses and states of
 /// the prompts. No more than what one round of batches gives is in memory. Collective over `ranks`; the first of them writes.
-/// What is written lies beside `file` until all is there, and goes on where an earlier call of the same task was broken off.
-/// @param parts  where the first rank notes how much is written, and then that all is
+/// What is written goes on where an earlier call of the same task was broken off, see RowsWriter.
 /// @throws Stopped on a signal; IoError
 void write_features(RunContext& context, const RatedGroups& rated, const std::filesystem::path& file, TaskParts& parts,
                     comm::Communicator& ranks);
 
-/// Whether write_features() has written this file, with the settings of these parts.
-bool features_written(const std::filesystem::path& file, TaskParts& parts);
-
 /// What write_features() wrote, without groups. States stay in the file until they are asked for; a few numbers for each response
 /// are read at once. @throws IoError, DataError
 moe::ExpertFeatures read_features(const std::filesystem::path& file);
-
-/// Remove what other settings left unfinished in a task's folder.
-void remove_unfinished_features(const std::filesystem::path& task_folder, const TaskParts& parts);
 
 }  // namespace dmoerm::run

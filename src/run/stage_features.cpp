@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "run/features_file.h"
+#include "run/rows_writer.h"
 #include "run/task_settings.h"
 
 namespace dmoerm::run {
@@ -122,10 +123,10 @@ void run_features(RunContext& context, const plan::TaskId& task, const TaskIdent
   std::vector<std::string> files;
   const auto folder = context.directory().task(task);
   TaskParts parts(folder, identity.key());  // how far a piece is, and the names of the pieces that are written
-  if (ranks.rank() == 0) remove_unfinished_features(folder, parts);
+  if (ranks.rank() == 0) remove_unfinished_rows(folder, parts);
   for (const Piece& piece : pieces_of(context.config())) {
     const fs::path file = file_of(context, category, piece);
-    const bool written = ranks.rank() == 0 && features_written(file, parts);
+    const bool written = ranks.rank() == 0 && rows_written(file, parts);
     files.push_back(file.filename().string());
     if (comm::largest_of(ranks, written ? 1 : 0) > 0) continue;
     const RatedGroups rated{category, piece.fold, groups_of_piece(context, category, piece), task.text(), piece.what};

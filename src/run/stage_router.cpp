@@ -1,13 +1,17 @@
 #include "run/stage_router.h"
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 
 #include <map>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "base/log.h"
 #include "moe/reward_targets.h"
+#include "run/pooled_prompts.h"
 #include "run/prompt_ratings.h"
+#include "run/rows_writer.h"
 #include "run/task_parts.h"
 #include "run/task_settings.h"
 
@@ -15,45 +19,57 @@ namespace dmoerm::run {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 /// Version of the rule by which the temperature is found. A changed rule gets a new word, so that routers are fitted again.
 constexpr const char* kCalibrationRuleVersion = "one more error, one distance for all categories";
 
-/// Pooled base states of the groups' prompts, one row each. What is done is kept in pieces.
-at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups, TaskParts& parts,
-                          const std::string& name) {
-  std::vector<std::vector<std::int32_t>> prompts;
-  for (const std::int64_t index : groups) {
-    const auto ids = context.store().group(index).prompt;
-    prompts.emplace_back(ids.begin(), ids.end());
+/// Some prompts of the store that the router reads.
+struct RouterPrompts {
+  std::string name;  ///< Name of the file of their states
+  std::vector<std::int64_t> groups;
+};
+
+/// Pooled base states of the groups' prompts, one row each, in a file among the task's parts. Collective; what an earlier start
+/// of the task computed is not computed again. @return nothing on other ranks than the first
+moe::LazyRows pooled_prompts(RunContext& context, const RouterPrompts& some, TaskParts& parts, const fs::path& folder,
+                             comm::Communicator& ranks) {
+  const nn::Backbone& backbone = *context.pretrained();
+  const std::int64_t count = std::ssize(some.groups), width = backbone.spec().width;
+  if (count == 0) return at::empty({0, width});
+  const fs::path file = folder / (some.name + ".safetensors");
+  const bool first = ranks.rank() == 0;
+  if (comm::largest_of(ranks, first && rows_written(file, parts) ? 1 : 0) == 0) {
+    std::optional<RowsWriter> writer;
+    if (first) writer.emplace(file, std::vector<nn::TensorLayout>{{"states", at::kFloat, {count, width}}}, 1, parts);
+    const PooledPrompts prompts{some.groups, "states", 0, "router", "prompts of the split " + some.name};
+    write_pooled_prompts(context, prompts, backbone, moe::reading_of(context.config().router, backbone.spec()),
+                         writer ? &*writer : nullptr, ranks);
+    if (writer) writer->publish();
   }
-  KeptRows kept(parts, name);
-  const at::Tensor all_ND = at::empty({std::ssize(prompts), context.pretrained()->spec().width});
-  std::vector<at::Tensor> pieces;
-  while (const auto piece = kept.next({{"states", all_ND}})) pieces.push_back(piece->front().second);
-  moe::PoolingUnderWay under_way;
-  if (!pieces.empty()) under_way.done_ND = at::cat(pieces);
-  under_way.look = [&](const at::Tensor& so_far_ND) {
-    if (parts.stop()) kept.leave({{"states", so_far_ND}}, so_far_ND.size(0), "router", "prompts");
-    if (parts.due()) kept.keep({{"states", so_far_ND}}, so_far_ND.size(0));
-  };
-  at::Tensor pooled_ND =
-      moe::pool_prompts(*context.pretrained(), prompts, moe::reading_of(context.config().router, context.pretrained()->spec()),
-                        context.config().compute.micro_batch_tokens, under_way);
-  kept.keep({{"states", pooled_ND}}, pooled_ND.size(0));
-  return pooled_ND;
+  return first ? moe::LazyRows::of_file(nn::SafetensorsReader::open(file), "states") : moe::LazyRows();
 }
 
-/// The prompts of some groups with their states.
-moe::RoutedPrompts routed_prompts(RunContext& context, const std::vector<std::int64_t>& groups, TaskParts& parts,
-                                  const std::string& name) {
-  moe::RoutedPrompts prompts{pooled_prompts(context, groups, parts, name), {}, {}};
+/// The prompts with their states.
+moe::RoutedPrompts routed_prompts(const RunContext& context, const RouterPrompts& some, moe::LazyRows states_ND) {
+  moe::RoutedPrompts prompts{std::move(states_ND), {}, {}};
   std::map<std::uint64_t, std::int64_t> known;
-  for (const std::int64_t index : groups) {
+  for (const std::int64_t index : some.groups) {
     const data::TokenGroup group = context.store().group(index);
     prompts.labels.push_back(group.category);
     prompts.numbers.push_back(known.try_emplace(group.session_key, std::ssize(known)).first->second);
   }
   return prompts;
+}
+
+/// The share of prompts whose likeliest category is their own; 0 without prompts.
+double accuracy_of(const moe::CategoryRouter& router, const moe::RoutedPrompts& prompts) {
+  std::int64_t right = 0;
+  prompts.states_ND.in_parts([&](const at::Tensor& part_RD, std::int64_t first) {
+    for (std::int64_t i = 0; i < part_RD.size(0); ++i)
+      right += router.route(part_RD[i]).likeliest == prompts.labels[static_cast<std::size_t>(first + i)];
+  });
+  return prompts.labels.empty() ? 0.0 : static_cast<double>(right) / static_cast<double>(prompts.labels.size());
 }
 
 /// Let the router learn which category's model orders the pairs of its prompts best, instead of their categories.
@@ -86,25 +102,31 @@ void run_router(RunContext& context, const TaskIdentity& identity, comm::Communi
   TaskParts parts(folder, identity.key());
   const bool by_rewards = context.config().router.kind == config::RouterKind::reward;
   const PromptRatings ratings = by_rewards ? rate_prompts(context, parts, ranks) : PromptRatings{};
+  const auto prompts_of = [&](const char* name, train::Subset subset) {
+    return RouterPrompts{name, train::groups_of(context.store(), -1, subset, context.config())};
+  };
+  const RouterPrompts train = prompts_of("train", train::Subset::train),
+                      validation = prompts_of("validation", train::Subset::validation);
+  const fs::path states = folder / TaskParts::kFolder / "states";
+  if (ranks.rank() == 0) remove_unfinished_rows(states, parts);
+  moe::LazyRows validation_ND = pooled_prompts(context, validation, parts, states, ranks),
+                train_ND = pooled_prompts(context, train, parts, states, ranks);
   if (ranks.rank() != 0) return;  // fitting a linear head is not worth sharing
-  const auto prompts_of = [&](train::Subset subset) { return train::groups_of(context.store(), -1, subset, context.config()); };
-  const auto train = prompts_of(train::Subset::train), validation = prompts_of(train::Subset::validation);
-  moe::RoutedPrompts known = routed_prompts(context, validation, parts, "validation"),
-                     fitted = routed_prompts(context, train, parts, "train");
-  if (by_rewards) aim_at_rewards(context, ratings, train, fitted, validation, known);
+  moe::RoutedPrompts known = routed_prompts(context, validation, std::move(validation_ND)),
+                     fitted = routed_prompts(context, train, std::move(train_ND));
+  if (by_rewards) aim_at_rewards(context, ratings, train.groups, fitted, validation.groups, known);
   const moe::KeptFits kept_fits(parts);
   const auto router =
       moe::CategoryRouter::fit(context.store().categories(), fitted, known, context.config().router,
                                moe::reading_of(context.config().router, context.pretrained()->spec()), context.config().seed);
-  std::int64_t right = 0;
-  for (std::size_t i = 0; i < validation.size(); ++i)
-    right += router.route(known.states_ND[static_cast<std::int64_t>(i)]).likeliest == known.labels[i];
-  const double accuracy = validation.empty() ? 0.0 : static_cast<double>(right) / static_cast<double>(validation.size());
-  spdlog::info("[router] prompts={} validation_accuracy={:.4f} temperature={:.3f}", train.size(), accuracy, router.temperature());
+  const double accuracy = accuracy_of(router, known);
+  known.states_ND = fitted.states_ND = {};  // their files are removed below
+  spdlog::info("[router] prompts={} validation_accuracy={:.4f} temperature={:.3f}", train.groups.size(), accuracy,
+               router.temperature());
   router.save(folder);
   context.directory().complete(
       task, identity, {"router.json", "router.safetensors"},
-      {{"validation_accuracy", accuracy}, {"temperature", router.temperature()}, {"prompts", train.size()}});
+      {{"validation_accuracy", accuracy}, {"temperature", router.temperature()}, {"prompts", train.groups.size()}});
   TaskParts::remove(folder);
 }
 

@@ -14,8 +14,9 @@ namespace dmoerm::run {
 nlohmann::json router_settings(const config::RunConfig& config);
 
 /// Fit the router on pooled base states of the train prompts, and calibrate it on the validation prompts. Collective over
-/// `ranks`, which share what the categories' bases say of the prompts if the router learns from rewards; only the first of them
-/// does the rest. A stop keeps what was rated, pooled and fitted, and the next call goes on from there. @throws Stopped
+/// `ranks`, which share the prompts, and what the categories' bases say of them if the router learns from rewards; only the first
+/// of them fits. The states are on disk and not in memory. A stop keeps what was rated, pooled and fitted, and the next call goes
+/// on from there. @throws Stopped
 void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

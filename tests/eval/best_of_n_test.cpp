@@ -229,6 +229,12 @@ TEST_F(Lists, CurvesFollowTheModelAndTheGold) {
   EXPECT_NEAR(result["curves"]["P"]["gold"][2]["value"].get<double>(), (2 + 3.75) / 2, 1e-12);
   EXPECT_NEAR(result["curves"]["gold"]["gold"][2]["value"].get<double>(), (3 + 3.75) / 2, 1e-12)
       << "the most that can be reached";
+  EXPECT_NEAR(result["curves"]["P"]["proxy"][0]["value"].get<double>(), (0.2 + 2.5) / 2, 1e-12) << "the model's own scale";
+  EXPECT_NEAR(result["curves"]["P"]["proxy"][2]["value"].get<double>(), (0.3 + 3.75) / 2, 1e-12);
+  for (const char* figure : {"gold", "proxy", "gold_gain", "proxy_gain", "picks_the_longest"}) {
+    EXPECT_EQ(result["curves"]["P"][figure].size(), 3U) << figure;
+    EXPECT_EQ(result["prompts"][1]["models"]["P"][figure].size(), 3U) << figure;
+  }
   EXPECT_NEAR(result["curves"]["length"]["picks_the_longest"][2]["value"].get<double>(), 1, 1e-9);
   EXPECT_NEAR(result["curves"]["P"]["gold_gain"][0]["value"].get<double>(), 0, 1e-12);
   EXPECT_EQ(result["prompts"].size(), 2U);

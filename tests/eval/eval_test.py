@@ -169,6 +169,18 @@ class Eval(unittest.TestCase):
         said = self.dmoerm("eval", "--model", "length", "--data", "split.jsonl", "--data", "none.jsonl", "--resamples", "100")
         self.assertIn("split.jsonl (4 groups, 3 of another split or none, 0 left out), none.jsonl (3 groups, 3 of another split or none, 0 left out)", said)
 
+    def test_prompts_that_the_run_of_a_model_was_trained_on_are_told(self):
+        os.makedirs(os.path.join(self.folder, "run", "ingest"))
+        shutil.copytree(os.path.join(self.folder, "bundle"), os.path.join(self.folder, "run", "bundle"))
+        self.write("trained.jsonl", [dict(g, split="train" if i < 3 else "test") for i, g in enumerate(self.groups)])
+        self.dmoerm("ingest", "trained.jsonl", "--model", "bundle/base", "--template", "plain", "--out", "run/ingest/store.h5")
+        said = {place: self.run_program("eval", "--bundle", place, "--model", "length", "data.jsonl", "--resamples", "100").stderr for place in ("run/bundle", "bundle")}
+        self.assertIn(f"3 of 20 rows have a prompt that the run {os.path.realpath(self.folder)}/run was trained on, so the figures of bundle are too good", said["run/bundle"])
+        self.assertNotIn("trained on", said["bundle"], "a copy elsewhere does not know its run")
+        with open(os.path.join(self.folder, "run", "ingest", "store.h5"), "wb") as file:
+            file.write(b"no store")
+        self.assertIn("is not known", self.run_program("eval", "--model", "one=run/bundle/single", "data.jsonl", "--resamples", "100").stderr)
+
     def test_rows_that_count_again_are_told(self):
         self.write("again.jsonl", self.groups + [self.groups[3] | {"id": "copy"}])
         options = ("eval", "--model", "length", "--resamples", "100")

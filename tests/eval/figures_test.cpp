@@ -5,6 +5,7 @@
 
 #include "eval/calibration.h"
 #include "eval/correlation.h"
+#include "eval/interval.h"
 #include "eval/paired_difference.h"
 #include "eval/resampling.h"
 #include "eval/significance.h"
@@ -65,6 +66,18 @@ TEST(MarkdownMarks, CountsMarksAndNotText) {
   EXPECT_EQ(markdown_marks("# Title\n\n- one\n- two\n1. three\n> quote"), 5);
   EXPECT_EQ(markdown_marks("**bold** and `code`\n```\nx\n```"), 4);
   EXPECT_EQ(markdown_marks("| a | b |\n|---|---|"), 2);
+}
+
+TEST(Percentile, IsTheDefaultOfNumpy) {
+  const std::vector<double> draws = {10, 1, 4, 2, 3};  // numpy.percentile(draws, [2.5, 97.5]), and [5, 95]
+  const Interval narrow = percentile_interval(3, draws), narrower = percentile_interval(3, draws, 0.9);
+  EXPECT_NEAR(narrow.low, 1.1, 1e-12);
+  EXPECT_NEAR(narrow.high, 9.4, 1e-12);
+  EXPECT_NEAR(narrower.low, 1.2, 1e-12);
+  EXPECT_NEAR(narrower.high, 8.8, 1e-12);
+  EXPECT_EQ(percentile({5}, 0.975), 5);
+  EXPECT_EQ(percentile({1, 2, 6}, 1), 6);
+  EXPECT_EQ(percentile_interval(3, {}).high, 3);
 }
 
 std::vector<Cluster> clusters_of(const std::vector<std::vector<double>>& right, double pairs) {

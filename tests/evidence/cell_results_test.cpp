@@ -36,6 +36,16 @@ TEST(CellResults, TheIntervalIsThatOfTheMean) {
   EXPECT_NEAR(e.high, 0.5 + 1.96 * 0.025, 0.004);
 }
 
+TEST(CellResults, PercentilesAreThoseOfEval) {
+  std::vector<double> a, b;
+  for (int i = 0; i < 40; ++i) a.push_back(i % 2), b.push_back(0);
+  const CategoryResult one = category(a, b);
+  const Estimate e = macro({&one}, "a", "", 2).value();
+  ASSERT_GT(e.error, 0);
+  // Two resamples lie a standard deviation above and below their mean; 2.5 % of the way between them is cut off at each end.
+  EXPECT_NEAR(e.high - e.low, 0.95 * 2 * e.error, 1e-12);
+}
+
 TEST(CellResults, GroupsOfOneClusterAreDrawnTogether) {
   std::vector<double> a, b;
   for (int i = 0; i < 400; ++i) a.push_back(i / 40 % 2), b.push_back(0);

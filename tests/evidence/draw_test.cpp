@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -121,6 +122,32 @@ TEST_F(DrawTest, NoRunLearnsFromAConversationThatAnotherCategoryTests) {
     for (const std::uint64_t conversation : of_category) EXPECT_FALSE(learnt.contains(conversation));
   }
   EXPECT_GE(learnt.size(), 50U);
+}
+
+TEST_F(DrawTest, RowsOfOneClusterAreAllTestedOrNone) {
+  std::string text;
+  std::istringstream lines(rows());
+  for (std::string line; std::getline(lines, line);) {
+    nlohmann::json row = nlohmann::json::parse(line);
+    row["document"] = std::stoi(row.at("id").get<std::string>().substr(1)) % 12;  // rows of one document are far from each other
+    text += row.dump() + "\n";
+  }
+  config_.data.inputs.front().path = write("documents.jsonl", text);
+  store_ = std::make_unique<data::TokenStore>(ingest(config_.data, "documents.h5"));
+  scores_ = std::make_unique<StoreScores>(directory_ / "documents.h5");
+  DrawSettings settings{.regime = regime_from("12-none"), .trained = 0, .tested = 0, .cluster = "document", .seed = 17};
+  const DrawnCategory drawn = draw_labels(config_, *store_, *scores_, settings, 17).at(0);
+  std::map<int, preference::Split> split;
+  std::map<int, std::int64_t> block;
+  for (std::size_t g = 0; g < drawn.groups.size(); ++g) {
+    const int document = std::stoi(std::string(store_->group(drawn.groups[g]).id.substr(1))) % 12;
+    EXPECT_EQ(split.try_emplace(document, drawn.split[g]).first->second, drawn.split[g]) << document;
+    EXPECT_EQ(block.try_emplace(document, drawn.block[g]).first->second, drawn.block[g]) << document;
+  }
+  EXPECT_EQ(split.size(), 12U);
+  settings.cluster = "none";
+  const std::string said = test::message_of<DataError>([&] { (void)draw_labels(config_, *store_, *scores_, settings, 17); });
+  EXPECT_NE(said.find("which --cluster names"), std::string::npos) << said;
 }
 
 TEST_F(DrawTest, WrittenRowsHaveTheLabelsOfTheDraw) {

@@ -29,11 +29,11 @@ class Evidence(unittest.TestCase):
                        "data": {"inputs": [{"path": data}], "max_length": 96, "min_prompt_tokens": 8},
                        "categories": [{"name": "chat", "points": ["tone"], "score_gap_min": 1}]}, file)
 
-    def rows(self, count):
+    def rows(self, count, documents=1):
         with open(os.path.join(self.folder, "rows.jsonl"), "w", encoding="utf-8") as file:
             for i in range(count):
                 responses = [{"text": f"{word} {i % 9}", "overall": k, "overall_raters": [k, 2 * k, 1], "scores": {"tone": k}} for k, word in enumerate(("poor", "fair", "good"))]
-                file.write(json.dumps({"id": str(i), "category": "chat", "split": "train", "prompt": f"say {i} words", "responses": responses}) + "\n")
+                file.write(json.dumps({"id": str(i), "category": "chat", "split": "train", "document": i % documents, "prompt": f"say {i} words", "responses": responses}) + "\n")
 
     def program(self, *options):
         done = subprocess.run([PROGRAM, *options], cwd=self.folder, capture_output=True, text=True, check=False)
@@ -71,6 +71,22 @@ class Evidence(unittest.TestCase):
             self.assertEqual(refused.returncode, 2, refused.stderr)
             self.assertIn(f"{option} {value}: ", refused.stderr)
             self.assertIn(f"[{code}]", refused.stderr)
+
+    def test_rows_of_one_document_are_in_one_fold(self):
+        self.rows(30, documents=10)
+        self.evidence("states")
+        self.evidence("cells", "--regimes", "20-none", "--components", "4", "--seeds", "1", "--cluster", "document")
+        cluster_of = {}
+        for fold in range(5):
+            with open(os.path.join(self.folder, "out", "cells", "20-none", f"category-chat-{fold}.json"), encoding="utf-8") as file:
+                for group in json.load(file)["groups"]:
+                    self.assertEqual(cluster_of.setdefault(int(group["id"]) % 10, (fold, group["cluster"])), (fold, group["cluster"]))
+        self.assertEqual(len(set(cluster_of.values())), 10)
+        for verb, options, said in (("cells", ["--cluster", "session"], "[row-without-cluster]"), ("data", ["--cluster", "session"], "[row-without-cluster]"),
+                                    ("cells", ["--cluster", "document", "--block-lines", "2"], "excludes")):
+            refused = subprocess.run([PROGRAM, "evidence", verb, "--config", "c.yaml", "--out", "out", *options], cwd=self.folder, capture_output=True, text=True, check=False)
+            self.assertNotEqual(refused.returncode, 0)
+            self.assertIn(said, refused.stderr)
 
     def test_runs_over_draws_are_a_table(self):
         self.rows(60)

@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -74,6 +76,19 @@ std::string rated_rows(const std::string& category, const std::vector<int>& prom
   return text;
 }
 
+/// The same rows, each with its document. @param document  of a row, counted from 0
+std::string with_documents(const std::string& rows, const std::function<nlohmann::json(int)>& document) {
+  std::string text;
+  std::istringstream lines(rows);
+  int number = 0;
+  for (std::string line; std::getline(lines, line); ++number) {
+    nlohmann::json row = nlohmann::json::parse(line);
+    row["document"] = document(number);
+    text += row.dump() + "\n";
+  }
+  return text;
+}
+
 /// From `first` up to `end`, or down.
 std::vector<int> numbers(int first, int end, bool down = false) {
   std::vector<int> list(static_cast<std::size_t>(end - first));
@@ -96,6 +111,7 @@ class ExperimentTest : public test::Scratch {
       const std::string name = fmt::format("rows{}.jsonl", request.data.inputs.size());
       request.data.inputs.push_back({write(name, text), "auto", "", config::InputSplit::own, 1.0});
     }
+    config_.data = request.data;
     request.categories = config_.categories;
     request.renderer = test::word_renderer(kVocab);
     request.output = directory_ / "store.h5";
@@ -415,7 +431,7 @@ TEST_F(ExperimentTest, AConversationInTwoFilesIsInOneFold) {
   read({rated_rows("chat", numbers(0, 40), true), rated_rows("chat", numbers(0, 40, /*down=*/true), false)});
   const auto groups = choose_groups(*store_, {}).front();
   ASSERT_EQ(groups.size(), 80U);
-  const std::vector<std::int64_t> folds = deal(blocks_of(*store_, groups, 5), kOuterFolds, 17);
+  const std::vector<std::int64_t> folds = deal(blocks_of(*store_, groups, {.lines = 5}), kOuterFolds, 17);
   std::map<std::uint64_t, std::int64_t> fold_of;
   for (std::size_t g = 0; g < groups.size(); ++g) {
     const std::uint64_t conversation = store_->group(groups[g]).session_key;
@@ -454,6 +470,99 @@ TEST_F(ExperimentTest, NoModelLearnsFromAConversationThatAnotherCategoryTests) {
   EXPECT_GT(kept_out, 0) << "the categories are dealt to folds differently";
   experiment.run({regime}, directory_ / "cells", *ranks_);
   EXPECT_EQ(read_cells(directory_ / "cells", "all-none", {"chat", "letters"}, kOuterFolds).size(), 2U);
+}
+
+TEST_F(ExperimentTest, RowsOfOneDocumentAreInOneFoldAndNoModelLearnsFromOneThatIsTested) {
+  constexpr int kDocuments = 8;
+  config_.categories.push_back({.name = "letters", .points = {"polite"}, .score_gap_min = 1});
+  const auto document = [](int row) { return nlohmann::json(fmt::format("document {}", row % kDocuments)); };
+  read({with_documents(rated_rows("chat", numbers(0, 40), true), document),
+        with_documents(rated_rows("letters", numbers(40, 80), false), document)});
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const auto document_of = [&](std::int64_t group) { return (store_->source(group).second - 1) % kDocuments; };
+  Experiment experiment(config_, *store_, *scores_, cache(), groups, {},
+                        {.readings = {{2, false}}, .components = 8, .seeds = 1, .cluster = "document"});
+  for (const CategoryData& category : experiment.categories()) {
+    std::map<std::int64_t, std::int64_t> cluster, outer, inner;  // of each document
+    std::set<std::int64_t> clusters;
+    for (std::size_t g = 0; g < category.groups.size(); ++g) {
+      const std::int64_t own = document_of(category.groups[g]);
+      EXPECT_EQ(cluster.try_emplace(own, category.rows[g].prompt).first->second, category.rows[g].prompt) << own;
+      EXPECT_EQ(outer.try_emplace(own, category.outer[g]).first->second, category.outer[g]) << own;
+      EXPECT_EQ(inner.try_emplace(own, category.inner[g]).first->second, category.inner[g]) << own;
+      clusters.insert(category.rows[g].prompt);
+    }
+    EXPECT_EQ(clusters.size(), static_cast<std::size_t>(kDocuments)) << category.name;
+  }
+  const Regime regime = regime_from("all-none");
+  int kept_out = 0;
+  for (std::int64_t fold = 0; fold < kOuterFolds; ++fold) {
+    std::set<std::int64_t> tested;
+    for (const CategoryData& category : experiment.categories()) {
+      for (const std::int64_t group : category.tested_groups(fold)) tested.insert(document_of(group));
+    }
+    for (const CategoryData& category : experiment.categories()) {
+      std::set<std::int64_t> learnt;  // first rows of groups
+      for (const auto& group : labelled_overall(*store_, *scores_, category, fold, regime, 17).groups) learnt.insert(group.first);
+      for (std::size_t g = 0; g < category.groups.size(); ++g) {
+        const bool is_tested = tested.contains(document_of(category.groups[g]));
+        EXPECT_EQ(learnt.contains(category.rows[g].first), !is_tested) << category.name << " fold " << fold;
+        kept_out += is_tested && category.outer[g] != fold ? 1 : 0;
+      }
+    }
+  }
+  EXPECT_GT(kept_out, 0) << "the categories are dealt to folds differently";
+  experiment.run({regime}, directory_ / "cells", *ranks_);
+  const auto results = read_cells(directory_ / "cells", "all-none", {"chat", "letters"}, kOuterFolds);
+  const std::vector<std::int64_t>& drawn = results.at("chat").clusters;
+  EXPECT_EQ(std::set<std::int64_t>(drawn.begin(), drawn.end()).size(), static_cast<std::size_t>(kDocuments));
+}
+
+TEST_F(ExperimentTest, CellsAreDoneAgainIfRowsNameOtherDocuments) {
+  const auto run = [&](const ExperimentSettings& settings) {
+    const auto groups = choose_groups(*store_, {});
+    fill(groups);
+    Experiment(config_, *store_, *scores_, cache(), groups, {}, settings)
+        .run({regime_from("20-none")}, directory_ / "cells", *ranks_);
+    return read_json(cell_file(directory_ / "cells", "20-none", "chat", 0)).at("basis");
+  };
+  ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 1};
+  read({with_documents(rows(), [](int row) { return row / 6; })});
+  const nlohmann::json by_lines = run(settings);
+  EXPECT_FALSE(by_lines.contains("cluster")) << "or earlier cells would be computed again";
+  settings.cluster = "document";
+  const nlohmann::json before = run(settings);
+  read({with_documents(rows(), [](int row) { return row / 5; })});
+  const nlohmann::json now = run(settings);
+  EXPECT_EQ(before.at("data"), now.at("data")) << "or this test would say nothing of documents";
+  EXPECT_NE(before, now);
+}
+
+TEST_F(ExperimentTest, AConversationJoinsTheDocumentsThatItsRowsName) {
+  const auto document = [](int row) { return nlohmann::json(row); };
+  read({with_documents(rated_rows("chat", {0, 1, 2}, true), document),
+        with_documents(rated_rows("chat", {2, 3, 4}, false), [](int row) { return nlohmann::json(row < 2 ? 9 : 1); })});
+  ASSERT_EQ(store_->size(), 6);
+  const std::vector<std::int64_t> clusters = clusters_of(*store_, config_.data, "document");
+  std::map<std::pair<std::string, std::int64_t>, std::int64_t> of;  // by file and line
+  for (std::int64_t i = 0; i < store_->size(); ++i) {
+    const auto [file, line] = store_->source(i);
+    of[{std::filesystem::path(file).filename(), line}] = clusters[static_cast<std::size_t>(i)];
+  }
+  EXPECT_EQ((of[{"rows0.jsonl", 3}]), (of[{"rows1.jsonl", 1}])) << "one conversation";
+  EXPECT_EQ((of[{"rows0.jsonl", 3}]), (of[{"rows1.jsonl", 2}])) << "a row of the same document";
+  EXPECT_EQ((of[{"rows0.jsonl", 2}]), (of[{"rows1.jsonl", 3}])) << "one document in two files";
+  EXPECT_EQ(std::set<std::int64_t>(clusters.begin(), clusters.end()).size(), 3U);
+  EXPECT_TRUE(clusters_of(*store_, config_.data, "").empty());
+}
+
+TEST_F(ExperimentTest, RowsWithoutADocumentAndFilesThatHaveChangedAreNamed) {
+  const auto refusal = [&] { return test::message_of<DataError>([&] { (void)clusters_of(*store_, config_.data, "document"); }); };
+  EXPECT_NE(refusal().find("rows0.jsonl:1: the row has no text or number \"document\", which --cluster names"), std::string::npos)
+      << refusal();
+  (void)write("rows0.jsonl", "");
+  EXPECT_NE(refusal().find("rows0.jsonl:1: the prompt of this row is in the token store"), std::string::npos) << refusal();
 }
 
 TEST_F(ExperimentTest, CategoriesThatCannotBeTestedAreLeftOut) {

@@ -43,6 +43,8 @@ chmod +x "$scratch/empty/dmoerm"
 expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" a "b c"
 expect "the experiment's seed is that of folds and draws" 0 "--block-lines 10 --seed 5 --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
   "$root/launch/evidence.sh" --data "$scratch" --np 1 --seeds 3 --seed 5 --quick
+expect "the experiment's clusters take the place of blocks of lines" 0 "--cluster document --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
+  "$root/launch/evidence.sh" --data "$scratch" --np 1 --seeds 3 --cluster document --quick
 expect "the experiment refuses a seed that is none" 2 "--seed x: expected a whole number" "$root/launch/evidence.sh" --data "$scratch" --seed x
 expect "dmoerm refuses --np 0" 2 "--np: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
 expect "dmoerm refuses ranks by the billion, for which mpirun would take all memory" 2 "1 to 99999" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 9999999999 run

@@ -7,6 +7,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <map>
+#include <string>
+
+#include "moe/adam_fit.h"
+#include "nn/safetensors.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -226,6 +231,82 @@ TEST(CategoryRouter, NamesASecondCategoryOnlyWhereItIsNearlyAsLikely) {
   EXPECT_EQ(unsure.route(at::zeros({10})).second, -1) << "the fallback scores alone";
 }
 
+/// The tensors that a router is saved as, by name.
+std::map<std::string, at::Tensor> saved(const CategoryRouter& router) {
+  const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("dmoerm_router_" + std::to_string(::getpid()));
+  router.save(dir);
+  std::map<std::string, at::Tensor> tensors;
+  {
+    const auto reader = nn::SafetensorsReader::open(dir / "router.safetensors");
+    for (const std::string& name : reader.names()) tensors[name] = reader.load(name);
+  }
+  std::filesystem::remove_all(dir);
+  return tensors;
+}
+
+/// Rows that are counted as they are read. @param most  gets the largest number that was read at once
+LazyRows counted(const at::Tensor& states_ND, std::int64_t& reads, std::int64_t& most) {
+  return {states_ND.sizes().vec(), [=, &reads, &most](const at::Tensor& rows) {
+            ++reads, most = std::max(most, rows.numel());
+            return states_ND.index_select(0, rows);
+          }};
+}
+
+TEST(CategoryRouter, ReadsSomeStatesAtATimeAndHasTheBitsOfStatesInMemory) {
+  const std::int64_t many = 2 * kRowsTogether + 700;
+  const auto [train, labels] = prompts(many, 1, 0.1);
+  const auto [validation, validation_labels] = prompts(kRowsTogether + 10, 2, 0.1);
+  const at::Tensor likely_NC = at::one_hot(at::tensor(at::ArrayRef<std::int32_t>(labels), at::kInt).to(at::kLong), 3) * 0.7 + 0.1;
+  for (const char* kind : {"trained", "clusters", "targets"}) {
+    config::RouterConfig config = std::string(kind) == "clusters" ? of_clusters(4) : config::RouterConfig{};
+    config.keep_share = 0.95, config.steps_max = 40;
+    RoutedPrompts held{train, labels, {}}, held_validation{validation, validation_labels, {}};
+    if (std::string(kind) == "targets") held.targets_NC = likely_NC;
+    RoutedPrompts streamed = held, streamed_validation = held_validation;
+    std::int64_t reads = 0, most = 0;
+    streamed.states_ND = counted(train, reads, most);
+    streamed_validation.states_ND = counted(validation, reads, most);
+    if (std::string(kind) == "targets") held_validation = {}, streamed_validation = {};
+    const std::vector<std::string> names = {"a", "b", "c"};
+    const CategoryRouter expected = CategoryRouter::fit(names, held, held_validation, config, {}, 17),
+                         found = CategoryRouter::fit(names, streamed, streamed_validation, config, {}, 17);
+    const auto tensors = saved(found), in_memory = saved(expected);
+    EXPECT_EQ(tensors.size(), in_memory.size());
+    for (const auto& [name, tensor] : tensors) EXPECT_TRUE(tensor.equal(in_memory.at(name))) << kind << " " << name;
+    EXPECT_EQ(found.temperature(), expected.temperature()) << kind;
+    EXPECT_EQ(most, kRowsTogether) << kind;
+    EXPECT_GT(reads, 3) << kind;
+    EXPECT_TRUE(at::allclose(tensors.at("mean"), train.mean(0), 1e-5, 1e-6)) << kind << ": the parts make up the whole";
+    EXPECT_TRUE(at::allclose(tensors.at("std"), train.std(0), 1e-5)) << kind;
+  }
+}
+
+TEST(CategoryRouter, SumsFewPromptsAtOnce) {
+  const auto [x, labels] = prompts(600, 1, 0.2);
+  const auto [validation, validation_labels] = prompts(500, 2, 0.2);
+  config::RouterConfig config;
+  config.keep_share = 1;
+  const CategoryRouter router =
+      CategoryRouter::fit({"a", "b", "c"}, {x, labels, {}}, {validation, validation_labels, {}}, config);
+  const at::Tensor mean_D = x.mean(0), std_D = x.std(0), z = (x - mean_D) / std_D, vz = (validation - mean_D) / std_D;
+  const auto numbers = [](const std::vector<std::int32_t>& own) {
+    return at::tensor(at::ArrayRef<std::int32_t>(own), at::kInt).to(at::kLong);
+  };
+  const at::Tensor y = numbers(labels), vy = numbers(validation_labels);
+  std::vector<at::Tensor> parameters = {at::zeros({3, 10}), at::zeros({3})};
+  const auto loss = [&](const at::Tensor& states, const at::Tensor& wanted) {
+    return at::cross_entropy_loss(at::addmm(parameters[1], states, parameters[0].t()), wanted);
+  };
+  fit_adamw(
+      parameters, {config.lr, config.weight_decay, 0.0, config.steps_max, 10, 20}, [&](std::int64_t) { return loss(z, y); },
+      [&] { return std::pair(-loss(vz, vy).item<double>(), 0.0); });
+  const auto tensors = saved(router);
+  EXPECT_TRUE(tensors.at("mean").equal(mean_D));
+  EXPECT_TRUE(tensors.at("std").equal(std_D));
+  EXPECT_TRUE(tensors.at("weight").equal(parameters[0]));
+  EXPECT_TRUE(tensors.at("bias").equal(parameters[1]));
+}
+
 TEST(OodDetector, CountsAPromptOnceHoweverManyRowsHaveIt) {
   const auto [once_ND, once] = prompts(60, 8, 0.0);
   RoutedPrompts repeated{once_ND.repeat_interleave(5, 0), {}, {}};
@@ -253,23 +334,29 @@ RoutedPrompts around_centres(const std::vector<std::int64_t>& many, const std::v
   return prompts;
 }
 
+at::Tensor all_states(const RoutedPrompts& prompts) {
+  return prompts.states_ND.read(at::arange(prompts.states_ND.size(0), at::kLong));
+}
+
 /// Share of the prompts of one category that lie within a threshold.
 double kept_of(const OodDetector& detector, const RoutedPrompts& prompts, std::int32_t category) {
   double kept = 0, all = 0;
   for (std::size_t i = 0; i < prompts.labels.size(); ++i) {
     if (prompts.labels[i] != category) continue;
-    kept += detector.distance(prompts.states_ND[static_cast<std::int64_t>(i)]) <= 1 ? 1 : 0, ++all;
+    kept += detector.distance(prompts.states_ND.row(static_cast<std::int64_t>(i))) <= 1 ? 1 : 0, ++all;
   }
   return kept / all;
 }
 
 TEST(OodDetector, AStrayPromptOfASmallCategoryDoesNotOpenItToEverything) {
   RoutedPrompts train = around_centres({40, 300, 300}, {1, 1, 1}, 9);
-  train.states_ND[7] += 8.0;  // the farthest of forty is what a quantile of this category alone would be
+  at::Tensor strayed_ND = all_states(train);
+  strayed_ND[7] += 8.0;  // the farthest of forty is what a quantile of this category alone would be
+  train.states_ND = strayed_ND;
   const OodDetector detector = OodDetector::fit(train, {}, 3, 0.98);
   const RoutedPrompts fresh = around_centres({200, 200, 200}, {1, 1, 1}, 10);
   RoutedPrompts strange = fresh;
-  strange.states_ND = fresh.states_ND + 4.0;
+  strange.states_ND = all_states(fresh) + 4.0;
   for (std::int32_t c = 0; c < 3; ++c) {
     EXPECT_GT(kept_of(detector, fresh, c), 0.93) << c;
     EXPECT_LT(kept_of(detector, strange, c), 0.05) << c;

@@ -53,6 +53,25 @@ TEST(LazyRows, AreReadOnlyWhereTheyAreAskedFor) {
   EXPECT_FALSE(features.responses(2, 3).states_NKH.defined());
 }
 
+TEST(LazyRows, AreReadInPartsThatFollowEachOther) {
+  const at::Tensor all = at::arange(2 * (kRowsTogether + 5)).view({-1, 2});
+  std::vector<std::int64_t> firsts;
+  std::vector<at::Tensor> parts;
+  const auto keep = [&](const at::Tensor& part, std::int64_t first) { firsts.push_back(first), parts.push_back(part); };
+  LazyRows(all).mapped([](const at::Tensor& part) { return part * 2; }).in_parts(keep);
+  EXPECT_EQ(firsts, (std::vector<std::int64_t>{0, kRowsTogether}));
+  EXPECT_TRUE(at::cat(parts).equal(all * 2));
+  parts.clear();
+  LazyRows(all).in_parts(rows_of({7, 0, 7}), keep);
+  EXPECT_TRUE(at::cat(parts).equal(all.index_select(0, rows_of({7, 0, 7}))));
+  EXPECT_TRUE(LazyRows(all).row(3).equal(all[3]));
+  parts.clear();
+  LazyRows().in_parts(keep);
+  LazyRows().mapped([](const at::Tensor& part) { return part; }).in_parts(keep);
+  LazyRows(at::empty({0, 2})).in_parts(keep);
+  EXPECT_TRUE(parts.empty());
+}
+
 TEST(LazyRows, AreUndefinedWithoutATensor) {
   EXPECT_FALSE(LazyRows().defined());
   EXPECT_FALSE(LazyRows(at::Tensor()).defined());

@@ -293,6 +293,26 @@ TEST_F(Folds, ServeEveryTrainGroupOnceWithTheExpertsThatDidNotSeeIt) {
   EXPECT_EQ(row, features.rewards_NK.size(0));
 }
 
+TEST_F(Folds, FeaturesTakeTheRoomThatThePlanCounts) {
+  constexpr double kMib = 1024.0 * 1024.0;
+  run_all_up_to(TaskId::features(category()));
+  std::vector<RunTask> tasks = plan_tasks(config_, *store_);
+  price_tasks(tasks, config_, plan::device_of(config_.compute));
+  const auto task = std::ranges::find(tasks, TaskId::features(category()), &RunTask::id);
+  ASSERT_NE(task, tasks.end());
+  double bytes = 0;
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(context_->directory().task(task->id))) {
+    if (entry.path().extension() != ".safetensors") continue;
+    std::uint64_t head = 0;
+    std::ifstream(entry.path(), std::ios::binary).read(reinterpret_cast<char*>(&head), sizeof(head));
+    bytes += static_cast<double>(entry.file_size() - head - sizeof(head));
+    ++files;
+  }
+  EXPECT_EQ(files, 2 * kFolds + 1) << "each fold has both splits, and the final experts rate the validation groups";
+  EXPECT_NEAR(task->node.output_mib * kMib, bytes, 0.5);
+}
+
 TEST_F(Folds, RatePromptsByBasesThatDidNotSeeThem) {
   for (std::int32_t fold = 0; fold <= kFolds; ++fold) run(TaskId::base(category(), fold));
   const auto alone = comm::single();

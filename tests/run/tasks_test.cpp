@@ -10,6 +10,7 @@
 #include <csignal>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -23,7 +24,9 @@
 #include "run/head_start.h"
 #include "run/imported_experts.h"
 #include "run/plan_tasks.h"
+#include "run/pooled_prompts.h"
 #include "run/prompt_ratings.h"
+#include "run/rows_writer.h"
 #include "run/run_context.h"
 #include "run/stage_aggregator.h"
 #include "run/stage_features.h"
@@ -32,6 +35,7 @@
 #include "support/foreign_adapter.h"
 #include "support/said_by_experts.h"
 #include "support/scratch.h"
+#include "support/thread_group.h"
 #include "support/tiny_model_directory.h"
 #include "support/word_renderer.h"
 #include "synth/synth.h"
@@ -221,6 +225,25 @@ TEST_P(Tasks, TrainsEachPhaseOnItsOwnGroups) {
       const train::LabelledGroup first = groups(i, from).front();
       EXPECT_NEAR(reader.load("base")[0].item<float>(), rewards(base, first)[0], 1e-5) << part;
     }
+  }
+}
+
+TEST_P(Tasks, FeaturesTakeTheRoomThatThePlanCounts) {
+  constexpr double kMib = 1024.0 * 1024.0;
+  std::vector<RunTask> tasks = plan_tasks(run_.config, *run_.store);
+  price_tasks(tasks, run_.config, plan::device_of(run_.config.compute));
+  for (const config::CategoryConfig& c : run_.config.categories) {
+    const auto task = std::ranges::find(tasks, plan::TaskId::features(c.name), &RunTask::id);
+    ASSERT_NE(task, tasks.end());
+    double heads = 0, bytes = 0;
+    for (const char* name : {"train.safetensors", "validation.safetensors"}) {
+      const fs::path file = context_.directory().task(task->id) / name;
+      std::uint64_t head = 0;  // how long the list of tensors is, which the plan leaves out
+      std::ifstream(file, std::ios::binary).read(reinterpret_cast<char*>(&head), sizeof(head));
+      heads += static_cast<double>(head + sizeof(head)), bytes += static_cast<double>(fs::file_size(file));
+    }
+    EXPECT_LT(heads, 2000);
+    EXPECT_NEAR(task->node.output_mib * kMib, bytes - heads, 0.5) << c.name;
   }
 }
 
@@ -893,6 +916,82 @@ TEST_P(Tasks, FeaturesStopAmongThePromptsAndGoOnThere) {
   EXPECT_EQ(responses, 0U) << "no response is computed again";
   EXPECT_EQ(prompts, all_prompts - 1);
   EXPECT_EQ(read_file(place / "train.safetensors"), before);
+  context_.set_progress({});
+}
+
+TEST_P(Tasks, EveryRankPoolsItsShareOfThePrompts) {
+  const std::int64_t tokens = run_.config.compute.micro_batch_tokens;
+  const PooledPrompts prompts{train::groups_of(*run_.store, -1, train::Subset::train, run_.config), "states", 0, "test",
+                              "prompts"};
+  const std::int64_t count = std::ssize(prompts.groups), width = context_.pretrained()->spec().width;
+  const auto reading_of_rank = [](int rank) { return moe::PromptReading{config::Pooling::mean, rank == 0 ? 0 : 1}; };
+  const moe::TokensOf prompt = [&](std::int64_t i) {
+    return run_.store->group(prompts.groups[static_cast<std::size_t>(i)]).prompt;
+  };
+  std::vector<at::Tensor> expected;  // the batches of the two ranks in turn, which read differently
+  for (std::int64_t first = 0, end = 0; first < count; first = end) {
+    end = moe::end_of_batch(prompt, first, count, tokens);
+    const int rank = static_cast<int>(expected.size() % 2);
+    expected.push_back(moe::pool_batch(*context_.pretrained(), prompt, first, end, reading_of_rank(rank)));
+  }
+  ASSERT_GT(expected.size(), 3U);
+  const fs::path place = folder() / "pooled", file = place / "states.safetensors";
+  TaskParts parts(place, "a key of this test");
+  test::on_ranks(2, [&](comm::Communicator& ranks) {
+    RunContext own(run_.config, *run_.store, RunDirectory(folder() / GetParam() / "run"));
+    std::optional<RowsWriter> writer;
+    if (ranks.rank() == 0) writer.emplace(file, std::vector<nn::TensorLayout>{{"states", at::kFloat, {count, width}}}, 1, parts);
+    write_pooled_prompts(own, prompts, *own.pretrained(), reading_of_rank(ranks.rank()), writer ? &*writer : nullptr, ranks);
+    if (writer) writer->publish();
+  });
+  EXPECT_TRUE(nn::SafetensorsReader::open(file).load("states").equal(at::cat(expected)));
+  fs::remove_all(place);
+}
+
+TEST_P(Tasks, FeaturesAndRouterHaveTheSameBitsOnSeveralRanks) {
+  const std::string features = "features/" + context_.category(0).name;
+  const std::map<std::string, std::vector<std::string>> files = {{features, {"train.safetensors", "validation.safetensors"}},
+                                                                 {"router", {"router.safetensors"}}};
+  for (const auto& [id, names] : files) {
+    const fs::path place = context_.directory().task(id);
+    std::map<std::string, std::string> before;
+    for (const std::string& name : names) before[name] = read_file(place / name);
+    fs::remove_all(place);
+    test::on_ranks(3, [&, task_id = id](comm::Communicator& ranks) {
+      RunContext own(run_.config, *run_.store, RunDirectory(folder() / GetParam() / "run"));
+      for (const RunTask& task : plan_tasks(run_.config, *run_.store)) {
+        if (task.node.id == task_id) task.run(own, task.identity, ranks);
+      }
+    });
+    for (const auto& [name, content] : before) EXPECT_EQ(read_file(place / name), content) << id << " " << name;
+    EXPECT_FALSE(fs::exists(place / "parts")) << id;
+  }
+}
+
+TEST_P(Tasks, TheRouterKeepsTheStatesThatItHasComputed) {
+  const fs::path place = context_.directory().task("router");
+  const std::string before = read_file(place / "router.safetensors");
+  fs::remove_all(place);
+  std::size_t batches = 0, stop_at = 0;
+  train::TaskProgress progress;
+  progress.doing = [&](const std::string& what) {
+    if (what.find("prompts of the split") != std::string::npos && ++batches == stop_at) request_stop(SIGTERM);
+  };
+  context_.set_progress(progress);
+  redo(run_, "router");
+  const std::size_t all = batches;
+  ASSERT_GT(all, 3U);
+  fs::remove_all(place);
+  batches = 0, stop_at = all - 1;
+  const std::string said = test::message_of<Stopped>([&] { redo(run_, "router"); });
+  request_stop(0);
+  EXPECT_NE(said.find("router: interrupted after"), std::string::npos) << said;
+  ASSERT_EQ(unfinished_in(place / "parts" / "states").size(), 1U);
+  batches = stop_at = 0;
+  redo(run_, "router");
+  EXPECT_EQ(batches, 1U) << "the others are on the disk";
+  EXPECT_EQ(read_file(place / "router.safetensors"), before);
+  EXPECT_FALSE(fs::exists(place / "parts"));
   context_.set_progress({});
 }
 
