@@ -61,7 +61,7 @@ void warn_of_trained_prompts(const std::vector<eval::ModelSpec>& models, const e
           "[eval] {} of {} have a prompt that the run {} was trained on, so the figures of {} are too good: measure on "
           "other prompts, such as the run's test split",
           known, counted(std::ssize(data.items), "row"), run.string(), fmt::join(names, ", "));
-    } catch (const Error& e) {
+    } catch (const std::exception& e) {  // a warning that cannot be given ends no evaluation
       spdlog::warn("[eval] whether {} was trained on these prompts is not known: {}", fmt::join(names, ", "), e.what());
     }
   }

@@ -16,7 +16,7 @@ double percentile(const std::vector<double>& sorted, double share) {
   const double place = share * static_cast<double>(sorted.size() - 1);
   const auto below = static_cast<std::size_t>(place);
   const double low = sorted[below], high = sorted[std::min(below + 1, sorted.size() - 1)];
-  return low + (high - low) * (place - static_cast<double>(below));
+  return low == high ? low : low + (high - low) * (place - static_cast<double>(below));  // also of two infinite draws
 }
 
 Interval percentile_interval(double value, std::vector<double> draws, double confidence) {

@@ -70,7 +70,7 @@ std::vector<std::int64_t> clusters_of(const data::TokenStore& store, const confi
   if (!not_read.empty())
     throw DataError("input-changed-while-read",
                     fmt::format("{}:{}: the prompt of this row is in the token store, and not among those that are read now: the "
-                                "file has changed since; start again with an empty --out",
+                                "file has changed since; run the same command again",
                                 not_read.begin()->first.first, not_read.begin()->first.second));
   std::vector<std::int64_t> clusters;
   for (std::int64_t i = 0; i < store.size(); ++i) clusters.push_back(joined.set_of(i));

@@ -49,7 +49,7 @@ std::string cannot_be_tested(const CategoryData& category, std::int64_t folds, c
   for (const auto& group : category.rows) clusters.insert(group.prompt);
   if (folds > 1 && clusters.size() < 2)
     return fmt::format("has {} in one block{} that stay in one fold ({}), so no model can be trained on others",
-                       counted(std::ssize(category.groups), "prompt"), settings.cluster.empty() ? " of lines" : ", of rows",
+                       counted(std::ssize(category.groups), "prompt"), settings.cluster.empty() ? " of lines" : " of rows",
                        settings.cluster.empty() ? "--block-lines" : "--cluster " + settings.cluster);
   return "";
 }
@@ -116,7 +116,8 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
   for (const auto& [name, why] : without_states_) {
     if (std::ranges::find(categories_, name, &CategoryData::name) == categories_.end()) left_out_[name] = why;
   }
-  if (tested.empty()) note_tested_conversations();  // the rows of a test split are taken at their word
+  // A test split's rows are taken at their word, but documents that are named may have rows in it and elsewhere.
+  if (tested.empty() || !settings_.cluster.empty()) note_tested_conversations();
   std::vector<Rows> all;
   for (const CategoryData& category : categories_) std::ranges::copy(rows_of(category), std::back_inserter(all));
   std::vector<at::Tensor> whole;

@@ -46,7 +46,8 @@ void move_all(const fs::path& from, const fs::path& to) {
     for (const fs::path& path : moved) fs::remove_all(path, ignored);
     throw;
   }
-  fs::remove(from);
+  std::error_code left;
+  fs::remove_all(from, left);  // the export is whole; the next one removes what a file system holds back
 }
 
 }  // namespace

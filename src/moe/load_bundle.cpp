@@ -18,6 +18,7 @@
 #include "moe/bundle_files.h"
 #include "nn/device.h"
 #include "nn/elected_changes.h"
+#include "nn/int8_product.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -142,6 +143,7 @@ void use_int8(Bundle& bundle, const json& golden) {
     drift.add(item.at("scores").get<std::vector<double>>(), scores, bundle.model.stats(scored.category).std);
   }
   spdlog::warn("[bundle] {}: int8 weights: on the golden texts {}", bundle.directory.string(), drift.text());
+  if (const auto note = nn::int8_saves_no_time(); !note.empty()) spdlog::warn("[bundle] {}", note);
 }
 
 ModelFiles files_of(const fs::path& directory, const json& manifest) {

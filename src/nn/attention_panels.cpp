@@ -145,7 +145,7 @@ Rows score_keys(const Rows& q, const TileRows& rows, const TileTask& task, const
   return scores;
 }
 
-/// out = scale weights[rows, keys] v, for all rows of a tile. @param v  of the tile's key head; @param scales  of each row
+/// out = scales weights[rows, keys] v, for all rows of a tile. @param v  of the tile's key head; @param scales  of each row
 void weigh_keys(const Rows& weights, const TileRows& rows, const TileTask& task, const Rows& v, std::int64_t dim,
                 const float* scales, const Rows& out) {
   const std::int64_t prefix = task.tile.prefix;

@@ -190,6 +190,14 @@ void Int8Matrix::multiply(const Int8Rows& x, const at::Tensor& bias, const at::T
   });
 }
 
+std::string_view int8_saves_no_time() {
+#if defined(__AVX512VNNI__)
+  return {};
+#else
+  return "this program was built for a processor without AVX-512 VNNI: int8 is not faster than float32 there";
+#endif
+}
+
 bool takes_gated_mlp(std::int64_t rows, const Int8Matrix& gate_up) {
   return gate_up.panels().outputs % (2 * kPanel) == 0 && rows >= kPanelRowsMost * std::max(1, at::get_num_threads());
 }

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string_view>
 
 namespace dmoerm::nn {
 
@@ -49,6 +50,10 @@ class Int8Matrix {
   std::int64_t outputs_, inputs_;
   at::Tensor panels_, scales_, start_;  ///< int8, float32, int32, as Int8Panels has them
 };
+
+/// What to tell people who ask for int8 where it saves no time: on processors without AVX-512 VNNI a product in int8 takes as
+/// long as in float32, or longer. Empty where it does save time.
+std::string_view int8_saves_no_time();
 
 /// A linear layer: x w' + b; b may be undefined.
 struct Int8Linear {

@@ -10,7 +10,7 @@
 namespace dmoerm::nn {
 
 /// Whether the processor that this is built for has the instructions that make sum_panel() faster than a library.
-#if defined(__FMA__)
+#if defined(__AVX512F__) || defined(__FMA__)
 inline constexpr bool kPanelsAreFast = true;
 #else
 inline constexpr bool kPanelsAreFast = false;

@@ -58,7 +58,7 @@ void prefetch_result(const float* c, std::int64_t c_row) {
   }
 }
 
-/// A part of the inner index of a tile: its first numbers of a, the strip, the result and what is added, which may be null.
+/// A part of the inner index of a tile: its first numbers of a, the slice, the result and what is added, which may be null.
 struct TilePart {
   const float *a, *b, *past;
   float* c;
@@ -107,7 +107,7 @@ template <int Rows, int Vectors>
   }
 }
 
-/// `Rows` rows, from `row` on, and `Vectors` times kLanes columns of the result of the strip.
+/// `Rows` rows, from `row` on, and `Vectors` times kLanes columns of the result of the slice.
 template <int Rows, int Vectors>
 void tile(const Block& block, std::int64_t row) {
   const Product& p = block.of;
@@ -285,7 +285,7 @@ bool takes_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b
 }
 
 bool multiplies_itself() {
-#if defined(__FMA__)
+#if defined(__AVX512F__) || defined(__FMA__)
   static const bool amd = __builtin_cpu_is("amd") != 0;
   return amd;
 #else

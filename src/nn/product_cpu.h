@@ -1,5 +1,5 @@
 // Products of float32 matrices on the CPU where the BLAS of libtorch falls short: where one side is thin, as with LoRA's rank,
-// and all products on AMD processors, whose registers of 512 bits that BLAS leaves unused. Each element is summed by one thread
+// and all products on AMD processors, on which that BLAS is slower. Each element is summed by one thread
 // in the order of the inner index, so its bits depend neither on the number of threads nor on the rows beside it.
 #pragma once
 #include <ATen/core/Tensor.h>

@@ -134,7 +134,13 @@ void GraphBuilder::add_router() {
   GroupSizes prompts = sizes_.overall("", Subset::train);
   prompts.tokens *= kPromptShare * config_.router.depth;
   prompts.plain_tokens = prompts.tokens;
-  add(TaskId::router(), {}, kBackbone, 1, reading_load(config_.base, prompts, 1));
+  Load load = reading_load(config_.base, prompts, 1);
+  load.written_states = router_states();
+  add(TaskId::router(), {}, kBackbone, 1, load);
+}
+
+double GraphBuilder::router_states() const {
+  return sizes_.overall("", Subset::train).groups + sizes_.overall("", Subset::validation).groups;
 }
 
 /// The router that also reads what the bases of all categories say of the groups that they were not trained on.
@@ -151,6 +157,7 @@ void GraphBuilder::add_rated_router() {
   read.groups = rated;
   Load load = reading_load(config_.base, read, static_cast<int>(config_.categories.size()));
   load.whole_read_groups = prompts;
+  load.written_states = router_states();
   add(TaskId::router(), std::move(bases), kBackbone, kRanksMax, load);
 }
 

@@ -35,6 +35,8 @@ class GraphBuilder {
   void add_external(TaskId id, const std::vector<TaskId>& waits_for, std::vector<TaskId> reads = {});
   void add_router();
   void add_rated_router();
+  /// States of prompts that a router writes and reads until it is done: one of each prompt that trains or calibrates it.
+  [[nodiscard]] double router_states() const;
   double add_model(const TaskId& id, Subset subset, std::int64_t steps = 0);
   double add_base_of_all();
   double add_category(const config::CategoryConfig& category, double tokens);

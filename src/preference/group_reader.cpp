@@ -51,6 +51,7 @@ void append_row(Group& group, Group& row) {
   for (std::string& key : row.unread) {
     if (std::ranges::find(group.unread, key) == group.unread.end()) group.unread.push_back(std::move(key));
   }
+  if (row.cluster.empty()) group.cluster.clear();  // a row without the key is refused, also if it is not the first
   const auto shift = static_cast<int>(group.responses.size());
   for (Response& r : row.responses) group.responses.push_back(std::move(r));
   for (StatedPair& p : row.pairs) group.pairs.push_back({std::move(p.label), p.winner + shift, p.loser + shift, p.margin});

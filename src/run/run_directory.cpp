@@ -111,7 +111,7 @@ std::optional<TaskChange> RunDirectory::change(const std::string& id, const Task
 std::vector<plan::TaskId> RunDirectory::finished() const {
   std::vector<plan::TaskId> found;
   if (!fs::exists(root_)) return found;
-  for (const auto& entry : fs::recursive_directory_iterator(root_)) {
+  for (const auto& entry : fs::recursive_directory_iterator(root_, fs::directory_options::skip_permission_denied)) {
     const std::string file = entry.path().lexically_relative(root_).string();
     if (!file.ends_with(kManifest)) continue;
     const std::string id = file.substr(0, file.size() - std::string_view(kManifest).size() - 1);  // "/" or "." between them

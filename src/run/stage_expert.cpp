@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "nn/device.h"
+#include "nn/int8_product.h"
 #include "run/head_start.h"
 #include "run/imported_experts.h"
 #include "run/point_labels.h"
@@ -26,6 +27,7 @@ class BaseInInt8 {
     const nn::BaseWeights weights = nn::pick_weights(config::word(context.config().experts.base_weights));
     if (weights == nn::BaseWeights::float32) return;
     spdlog::info("[{}] the base is multiplied in int8 while its experts train (experts.base_weights)", task.text());
+    if (const auto note = nn::int8_saves_no_time(); !note.empty()) spdlog::warn("[{}] {}", task.text(), note);
     use(weights);
   }
   ~BaseInInt8() {

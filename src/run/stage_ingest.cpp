@@ -43,7 +43,7 @@ TaskIdentity run_ingest(const config::RunConfig& config, const RunDirectory& dir
   const tokenizer::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
   TaskIdentity identity = ingest_identity(config, tokenizer, chat_template);
   if (directory.done(task, identity)) return identity;
-  stale_tasks(directory, {{task.text(), identity}}, update, finished_readers(directory));
+  stale_tasks(directory, {{task.text(), identity}}, update, update ? 0 : finished_readers(directory));
   fs::create_directories(directory.task(task));
   data::ingest_for_run(config, tokenizer, chat_template, token_store_path(directory));
   directory.complete(task, identity, {kStore}, json::object());

@@ -42,9 +42,11 @@ std::optional<std::string> framing_problem(const std::map<std::string, std::stri
 }
 
 std::optional<std::string> resolve_target(std::string& target, std::map<std::string, std::string>& headers) {
-  const std::string scheme = lower(target.substr(0, target.find("//")));
-  if (scheme != "http:" && scheme != "https:") return std::nullopt;
-  const std::size_t begin = scheme.size() + 2, end = std::min(target.find('/', begin), target.size());
+  const std::size_t colon = target.find("://");
+  if (colon == std::string::npos) return std::nullopt;
+  const std::string scheme = lower(target.substr(0, colon));
+  if (scheme != "http" && scheme != "https") return std::nullopt;
+  const std::size_t begin = colon + 3, end = std::min(target.find('/', begin), target.size());
   const std::string host = target.substr(begin, end - begin);
   target = end < target.size() ? target.substr(end) : "/";
   if (host.empty() || !is_one_host(host))

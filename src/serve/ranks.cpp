@@ -54,7 +54,10 @@ std::string gpu_of_rank(int rank, const char* visible, int gpus) {
   std::vector<std::string> names;
   std::stringstream rest(visible);
   for (std::string name; std::getline(rest, name, ',');) names.push_back(name);
-  if (gpus > 0 && std::ssize(names) > gpus) names.resize(static_cast<std::size_t>(gpus));  // CUDA stops at one that is not there
+  const bool parts_of_gpus =
+      !names.empty() && names.front().starts_with("MIG-");  // of which CUDA counts one, however many there are
+  if (gpus > 0 && !parts_of_gpus && std::ssize(names) > gpus)
+    names.resize(static_cast<std::size_t>(gpus));  // CUDA stops at one that is not there
   return names.empty() ? "" : names[static_cast<std::size_t>(rank) % names.size()];
 }
 

@@ -56,13 +56,13 @@ void add_token_rows(const Tensor& tokens, const std::vector<Tensor>& tensors, Te
 /// Each response with its prompt. There may be one prompt for each, one for all, or one for each row: [B] or [B, 1] with [B, N].
 void add_pairs(const Tensor& prompts, const Tensor& responses, TextCollector& texts) {
   const std::size_t asked = prompts.texts.size(), answered = responses.texts.size();
-  const auto rows_of = [](const Tensor& tensor) { return static_cast<std::size_t>(tensor.shape[0]); };
-  const bool rows = responses.shape.size() > 1 && rows_of(prompts) == asked && rows_of(responses) == asked;
+  const bool rows = responses.shape.size() > 1 && static_cast<std::size_t>(responses.shape[0]) == asked;
   if (asked != answered && (answered == 0 || (asked != 1 && !rows)))
-    responses.place.complain("lists-of-other-lengths",
-                             fmt::format("expected as many elements as prompts has ({0}), or {0} rows of them, found the shape "
-                                         "[{1}]",
-                                         asked, fmt::join(responses.shape, ", ")));
+    responses.place.complain(
+        "lists-of-other-lengths",
+        fmt::format("expected {0} elements, as prompts has, or the shape [{0}, K] for K responses to each, found the "
+                    "shape [{1}]",
+                    asked, fmt::join(responses.shape, ", ")));
   for (std::size_t i = 0; i < answered; ++i) {
     const std::size_t its = i / (answered / asked);
     const json prompt = prompts.texts[its], response = responses.texts[i];

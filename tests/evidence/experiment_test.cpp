@@ -658,6 +658,24 @@ TEST_F(ExperimentTest, TheTestSplitIsTestedByModelsOfTheOthers) {
   for (const auto& group : cell.at("groups")) EXPECT_EQ(std::stoi(group.at("id").get<std::string>().substr(1)) % 6, 5);
 }
 
+TEST_F(ExperimentTest, NoModelLearnsFromADocumentOfTheTestSplit) {
+  constexpr int kShared = 4;  // a training row of the document of the next row, which is of the test split
+  read({with_documents(rows(), [](int row) { return nlohmann::json(row == kShared ? row + 1 : row); })});
+  const auto groups = choose_groups(*store_, {}), tested = choose_groups(*store_, {.test = true});
+  fill(groups), fill(tested);
+  const Experiment experiment(config_, *store_, *scores_, cache(), groups, tested,
+                              {.readings = {{2, false}}, .components = 8, .seeds = 1, .cluster = "document"});
+  const CategoryData& category = experiment.categories().front();
+  ASSERT_EQ(category.groups.size(), static_cast<std::size_t>(kPrompts));
+  int learnt = 0;
+  for (std::size_t g = 0; g < category.groups.size(); ++g) {
+    const std::int64_t row = store_->source(category.groups[g]).second - 1;
+    EXPECT_EQ(category.trains(g, 0), row % 6 != 5 && row != kShared) << row;
+    learnt += category.trains(g, 0) ? 1 : 0;
+  }
+  EXPECT_EQ(learnt, 49);
+}
+
 TEST_F(ExperimentTest, StatesThatAreMissingAreNamed) {
   EXPECT_THROW(Experiment(config_, *store_, *scores_, cache(), choose_groups(*store_, {}), {}, {.readings = {{2, false}}}),
                DataError);

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other are slow on a busy machine
@@ -204,7 +205,7 @@ class Export(unittest.TestCase):
             folder = tempfile.mkdtemp(dir=self.folder)
             with subprocess.Popen([PROGRAM, "export", "--bundle", EARLIER, "--out", os.path.join(folder, "out")], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as export:
                 while not os.listdir(folder) and export.poll() is None:
-                    pass
+                    time.sleep(0.002)
                 export.send_signal(number)
                 said = export.stderr.read()
             with self.subTest(number=number):

@@ -2,6 +2,7 @@
 """gpu_run_test.py [--peers]: `launch/bench.sh gpu` on a machine without a GPU: a trial runs every part that can run on the CPU, with the commands of a real run, and
 a part that fails, hangs or cannot run says so and stops no other. --peers: the parts beside transformers and PEFT too."""
 import json
+import importlib.util
 import os
 import subprocess
 import sys
@@ -89,6 +90,7 @@ class WithoutGpu(Scratch):
         self.assertEqual(code, 1, said)
         self.assertIn(f"the build in {self.folder} does not use a GPU", said)
 
+    @unittest.skipIf(importlib.util.find_spec("torch") is None, "needs torch")
     def test_a_gpu_that_torch_cannot_use_is_named_before_any_part(self):
         with open(os.path.join(self.folder, "CMakeCache.txt"), "w", encoding="utf-8") as file:
             file.write("DMOERM_CUDA:BOOL=ON\n")

@@ -19,6 +19,8 @@ namespace fs = std::filesystem;
 
 class OutFolderTest : public test::Scratch {
  protected:
+  ~OutFolderTest() override { request_stop(0); }
+
   [[nodiscard]] fs::path bundle() const { return directory_ / "bundle"; }
   /// Writes an export of two files. @param published  whether it comes to its end
   void export_to(const fs::path& out, bool published = true) const {
@@ -104,7 +106,6 @@ TEST_F(OutFolderTest, NothingIsLeftOfAnExportThatASignalStops) {
                                request_stop(SIGTERM);
                              }),
                Stopped);
-  request_stop(0);
   EXPECT_EQ(written, 1U);
   EXPECT_TRUE(fs::is_empty(directory_));
 }

@@ -13,6 +13,7 @@
 #include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
 #include "moe/save_bundle.h"
+#include "nn/int8_product.h"
 #include "nn/masked_weights.h"
 #include "support/captured_log.h"
 #include "support/scratch.h"
@@ -244,6 +245,7 @@ TEST_F(BundleFolder, ScoresNearlyTheSameWithInt8WeightsAndWarnsHowNear) {
   EXPECT_GT(drift["largest"], 1e-5);
   EXPECT_LT(drift["largest"], 0.3);
   EXPECT_TRUE(log.has("int8 weights: on the golden texts " + loaded.int8_drift->text())) << log.text();
+  EXPECT_EQ(log.has("int8 is not faster than float32"), !nn::int8_saves_no_time().empty()) << log.text();
   for (const char* category : {"chat", "code"}) {
     const auto before = rewards(score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, category)),
                after = rewards(score_texts(loaded, {{"user", "why"}}, {"because", "so it is"}, category));

@@ -45,7 +45,8 @@ TEST(Framing, AWholeAddressIsItsPath) {
   EXPECT_EQ(path("HTTPS://[::1]/v2/models/org/m/infer", "[::1]"), "/v2/models/org/m/infer");
   EXPECT_EQ(path("http://h", "h"), "/");
   EXPECT_EQ(path("http://h/", "h"), "/");
-  for (const char* own : {"/score", "/", "*", "//score", "/http://h/score", "ftp://h/score", ""})
+  for (const char* own :
+       {"/score", "/", "*", "//score", "/http://h/score", "ftp://h/score", "", "http:", "HTTPS:", "http:/score"})
     EXPECT_EQ(path(own, "other"), own);
   for (std::string unclear : {"http:///score", "http://user@h/score", "http://a,b/score"}) {
     std::map<std::string, std::string> headers = {{"host", "other"}};

@@ -31,6 +31,7 @@ TEST(Ranks, EachHaveAGpuAndShareThemWhereThereAreFewer) {
   EXPECT_EQ(gpu_of_rank(1, "5,7", 2), "7");
   EXPECT_EQ(gpu_of_rank(3, "GPU-a,GPU-b", 2), "GPU-b");
   EXPECT_EQ(gpu_of_rank(1, "0,1,2", 1), "0") << "the others are not there";
+  EXPECT_EQ(gpu_of_rank(1, "MIG-a,MIG-b", 1), "MIG-b") << "a process sees one part of a GPU, however many are listed";
   EXPECT_EQ(gpu_of_rank(1, "", 0), "") << "GPUs that are hidden stay so";
 }
 

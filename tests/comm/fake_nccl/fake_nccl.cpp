@@ -194,9 +194,12 @@ ncclResult_t ncclCommSplit(ncclComm_t parent, int color, int key, ncclComm_t* co
       SocketMesh& mesh = *from->mesh;
       const std::vector<Member> members = members_of(mesh, {color, key, mesh.rank()});
       const auto own = std::ranges::find(members, mesh.rank(), &Member::rank) - members.begin();
-      *comm = new ncclComm;
-      (*comm)->group = group;
-      from->state = ncclSuccess;
+      {
+        const std::scoped_lock lock(from->mutex);
+        if (from->aborted) return;  // nobody waits for the new communicator, and `comm` may be gone
+        *comm = new ncclComm{group};
+        from->state = ncclSuccess;
+      }
       group->set_mesh(std::make_unique<SocketMesh>(fmt::format("{}.{}.{}", mesh.name(), number, color), static_cast<int>(own),
                                                    static_cast<int>(members.size())));
       connect(*group);
