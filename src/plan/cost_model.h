@@ -46,8 +46,8 @@ struct DeviceModel {
 struct CpuSpeed {
   double peak_tflops = 0, reached = 0;
 };
-/// As measured on an AMD EPYC with registers of 512 bits; for those of 256 bits with the products of the BLAS on the same machine.
-/// An older processor has less (`compute.peak_tflops`).
+/// As measured on an AMD EPYC with registers of 512 bits; for those of 256 bits with the products of the BLAS on the same
+/// machine. An older processor has less (`compute.peak_tflops`).
 CpuSpeed cpu_speed(bool registers_of_512_bits);
 
 /// A device by name. "cpu" is a thread of a processor of the kind that this program runs on.

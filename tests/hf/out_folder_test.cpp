@@ -97,7 +97,8 @@ TEST_F(OutFolderTest, LeavesNoPartBehindIfItCannotBeFilled) {
 
 /// Exports the bundle of an earlier version, and asks to stop when its first model is written.
 TEST_F(OutFolderTest, NothingIsLeftOfAnExportThatASignalStops) {
-  const ExportOptions options{.bundle = DMOERM_SOURCE "/tests/golden/earlier/bundle", .out = directory_ / "above" / "out"};
+  ExportOptions options;
+  options.bundle = DMOERM_SOURCE "/tests/golden/earlier/bundle", options.out = directory_ / "above" / "out";
   std::size_t written = 0;
   EXPECT_THROW(export_bundle(options,
                              [&](std::size_t done, std::size_t all) {
