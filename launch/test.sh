@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 help_of "${BASH_SOURCE[0]}" "$@"
 cd "$DMOERM_ROOT"
 launch/setup.sh --with smollm2 --with tests
-launch/build.sh
+launch/build.sh -DDMOERM_BUILD_ONCE=ON # if nothing is built yet
 select=(-LE "stress|fuzz")
 [ $# -gt 0 ] && select=(-L "$(IFS='|'; echo "$*")")
 export DMOERM_SMOLLM2="$DMOERM_MODELS/smollm2-135m-instruct" DMOERM_MINILM="$DMOERM_MODELS/minilm-l6"

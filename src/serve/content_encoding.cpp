@@ -11,15 +11,15 @@
 namespace dmoerm::serve {
 namespace {
 
-enum class Outcome { whole, damaged, too_long };
+enum class Inflated { whole, damaged, too_long };
 
 /// Whether a gzip member begins here. A file may have several, one behind the other (RFC 1952, section 2.2).
 bool begins_gzip_member(std::string_view data) { return data.starts_with("\x1f\x8b"); }
 
 /// @param window_bits  as zlib's inflateInit2() has it
-Outcome inflate_whole(const std::string& packed, std::string& plain, std::size_t bytes_max, int window_bits) {
+Inflated inflate_whole(const std::string& packed, std::string& plain, std::size_t bytes_max, int window_bits) {
   z_stream stream{};
-  if (inflateInit2(&stream, window_bits) != Z_OK) return Outcome::damaged;
+  if (inflateInit2(&stream, window_bits) != Z_OK) return Inflated::damaged;
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
   stream.avail_in = static_cast<uInt>(packed.size());
   const auto left = [&] { return std::string_view(packed).substr(packed.size() - stream.avail_in); };
@@ -36,8 +36,8 @@ Outcome inflate_whole(const std::string& packed, std::string& plain, std::size_t
   }
   inflateEnd(&stream);
   plain.resize(size);
-  if (size > bytes_max) return Outcome::too_long;
-  return code == Z_STREAM_END && stream.avail_in == 0 ? Outcome::whole : Outcome::damaged;
+  if (size > bytes_max) return Inflated::too_long;
+  return code == Z_STREAM_END && stream.avail_in == 0 ? Inflated::whole : Inflated::damaged;
 }
 
 }  // namespace
@@ -52,13 +52,13 @@ std::optional<EncodingProblem> decode_body(const std::string& encoding, std::str
         fmt::format("Content-Encoding: bodies are read that have none, gzip or deflate, found \"{}\"", utf8_prefix(name, 40))};
   constexpr int kGzipOrZlib = MAX_WBITS + 32;
   std::string plain;
-  Outcome outcome = inflate_whole(body, plain, bytes_max, kGzipOrZlib);
-  if (deflate && outcome == Outcome::damaged)
+  Inflated outcome = inflate_whole(body, plain, bytes_max, kGzipOrZlib);
+  if (deflate && outcome == Inflated::damaged)
     outcome = inflate_whole(body, plain, bytes_max, -MAX_WBITS);  // as some clients send it
-  if (outcome == Outcome::too_long)
+  if (outcome == Inflated::too_long)
     return EncodingProblem{413, ErrorCode("body-too-long"),
                            fmt::format("the body unpacks to more than {} bytes: send fewer texts in a request", bytes_max)};
-  if (outcome == Outcome::damaged)
+  if (outcome == Inflated::damaged)
     return EncodingProblem{400, ErrorCode("body-not-as-encoded"),
                            fmt::format("the body is not whole {} data, as its Content-Encoding says", name)};
   body = std::move(plain);

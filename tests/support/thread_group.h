@@ -109,7 +109,7 @@ class ThreadCommunicator final : public comm::Communicator {
 /// Runs `work` on every rank of a group of `ranks` threads; throws what the lowest rank that failed threw.
 inline void on_ranks(int ranks, const std::function<void(comm::Communicator& group)>& work) {
   ThreadMeeting meeting(ranks);
-  std::vector<std::exception_ptr> failures(static_cast<std::size_t>(ranks));
+  std::vector<std::exception_ptr> thrown(static_cast<std::size_t>(ranks));
   std::vector<std::thread> threads;
   for (int r = 0; r < ranks; ++r) {
     threads.emplace_back([&, r] {
@@ -117,14 +117,14 @@ inline void on_ranks(int ranks, const std::function<void(comm::Communicator& gro
       try {
         work(group);
       } catch (...) {
-        failures[static_cast<std::size_t>(r)] = std::current_exception();
+        thrown[static_cast<std::size_t>(r)] = std::current_exception();
         meeting.left = true;
       }
       meeting.point.arrive_and_drop();
     });
   }
   for (std::thread& thread : threads) thread.join();
-  for (const std::exception_ptr& failure : failures) {
+  for (const std::exception_ptr& failure : thrown) {
     if (failure) std::rethrow_exception(failure);
   }
 }
