@@ -20,7 +20,7 @@ DOCUMENT = "docs/architecture.md"
 KEPT = {
     r"mpi\.h": r"src/comm/([^/]*\.cpp|mpi_(calls|communicator)\.h)", r"nccl\.h": r"src/comm/[^/]*\.cpp|tests/comm/fake_nccl/.*",
     r"hdf5\.h": r"src/base/h5\.h", r"base/h5\.h": r"src/data/token_store_hdf5\.cpp|src/label_store/segment\.cpp|tests/data/store_chunk_test\.cpp",
-    r"curl/.*": r"src/judge/http_multi\.cpp", r"sqlite3\.h": r"src/label_store/journal\.cpp",
+    r"curl/.*": r"src/judge/(http_multi|web_address)\.cpp", r"sqlite3\.h": r"src/label_store/journal\.cpp",
     r"httplib\.h": r"src/watch/status_page\.cpp|tests/.*", r"microhttpd\.h": r"src/serve/http_server\.cpp",
     r"yaml-cpp/.*": r"src/config/[^/]*\.cpp", r"torch/torch\.h": r"(?!)",
 }

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -162,6 +163,34 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
     ::unlink(temporary.c_str());
     throw;
   }
+}
+
+namespace {
+
+/// rename(2) to a name that nothing has yet, for file systems that cannot promise that. link(2) does for files; a folder replaces
+/// no more than an empty one.
+bool move_without_flags(const char* from, const char* to) {
+  struct stat found {};
+  if (::lstat(from, &found) != 0) return false;
+  if (!S_ISDIR(found.st_mode)) {
+    if (::link(from, to) == 0) return ::unlink(from) == 0;
+    if (errno == EEXIST) return false;
+  }
+  if (::lstat(to, &found) == 0) {
+    errno = EEXIST;
+    return false;
+  }
+  return ::rename(from, to) == 0;
+}
+
+}  // namespace
+
+bool move_without_replacing(const std::filesystem::path& from, const std::filesystem::path& to) {
+  if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  const bool unknown = errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP;
+  if (unknown && move_without_flags(from.c_str(), to.c_str())) return true;
+  if (errno == EEXIST || errno == ENOTEMPTY) return false;
+  fail("cannot-move-file", from, fmt::format("move it to {}", to.string()).c_str());
 }
 
 PendingFile::PendingFile(const std::filesystem::path& path) : path_(path), temporary_(temporary_name(path)) {

@@ -41,6 +41,9 @@ void expect_no_special_file(const std::filesystem::path& path);
 void move_finished_file(const std::filesystem::path& finished, const std::filesystem::path& path);
 /// move_finished_file() of a file that is easily written again: on failure `temporary` is removed. @throws IoError
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
+/// Give a file or folder a name of the same file system that nothing has yet. @return false if something has it, which stays as
+/// it is. @throws IoError
+bool move_without_replacing(const std::filesystem::path& from, const std::filesystem::path& to);
 /// A name beside `path` that no other process uses: `path` followed by ".tmp-<host>-<pid>".
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 /// Whether a file name has the form of a temporary_name() of any host.

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "base/error.h"
-#include "judge/http_multi.h"
+#include "judge/web_address.h"
 
 namespace dmoerm::eval {
 namespace {

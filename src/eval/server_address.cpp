@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "judge/http_multi.h"
+#include "judge/web_address.h"
 
 namespace dmoerm::eval {
 namespace {

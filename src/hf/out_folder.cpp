@@ -30,24 +30,32 @@ void check(const fs::path& bundle, const fs::path& out) {
 }
 
 /// Move what lies in `from` to `to`, last the file by which people and programs know that the rest is there, and remove `from`.
-/// If that fails, `to` is left without what was moved.
-void move_all(const fs::path& from, const fs::path& to) {
+/// If that fails, what was moved is back in `from`.
+/// @return what has the name of an entry in `to` already, which stays as it is; empty if everything was moved
+fs::path move_all(const fs::path& from, const fs::path& to) {
   std::vector<fs::path> entries;
   for (const auto& entry : fs::directory_iterator(from)) entries.push_back(entry.path().filename());
   std::ranges::stable_partition(entries, [](const fs::path& name) { return name != "README.md" && name != "dmoerm.json"; });
   std::vector<fs::path> moved;
+  const auto move_back = [&] {
+    std::error_code ignored;
+    for (const fs::path& name : moved) fs::rename(to / name, from / name, ignored);
+  };
   try {
     for (const fs::path& name : entries) {
-      fs::rename(from / name, to / name);
-      moved.push_back(to / name);
+      if (!move_without_replacing(from / name, to / name)) {
+        move_back();
+        return to / name;
+      }
+      moved.push_back(name);
     }
   } catch (...) {
-    std::error_code ignored;
-    for (const fs::path& path : moved) fs::remove_all(path, ignored);
+    move_back();
     throw;
   }
   std::error_code left;
   fs::remove_all(from, left);  // the export is whole; the next one removes what a file system holds back
+  return {};
 }
 
 }  // namespace
@@ -72,20 +80,30 @@ void OutFolder::expect_no_stop() {
 
 OutFolder::~OutFolder() {
   std::error_code ignored;
-  if (published_) return;
+  if (stays_) return;
   fs::remove_all(temporary_, ignored);
   for (const fs::path& above : made_) fs::remove(above, ignored);  // only if nobody has put anything there
 }
 
 void OutFolder::publish() {
-  if (there_) {
-    move_all(temporary_, out_);
-    sync_path(out_);
-  } else {
-    fs::rename(temporary_, out_);
-    sync_path(out_.has_parent_path() ? out_.parent_path() : fs::path("."));
-  }
-  published_ = true;
+  fs::path taken;
+  if (there_)
+    taken = move_all(temporary_, out_);
+  else if (!move_without_replacing(temporary_, out_))
+    taken = out_;
+  if (!taken.empty()) refuse(taken);
+  stays_ = true;
+  sync_path(there_ ? out_ : out_.has_parent_path() ? out_.parent_path() : fs::path("."));
+}
+
+void OutFolder::refuse(const fs::path& taken) {
+  fs::path kept = there_ ? out_ / "export" : fs::path(out_.string() + ".export");
+  if (!move_without_replacing(temporary_, kept)) kept = temporary_;
+  stays_ = true;
+  throw ConfigError("output-not-empty",
+                    fmt::format("--out {}: another program made {} during the export; that stays as it is, and the finished "
+                                "export is in {}: use it there, or move it",
+                                out_.string(), taken.string(), kept.string()));
 }
 
 }  // namespace dmoerm::hf

@@ -10,7 +10,7 @@ class OutFolder {
  public:
   /// @param out  absent or an empty folder, not inside `bundle`. @throws ConfigError, IoError
   OutFolder(const std::filesystem::path& bundle, const std::filesystem::path& out);
-  /// If it was not published, removes what was written and the empty folders that were made for it.
+  /// If the export was not finished, removes what was written and the empty folders that were made for it.
   ~OutFolder();
   OutFolder(const OutFolder&) = delete;
   OutFolder& operator=(const OutFolder&) = delete;
@@ -21,13 +21,17 @@ class OutFolder {
   static void expect_no_stop();
   /// Where to write.
   [[nodiscard]] const std::filesystem::path& path() const { return temporary_; }
+  /// Nothing that another program has put into the folder since is replaced: then the finished export gets a name of its own.
+  /// @throws ConfigError that says where it is, IoError
   void publish();
 
  private:
+  [[noreturn]] void refuse(const std::filesystem::path& taken);
+
   std::filesystem::path out_, temporary_;
   std::vector<std::filesystem::path> made_;  // folders above `out_` that were not there, innermost first
   bool there_ = false;                       // whether `out_` was there
-  bool published_ = false;
+  bool stays_ = false;                       // whether what was written stays
 };
 
 }  // namespace dmoerm::hf

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "judge/web_address.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -42,31 +43,17 @@ void init_curl() {
   if (code != CURLE_OK) throw Error(fmt::format("libcurl cannot start: {}", curl_easy_strerror(code)));
 }
 
-std::string part_of(CURLU* url, CURLUPart part, unsigned int flags = 0) {
-  char* text = nullptr;
-  if (curl_url_get(url, part, &text, flags) != CURLUE_OK) return "";
-  std::string copy = text;
-  curl_free(text);
-  return copy;
-}
-
-using Url = std::unique_ptr<CURLU, void (*)(CURLU*)>;
-
-/// The parts of an address, as far as libcurl can read it.
-std::pair<Url, CURLUcode> read_url(const std::string& address) {
-  Url url(curl_url(), curl_url_cleanup);
-  if (!url) throw std::bad_alloc();
-  const CURLUcode code = curl_url_set(url.get(), CURLUPART_URL, address.c_str(), 0);
-  return {std::move(url), code};
-}
+using Handle = std::unique_ptr<CURL, void (*)(CURL*)>;
 
 struct Target {
   std::string url;
   config::EndpointConfig endpoint;
   std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers{nullptr, curl_slist_free_all};
   bool tls = false;
-  bool answered = false;             ///< A reply came that only a server of this scheme gives
-  std::optional<bool> other_scheme;  ///< Whether an http address is that of an https server; empty: nobody asked yet
+  bool answered = false;                     ///< A reply came that only a server of this scheme gives
+  std::optional<bool> other_scheme = {};     ///< Whether an http address is that of an https server; empty: not known yet
+  Handle probe{nullptr, curl_easy_cleanup};  ///< Asks the server that; null: not under way
+  std::vector<HttpResult> waiting = {};      ///< Results that end as `other_scheme` if it finds such a server
 
   void add_header(const std::string& line) {
     curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
@@ -79,7 +66,7 @@ struct Target {
 /// One request in progress. Its handle is reused for later ones.
 struct Transfer {
   explicit Transfer(std::size_t limit) : body_max(limit) {}
-  std::unique_ptr<CURL, void (*)(CURL*)> handle{curl_easy_init(), curl_easy_cleanup};
+  Handle handle{curl_easy_init(), curl_easy_cleanup};
   std::size_t body_max;
   int target = -1;
   std::uint64_t id = 0;
@@ -148,19 +135,21 @@ HttpResult::End end_of(const Transfer& transfer, CURLcode code) {
   return transfer.requested ? HttpResult::End::cut_off : HttpResult::End::not_reached;
 }
 
-/// Whether a TLS server listens where an http address points. Shakes hands and sends nothing, so the certificate does not matter.
-bool speaks_tls(const Target& target, const std::string& no_proxy) {
-  const std::unique_ptr<CURL, void (*)(CURL*)> handle{curl_easy_init(), curl_easy_cleanup};
+/// A transfer that succeeds if a TLS server listens where an http address points. It shakes hands and sends nothing, so the
+/// certificate does not matter, and its connection serves nothing else.
+Handle probe_of_tls(const Target& target, const std::string& no_proxy) {
+  Handle handle{curl_easy_init(), curl_easy_cleanup};
   if (!handle) throw std::bad_alloc();
   constexpr long kLongestMs = 2000;
   set(handle.get(), CURLOPT_URL, https_address(target.url).c_str());
   set(handle.get(), CURLOPT_CONNECT_ONLY, 1L);
+  set(handle.get(), CURLOPT_FORBID_REUSE, 1L);
   set(handle.get(), CURLOPT_SSL_VERIFYPEER, 0L);
   set(handle.get(), CURLOPT_SSL_VERIFYHOST, 0L);
   set(handle.get(), CURLOPT_NOPROXY, no_proxy.c_str());
   set(handle.get(), CURLOPT_NOSIGNAL, 1L);
   set(handle.get(), CURLOPT_TIMEOUT_MS, kLongestMs);
-  return curl_easy_perform(handle.get()) == CURLE_OK;
+  return handle;
 }
 
 /// Whether an http request ended as it does at a TLS server: with a closed connection, an alert, or a status 400 that says why.
@@ -200,8 +189,12 @@ struct HttpMulti::Impl {
 
   ~Impl() {
     for (const auto& transfer : busy) curl_multi_remove_handle(multi.get(), transfer->handle.get());
+    for (const Target& target : targets) {
+      if (target.probe) curl_multi_remove_handle(multi.get(), target.probe.get());
+    }
     busy.clear();
     spare.clear();
+    targets.clear();
     multi.reset();
     if (epoll >= 0) ::close(epoll);
   }
@@ -306,20 +299,53 @@ struct HttpMulti::Impl {
     launch(std::move(transfer));
   }
 
-  /// Whether a request failed because the server speaks the other one of http and https. A server that has answered does not,
-  /// even if a proxy before it fails later. What a TLS server does with a request in http others do too, so that it is asked,
-  /// once.
-  bool is_other_scheme(Target& target, const HttpResult& result, CURLcode code) const {
+  /// Whether a request ended as it does at a server that speaks the other one of http and https. A server that has answered does
+  /// not, even if a proxy before it fails later.
+  static bool is_as_of_other_scheme(Target& target, const HttpResult& result, CURLcode code) {
     const bool doubtful = target.tls ? result.end == HttpResult::End::not_reached && is_reply_without_tls(result.problem)
                                      : is_as_of_tls(result, code);
     if (result.end == HttpResult::End::replied && !doubtful) target.answered = true;
-    if (!doubtful || target.answered) return false;
-    if (target.tls) return true;
-    if (!target.other_scheme) target.other_scheme = speaks_tls(target, no_proxy);
-    return *target.other_scheme;
+    return doubtful && !target.answered;
   }
 
-  HttpResult finish(Transfer& transfer, CURLcode code) {
+  static void name_other_scheme(const Target& target, HttpResult& result) {
+    result.end = HttpResult::End::other_scheme;
+    result.problem = fmt::format("the server speaks {0} there, not {1}; write {0}:// in its address",
+                                 target.tls ? "http" : "https", target.tls ? "https" : "http");
+  }
+
+  /// Hand out a result. What a TLS server does with a request in http others do too, so the server is asked, once, and until it
+  /// has answered such results wait: other requests go on.
+  void settle(Target& target, HttpResult result, CURLcode code, std::vector<HttpResult>& results) {
+    const bool doubtful = is_as_of_other_scheme(target, result, code);
+    if (doubtful && !target.tls && !target.other_scheme) {
+      target.waiting.push_back(std::move(result));
+      if (!target.probe) start_probe(target);
+      return;
+    }
+    if (doubtful && (target.tls || *target.other_scheme)) name_other_scheme(target, result);
+    results.push_back(std::move(result));
+  }
+
+  void start_probe(Target& target) {
+    Handle probe = probe_of_tls(target, no_proxy);
+    check(curl_multi_add_handle(multi.get(), probe.get()), "ask a server for TLS");
+    target.probe = std::move(probe);
+  }
+
+  void end_probe(const CURL* handle, CURLcode code, std::vector<HttpResult>& results) {
+    const auto at = std::find_if(targets.begin(), targets.end(), [&](const Target& t) { return t.probe.get() == handle; });
+    at->other_scheme = code == CURLE_OK;
+    check(curl_multi_remove_handle(multi.get(), at->probe.get()), "end a request");
+    at->probe.reset();
+    for (HttpResult& result : at->waiting) {
+      if (*at->other_scheme && !at->answered) name_other_scheme(*at, result);
+      results.push_back(std::move(result));
+    }
+    at->waiting.clear();
+  }
+
+  HttpResult finish(Transfer& transfer, CURLcode code) const {
     HttpResult result;
     result.id = transfer.id;
     result.end = end_of(transfer, code);
@@ -343,11 +369,6 @@ struct HttpMulti::Impl {
     } else if (code != CURLE_OK) {
       result.problem = transfer.error[0] ? transfer.error.data() : curl_easy_strerror(code);
     }
-    if (Target& target = targets[static_cast<std::size_t>(transfer.target)]; is_other_scheme(target, result, code)) {
-      result.end = HttpResult::End::other_scheme;
-      result.problem = fmt::format("the server speaks {0} there, not {1}; write {0}:// in its address",
-                                   target.tls ? "http" : "https", target.tls ? "https" : "http");
-    }
     return result;
   }
 
@@ -358,13 +379,25 @@ struct HttpMulti::Impl {
       Transfer* transfer = nullptr;
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
       const CURLcode code = message->data.result;
-      results.push_back(finish(*transfer, code));
+      if (transfer == nullptr) {
+        end_probe(message->easy_handle, code, results);
+        continue;
+      }
+      HttpResult result = finish(*transfer, code);
+      Target& target = targets[static_cast<std::size_t>(transfer->target)];
       check(curl_multi_remove_handle(multi.get(), transfer->handle.get()), "end a request");
       const auto at = std::find_if(busy.begin(), busy.end(), [&](const auto& t) { return t.get() == transfer; });
       std::swap(*at, busy.back());
       spare.push_back(std::move(busy.back()));
       busy.pop_back();
+      settle(target, std::move(result), code, results);
     }
+  }
+
+  [[nodiscard]] std::size_t in_flight() const {
+    std::size_t sum = busy.size();
+    for (const Target& target : targets) sum += target.waiting.size();
+    return sum;
   }
 
   std::vector<HttpResult> step(std::chrono::milliseconds wait) {
@@ -411,15 +444,14 @@ HttpMulti::~HttpMulti() = default;
 int HttpMulti::add_target(HttpTarget target) {
   const config::EndpointConfig& endpoint = target.endpoint;
   const std::string address = join_url(endpoint.url, target.path);
-  const Url url = read_url(address).first;
-  const std::string scheme = part_of(url.get(), CURLUPART_SCHEME), host = part_of(url.get(), CURLUPART_HOST);
-  if (!part_of(url.get(), CURLUPART_USER).empty() || !part_of(url.get(), CURLUPART_PASSWORD).empty()) {
+  const AddressParts parts = parts_of(address);
+  if (parts.names_user) {
     throw ConfigError(
         "endpoint-address-password",
         fmt::format(
             "endpoint address at host {}: it contains a user or password: name an environment variable (key_env) or a key file "
             "(key_file) instead",
-            host));
+            parts.host));
   }
   if (const std::string problem = address_problem(address); !problem.empty())
     throw ConfigError("endpoint-address", fmt::format("endpoint address {}: {}", shown_address(address), problem));
@@ -433,7 +465,7 @@ int HttpMulti::add_target(HttpTarget target) {
                                   shown_address(address), endpoint.connect_timeout_s, endpoint.request_timeout_s));
   }
   Target added;
-  added.tls = scheme == "https";
+  added.tls = parts.scheme == "https";
   added.add_header("Content-Type: " + target.content_type);
   added.add_header("Accept: application/json");
   added.add_header("Expect:");  // does not wait for "100 Continue"
@@ -448,50 +480,6 @@ int HttpMulti::add_target(HttpTarget target) {
 void HttpMulti::start(std::uint64_t id, int target, const std::string& body) { impl_->start(id, target, body); }
 void HttpMulti::get(std::uint64_t id, int target, const std::string& path) { impl_->get(id, target, path); }
 std::vector<HttpResult> HttpMulti::step(std::chrono::milliseconds wait) { return impl_->step(wait); }
-std::size_t HttpMulti::in_flight() const { return impl_->busy.size(); }
-
-std::string join_url(const std::string& base, const std::string& path) {
-  const std::string sent = base.substr(0, base.find('#'));  // a fragment stays with the client
-  const std::size_t query = std::min(sent.find('?'), sent.size());
-  std::string head = sent.substr(0, query);
-  const auto without_slashes = [&] {
-    while (!head.empty() && head.back() == '/' && !head.ends_with("://")) head.pop_back();
-  };
-  without_slashes();
-  if (constexpr std::string_view kWhole = "/chat/completions"; head.ends_with(kWhole)) {
-    head.resize(head.size() - kWhole.size());
-    without_slashes();
-  }
-  std::string tail = sent.substr(query);
-  if (!tail.empty() && path.find('?') != std::string::npos) tail[0] = '&';
-  return head + path + tail;
-}
-
-std::string https_address(const std::string& address) {
-  const Url url = read_url(address).first;
-  const std::string port = part_of(url.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT);
-  if (curl_url_set(url.get(), CURLUPART_PORT, port.c_str(), 0) != CURLUE_OK ||
-      curl_url_set(url.get(), CURLUPART_SCHEME, "https", 0) != CURLUE_OK)
-    throw std::bad_alloc();  // an http address has both
-  return part_of(url.get(), CURLUPART_URL);
-}
-
-std::string address_problem(const std::string& address) {
-  const auto [url, code] = read_url(address);
-  const std::string scheme = part_of(url.get(), CURLUPART_SCHEME), port = part_of(url.get(), CURLUPART_PORT);
-  if (code == CURLUE_BAD_PORT_NUMBER || (!port.empty() && port.find_first_not_of('0') == std::string::npos))
-    return "expected a port from 1 to 65535 behind the host";
-  const bool hostless = address.find(":///") != std::string::npos;  // libcurl would take the path for the host
-  const bool http = scheme == "http" || scheme == "https";
-  if (code != CURLUE_OK || !http || part_of(url.get(), CURLUPART_HOST).empty() || hostless)
-    return "expected a web address: http:// or https://, and a host";
-  return "";
-}
-
-std::string shown_address(const std::string& address) {
-  const std::string head = address.substr(0, address.find('?'));
-  const std::size_t at = head.rfind('@');
-  return at == std::string::npos ? head : "..." + head.substr(at);
-}
+std::size_t HttpMulti::in_flight() const { return impl_->in_flight(); }
 
 }  // namespace dmoerm::judge

@@ -1,4 +1,5 @@
-// Many HTTP requests at once in one thread: libcurl's multi interface driven by epoll. No other file uses libcurl.
+// Many HTTP requests at once in one thread: libcurl's multi interface driven by epoll. Besides web_address.cpp no other
+// file uses libcurl.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -64,24 +65,12 @@ class HttpMulti {
   void get(std::uint64_t id, int target, const std::string& path);
   /// Send and receive for at most `wait`, less if a request ends. @return the requests that ended
   std::vector<HttpResult> step(std::chrono::milliseconds wait);
+  /// Requests whose results step() has not returned yet.
   [[nodiscard]] std::size_t in_flight() const;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-/// The address of `path` below the base address: "https://host/v1" and "/chat/completions". A query of the base moves to the end,
-/// after that of the path. A base address that ends with /chat/completions is read without it.
-std::string join_url(const std::string& base, const std::string& path);
-
-/// The https address of the same host and port as an http one, whose port is 80 if it names none.
-std::string https_address(const std::string& address);
-
-/// What is wrong with a web address that requests are to go to; "" if nothing is. Whether it names a password is not looked at.
-std::string address_problem(const std::string& address);
-
-/// An address for a message, without the parts that may hold secrets: its query, and what stands before "@".
-std::string shown_address(const std::string& address);
 
 }  // namespace dmoerm::judge

@@ -1,13 +1,23 @@
 #include "base/files.h"
 
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -127,6 +137,63 @@ TEST_F(FilesFolder, RemovesAFileThatCannotBeRenamed) {
   const std::string temporary = write("f.tmp", "x");
   EXPECT_THROW(publish_file(temporary, directory_ / "f"), IoError);
   EXPECT_EQ(names(), (std::vector<std::string>{"f", "f/in the way"}));
+}
+
+/// Whether move_without_replacing() moves a file, a link and a folder to names that nothing has, and to no other ones.
+bool moves_to_free_names_only(const fs::path& folder) {
+  fs::create_directories(folder / "from" / "folder");
+  fs::create_directories(folder / "taken" / "folder" / "kept");
+  fs::create_directory(folder / "to");
+  bool right = true;
+  for (const std::string name : {"file", "link", "folder"}) {
+    if (name == "file") write_file_atomically(folder / "from" / name, "new");
+    if (name == "link") fs::create_symlink("nowhere", folder / "from" / name);
+    if (name != "folder") write_file_atomically(folder / "taken" / name, "old");
+    right = right && !move_without_replacing(folder / "from" / name, folder / "taken" / name);
+    right = right && move_without_replacing(folder / "from" / name, folder / "to" / name);
+    right = right && !fs::exists(fs::symlink_status(folder / "from" / name));
+  }
+  return right && read_file(folder / "taken" / "file") == "old" && read_file(folder / "taken" / "link") == "old" &&
+         fs::is_directory(folder / "taken" / "folder" / "kept") && read_file(folder / "to" / "file") == "new" &&
+         fs::is_symlink(folder / "to" / "link") && fs::is_directory(folder / "to" / "folder");
+}
+
+/// Has the system refuse RENAME_NOREPLACE for this process, as NFS does. @return whether it does
+bool refuse_noreplace() {
+  const auto number = static_cast<std::uint32_t>(SYS_renameat2);
+  std::array<sock_filter, 6> rules{
+      {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3),
+       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[4])),  // the flags
+       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RENAME_NOREPLACE, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)}};
+  const sock_fprog program{static_cast<unsigned short>(rules.size()), rules.data()};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 &&
+         ::renameat2(AT_FDCWD, "/nowhere", AT_FDCWD, "/nowhere too", RENAME_NOREPLACE) != 0 && errno == EINVAL;
+}
+
+TEST_F(FilesFolder, MovesToFreeNamesOnly) { EXPECT_TRUE(moves_to_free_names_only(directory_)); }
+
+TEST_F(FilesFolder, MovesToFreeNamesOnlyWhereTheFileSystemCannotPromiseIt) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    try {
+      if (!refuse_noreplace()) ::_exit(77);
+      ::_exit(moves_to_free_names_only(directory_) ? 0 : 1);
+    } catch (...) {
+      ::_exit(2);
+    }
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) GTEST_SKIP() << "the system filters no calls";
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_F(FilesFolder, SaysWhatCannotBeMoved) {
+  const std::string said =
+      test::message_of<IoError>([&] { move_without_replacing(directory_ / "nothing", directory_ / "something"); });
+  EXPECT_NE(said.find("nothing: cannot move it to "), std::string::npos) << said;
 }
 
 TEST_F(FilesFolder, RefusesToReplaceADeviceOrPipe) {

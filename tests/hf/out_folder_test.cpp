@@ -22,14 +22,33 @@ class OutFolderTest : public test::Scratch {
   ~OutFolderTest() override { request_stop(0); }
 
   [[nodiscard]] fs::path bundle() const { return directory_ / "bundle"; }
-  /// Writes an export of two files. @param published  whether it comes to its end
-  void export_to(const fs::path& out, bool published = true) const {
-    OutFolder folder(bundle(), out);
+  /// Writes an export of two files.
+  static void fill(const OutFolder& folder) {
     fs::create_directory(folder.path() / "base");
     write_file_atomically(folder.path() / "base" / "config.json", "{}");
     write_file_atomically(folder.path() / "README.md", "read me");
+  }
+  /// @param published  whether the export comes to its end
+  void export_to(const fs::path& out, bool published = true) const {
+    OutFolder folder(bundle(), out);
+    fill(folder);
     EXPECT_FALSE(fs::exists(out / "README.md")) << "it is not complete yet";
     if (published) folder.publish();
+  }
+  /// Exports while another program does something. @return the message of the refusal
+  template <class Work>
+  std::string refusal_of(const fs::path& out, const Work& other_program) const {
+    try {
+      OutFolder folder(bundle(), out);
+      fill(folder);
+      other_program();
+      folder.publish();
+    } catch (const ConfigError& e) {
+      EXPECT_STREQ(e.code().text(), "output-not-empty");
+      return e.what();
+    }
+    ADD_FAILURE() << "it was not refused";
+    return "";
   }
   static std::size_t entries_of(const fs::path& folder) {
     return static_cast<std::size_t>(std::distance(fs::directory_iterator(folder), fs::directory_iterator()));
@@ -80,19 +99,37 @@ TEST_F(OutFolderTest, IsNoLinkToNowhere) {
   EXPECT_TRUE(fs::is_symlink(link));
 }
 
-TEST_F(OutFolderTest, LeavesNoPartBehindIfItCannotBeFilled) {
+TEST_F(OutFolderTest, ReplacesNothingThatAnotherProgramHasPutThere) {
   const fs::path out = directory_ / "mount";
   fs::create_directory(out);
-  {
-    OutFolder folder(bundle(), out);
-    fs::create_directory(folder.path() / "base");
-    write_file_atomically(folder.path() / "config.json", "{}");
-    write_file_atomically(folder.path() / "README.md", "read me");
-    fs::create_directories(out / "README.md" / "of somebody else");  // README.md is moved last
-    EXPECT_THROW(folder.publish(), fs::filesystem_error);
-  }
-  EXPECT_EQ(entries_of(out), 1U);
+  const std::string said = refusal_of(out, [&] { write_file_atomically(out / "README.md", "of somebody else"); });
+  EXPECT_EQ(read_file(out / "README.md"), "of somebody else") << "README.md is moved last";
+  EXPECT_THAT(said, testing::HasSubstr((out / "README.md").string()));
+  EXPECT_THAT(said, testing::HasSubstr("the finished export is in " + (out / "export").string() + ":"));
+  EXPECT_EQ(entries_of(out), 2U) << "no part of the export lies beside it";
+  EXPECT_EQ(read_file(out / "export" / "README.md"), "read me");
+  EXPECT_EQ(read_file(out / "export" / "base" / "config.json"), "{}");
+}
+
+TEST_F(OutFolderTest, DoesNotMixWithAFolderOfAnotherProgram) {
+  const fs::path out = directory_ / "mount";
+  fs::create_directory(out);
+  refusal_of(out, [&] { fs::create_directories(out / "README.md" / "of somebody else"); });
   EXPECT_TRUE(fs::is_directory(out / "README.md" / "of somebody else"));
+  EXPECT_EQ(read_file(out / "export" / "README.md"), "read me");
+  EXPECT_EQ(entries_of(out), 2U);
+}
+
+TEST_F(OutFolderTest, ReplacesNoFolderThatAppearsDuringTheExport) {
+  const fs::path out = directory_ / "above" / "out";
+  const std::string said = refusal_of(out, [&] {
+    fs::create_directory(out);
+    write_file_atomically(out / "notes", "of somebody else");
+  });
+  EXPECT_EQ(read_file(out / "notes"), "of somebody else");
+  EXPECT_THAT(said, testing::HasSubstr("the finished export is in " + out.string() + ".export:"));
+  EXPECT_EQ(read_file(out.string() + ".export/README.md"), "read me");
+  EXPECT_EQ(entries_of(directory_ / "above"), 2U);
 }
 
 /// Exports the bundle of an earlier version, and asks to stop when its first model is written.

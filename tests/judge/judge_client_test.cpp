@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cmath>
@@ -21,6 +22,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <functional>
+#include <iterator>
 #include <map>
 #include <sstream>
 #include <thread>
@@ -32,6 +35,7 @@
 #include "judge/http_multi.h"
 #include "judge/judge.h"
 #include "judge/verdict_parser.h"
+#include "judge/web_address.h"
 #include "preference/line_reader.h"
 #include "support/captured_log.h"
 #include "support/judge_process.h"
@@ -52,11 +56,12 @@ std::string body_of(int i) {
       i, i * 7);
 }
 
-/// A server that speaks http alone, and answers whatever comes with status 400.
-class HttpOnly {
+/// A server of this process that serves one connection after the other.
+class LocalServer {
  public:
-  /// @param port  0 = any free one
-  explicit HttpOnly(int port = 0) {
+  /// @param serve  called with each connection, which is closed after it
+  /// @param port   0 = any free one
+  explicit LocalServer(const std::function<void(int)>& serve, int port = 0) {
     const int yes = 1;
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -69,27 +74,30 @@ class HttpOnly {
     EXPECT_EQ(::listen(listener_, 8), 0);
     EXPECT_EQ(::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size), 0);
     port_ = ntohs(address.sin_port);
-    answering_ = std::thread([this] {
-      constexpr std::string_view kReply = "HTTP/1.1 400 Bad Request\r\n\r\n";
-      for (int connection = 0; (connection = ::accept(listener_, nullptr, nullptr)) >= 0; ::close(connection)) {
-        char hello[4096];
-        if (::recv(connection, hello, sizeof hello, 0) > 0) ::send(connection, kReply.data(), kReply.size(), MSG_NOSIGNAL);
-      }
+    serving_ = std::thread([this, serve] {
+      for (int connection = 0; (connection = ::accept(listener_, nullptr, nullptr)) >= 0; ::close(connection)) serve(connection);
     });
   }
-  ~HttpOnly() {
+  ~LocalServer() {
     ::shutdown(listener_, SHUT_RDWR);
-    answering_.join();
+    serving_.join();
     ::close(listener_);
   }
-  HttpOnly(const HttpOnly&) = delete;
-  HttpOnly& operator=(const HttpOnly&) = delete;
+  LocalServer(const LocalServer&) = delete;
+  LocalServer& operator=(const LocalServer&) = delete;
   [[nodiscard]] std::string url(const std::string& scheme) const { return fmt::format("{}://127.0.0.1:{}/v1", scheme, port_); }
 
  private:
   int listener_ = ::socket(AF_INET, SOCK_STREAM, 0), port_ = 0;
-  std::thread answering_;
+  std::thread serving_;
 };
+
+/// Speaks http alone, and answers whatever comes with status 400.
+void answer_in_http(int connection) {
+  constexpr std::string_view kReply = "HTTP/1.1 400 Bad Request\r\n\r\n";
+  char hello[4096];
+  if (::recv(connection, hello, sizeof hello, 0) > 0) ::send(connection, kReply.data(), kReply.size(), MSG_NOSIGNAL);
+}
 
 class JudgeClientTest : public test::Scratch {
  protected:
@@ -294,7 +302,7 @@ TEST_F(JudgeClientTest, NamesTheAddressOfEachReplyOfSeveralAndWhatAThrottlingSer
 }
 
 TEST_F(JudgeClientTest, SaysThatAServerSpeaksHttp) {
-  const HttpOnly server;
+  const LocalServer server(answer_in_http);
   config::EndpointConfig e;
   e.url = server.url("https");
   JudgeClient client({e}, quick());
@@ -304,6 +312,44 @@ TEST_F(JudgeClientTest, SaysThatAServerSpeaksHttp) {
   EXPECT_EQ(to_string(reply.status), to_string(JudgeReply::unusable)) << reply.detail;
   EXPECT_NE(reply.detail.find("the server speaks http there, not https; write http://"), std::string::npos) << reply.detail;
   EXPECT_EQ(client.stats().not_reached, 1) << "it is not tried again";
+}
+
+/// One server closes connections without an answer, as a TLS server does, and is silent when it is asked whether it is one.
+TEST_F(JudgeClientTest, AnswersOfOneServerDoNotWaitUntilAnotherSaysWhatItSpeaks) {
+  std::atomic<int> asked{0};
+  const LocalServer silent([&](int connection) {
+    char bytes[4096];
+    if (::recv(connection, bytes, sizeof bytes, 0) <= 0 || bytes[0] == 'P') return;  // "POST"
+    ++asked;
+    while (::recv(connection, bytes, sizeof bytes, 0) > 0) continue;
+  });
+  const LocalServer other(answer_in_http);
+  HttpMulti multi(4, 1 << 20);
+  const auto target_of = [&](const LocalServer& server) {
+    config::EndpointConfig e;
+    e.url = server.url("http");
+    return multi.add_target({.endpoint = e, .path = "/chat/completions"});
+  };
+  const std::string body = body_of(0);
+  std::vector<HttpResult> ended;
+  const auto until = steady_clock::now() + std::chrono::seconds(60);
+  const auto step_while = [&](const auto& waits) {
+    while (waits() && steady_clock::now() < until) std::ranges::move(multi.step(milliseconds(10)), std::back_inserter(ended));
+  };
+  const int doubtful = target_of(silent), answering = target_of(other);
+  multi.start(1, doubtful, body);
+  multi.start(2, doubtful, body);
+  step_while([&] { return asked == 0; });
+  multi.start(3, answering, body);
+  step_while([&] { return ended.empty(); });
+  ASSERT_FALSE(ended.empty());
+  EXPECT_EQ(ended[0].id, 3U);
+  EXPECT_EQ(multi.in_flight(), 2U) << "those whose results wait";
+  step_while([&] { return ended.size() < 3; });
+  ASSERT_EQ(ended.size(), 3U);
+  for (std::size_t i = 1; i < ended.size(); ++i) EXPECT_TRUE(ended[i].end == HttpResult::End::cut_off) << ended[i].problem;
+  EXPECT_EQ(asked, 1) << "it is asked once";
+  EXPECT_EQ(multi.in_flight(), 0U);
 }
 
 TEST_F(JudgeClientTest, CutsOffSlowServersAtTheTimeLimit) {
@@ -819,7 +865,7 @@ TEST_F(JudgeClientTls, AServerThatHasAnsweredIsNotSaidToSpeakTheOtherScheme) {
     target = multi.add_target({.endpoint = secure(server, "ca.pem"), .path = "/chat/completions"});
     EXPECT_EQ(result_of(target).status, 200);
   }
-  const HttpOnly proxy(port);  // what stands before the server speaks http for a while
+  const LocalServer proxy(answer_in_http, port);  // what stands before the server speaks http for a while
   const HttpResult failed = result_of(target);
   EXPECT_TRUE(failed.end == HttpResult::End::not_reached) << failed.problem;
   EXPECT_EQ(failed.problem.find("speaks http"), std::string::npos) << failed.problem;
