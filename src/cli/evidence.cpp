@@ -168,18 +168,16 @@ void divide_categories(const data::TokenStore& store, const config::RunConfig& c
 /// The file in which `data` says what `tables` needs to know of the draws.
 fs::path draws_path(const fs::path& out) { return out / "draws" / "draws.json"; }
 
-/// Settings of the draws, checked before anything is read.
-evidence::DrawSettings draw_settings(const Options& options, std::uint64_t seed) {
-  evidence::DrawSettings settings = options.draw;
-  settings.seed = seed;
-  settings.regime = evidence::regime_from(options.primary);
-  if (settings.regime.draws_points() || settings.regime.taught != evidence::Regime::Taught::order)
+/// The regime of the draws, checked before anything is read.
+evidence::Regime draw_regime(const Options& options) {
+  evidence::Regime regime = evidence::regime_from(options.primary);
+  if (regime.draws_points() || regime.taught != evidence::Regime::Taught::order)
     throw ConfigError(
         "regime-of-states-only",
         fmt::format("--regime {}: a draw decides about overall labels alone; leave out what stands behind the noise, "
                     "and set experts.train.ties or experts.train.soft_gaps of the runs instead",
                     options.primary));
-  return settings;
+  return regime;
 }
 
 void print_draw(const fs::path& file, const std::vector<evidence::DrawnCategory>& drawn) {
@@ -202,21 +200,24 @@ void write_draws(const Options& options) {
   if (world->size() > 1)
     throw ConfigError("one-rank-only", fmt::format("evidence data runs on one rank, not on {}: leave --np out", world->size()));
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
-  const evidence::DrawSettings settings = draw_settings(options, config.seed);
+  const evidence::Regime regime = draw_regime(options);
+  evidence::DrawSettings settings = options.draw;
+  settings.seed = config.seed;
   const fs::path out = options.out, draws = draws_path(out).parent_path();
   const data::TokenStore store = store_of(config, out, *world);
   const evidence::StoreScores scores(store_path(out));
   fs::create_directories(draws);
   const PassingFile texts(draws / "groups.jsonl");
   data::write_selected_groups(config, texts.path());
-  nlohmann::json about{{"regime", settings.regime.name()}, {"seeds", nlohmann::json::array()}};
+  const auto chosen = evidence::choose_prompts(config, store, settings);
+  nlohmann::json about{
+      {"regime", regime.name()}, {"blocks", evidence::tested_blocks(chosen, store)}, {"seeds", nlohmann::json::array()}};
   for (std::int64_t d = 0; d < options.draws; ++d) {
     const std::uint64_t seed = config.seed + static_cast<std::uint64_t>(d);
     const fs::path file = draws / std::to_string(seed) / "data.jsonl";
     fs::create_directories(file.parent_path());
-    const auto drawn = evidence::draw_labels(config, store, scores, settings, seed);
+    const auto drawn = evidence::draw_labels(config, store, scores, chosen, regime, seed);
     evidence::write_draw(drawn, store, texts.path(), file);
-    about["blocks"] = evidence::tested_blocks(drawn, store);
     about["seeds"].push_back(seed);
     about["data"].push_back(sha256_file(file));
     print_draw(file, drawn);

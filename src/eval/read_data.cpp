@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/joined_sets.h"
 #include "base/log.h"
 #include "eval/scored.h"
 #include "preference/group_reader.h"
@@ -76,6 +77,14 @@ void warn_of_repeated(const Data& data) {
                  repeated, data.items.size(), example);
 }
 
+/// Make one cluster of those that rows of one prompt name. It has the name of the first. @param names  of each item
+void join_clusters(std::vector<Item>& items, const std::vector<std::vector<std::string>>& names) {
+  JoinedSets joined(std::ssize(items));
+  for (std::size_t i = 0; i < items.size(); ++i) joined.join_by_name(static_cast<std::int64_t>(i), names[i]);
+  for (std::size_t i = 0; i < items.size(); ++i)
+    items[i].cluster = items[static_cast<std::size_t>(joined.set_of(static_cast<std::int64_t>(i)))].cluster;
+}
+
 /// Refuse the name of the row over all categories for one of them.
 void expect_no_category_called_all(const Data& data) {
   const auto called = std::ranges::find(data.items, kAll, &Item::category);
@@ -124,7 +133,7 @@ Item item_of(preference::Group group, double score_gap_min) {
   item.file = std::move(group.file);
   item.line = group.line;
   item.category = std::move(group.category);
-  item.cluster = std::move(group.cluster);
+  if (!group.clusters.empty()) item.cluster = group.clusters.front();
   item.prompt = std::move(group.prompt);
   item.places = std::move(group.places);
   set_keys(item);
@@ -157,6 +166,7 @@ void take_split(Data& data, const std::vector<Split>& splits, const std::string&
 Data read_data(const std::vector<std::string>& files, const DataOptions& options) {
   Data data;
   std::vector<Split> splits;
+  std::vector<std::vector<std::string>> clusters;
   LeftOut left_out(options.bad_lines_max);
   for (const std::string& file : files) {
     preference::GroupReader reader(
@@ -166,6 +176,7 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
     while (std::optional<preference::Group> group = reader.next()) {
       splits.push_back(group->split);
       preference::expect_cluster(*group, options.cluster);
+      clusters.push_back(group->clusters);
       Item item = item_of(std::move(*group), options.score_gap_min);
       if (item.category.empty()) item.category = options.category;
       item.number = std::ssize(data.items);
@@ -175,6 +186,7 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
                           std::ssize(data.items) - static_cast<std::int64_t>(before), left_out.take()});
   }
   if (data.items.empty()) throw DataError("nothing-to-evaluate", fmt::format("{}: no group to evaluate", files.front()));
+  join_clusters(data.items, clusters);
   take_split(data, splits, options.split);
   for (const Data::File& file : data.files) {
     if (file.items > 0 && file.other_split == file.items)

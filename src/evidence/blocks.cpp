@@ -4,38 +4,19 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/joined_sets.h"
 #include "base/rng.h"
 #include "preference/group_reader.h"
+#include "preference/session_key.h"
 
 namespace dmoerm::evidence {
 namespace {
-
-/// Groups, of which some belong together. The number of each set is that of its first group.
-class JoinedGroups {
- public:
-  explicit JoinedGroups(std::int64_t count) : parent_(static_cast<std::size_t>(count)) {
-    std::iota(parent_.begin(), parent_.end(), 0);
-  }
-  std::int64_t set_of(std::int64_t group) {
-    while (parent(group) != group) group = parent(group) = parent(parent(group));
-    return group;
-  }
-  void join(std::int64_t a, std::int64_t b) {
-    const auto [first, second] = std::minmax({set_of(a), set_of(b)});
-    parent(second) = first;
-  }
-
- private:
-  std::int64_t& parent(std::int64_t group) { return parent_[static_cast<std::size_t>(group)]; }
-  std::vector<std::int64_t> parent_;
-};
 
 /// Calls `on_group` with each group of the data files.
 template <class OnGroup>
@@ -54,18 +35,19 @@ std::vector<std::int64_t> clusters_of(const data::TokenStore& store, const confi
   if (key.empty()) return {};
   std::map<std::pair<std::string_view, std::int64_t>, std::int64_t> not_read;
   std::map<std::uint64_t, std::int64_t> of_conversation;
-  JoinedGroups joined(store.size());
+  JoinedSets joined(store.size());
   for (std::int64_t i = 0; i < store.size(); ++i) {
     not_read[store.source(i)] = i;
     joined.join(of_conversation.try_emplace(store.group(i).session_key, i).first->second, i);
   }
-  std::map<std::string, std::int64_t> of_value;
   read_groups(data, key, [&](const preference::Group& group) {
-    const auto found = not_read.find({group.file, group.line});
-    if (found == not_read.end()) return;  // ingest left it out
-    preference::expect_cluster(group, key);
-    joined.join(of_value.try_emplace(group.cluster, found->second).first->second, found->second);
-    not_read.erase(found);
+    if (const auto stored = not_read.find({group.file, group.line}); stored != not_read.end()) {
+      preference::expect_cluster(group, key);
+      joined.join_by_name(stored->second, group.clusters);
+      not_read.erase(stored);
+    } else if (const auto turn = of_conversation.find(preference::session_key(group.prompt)); turn != of_conversation.end()) {
+      joined.join_by_name(turn->second, group.clusters);  // ingest left it out, perhaps as the same prompt in another document
+    }
   });
   if (!not_read.empty())
     throw DataError("input-changed-while-read",

@@ -9,8 +9,9 @@
 
 namespace dmoerm::evidence {
 
-/// The number of each group's cluster: groups whose rows say the same under a key are in one, as are the turns of a conversation,
-/// whatever they say. The data files of the store are read again. @param key  "": no cluster, for a block of lines stands for it
+/// The number of each group's cluster: groups whose rows say the same under a key are in one, as are the rows of a prompt and the
+/// turns of a conversation, whatever they say, also rows that are not in the store. The data files of the store are read again.
+/// @param key  "": no cluster, for a block of lines stands for it
 /// @throws DataError for a row without the key, or for files that have changed since the store was made
 std::vector<std::int64_t> clusters_of(const data::TokenStore& store, const config::DataConfig& data, const std::string& key);
 

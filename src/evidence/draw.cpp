@@ -57,12 +57,12 @@ std::set<std::uint64_t> tested_keys(const config::RunConfig& config, const data:
   return tested;
 }
 
-/// The prompts of a category that a run is trained on and tested on, with the data's own overall pairs.
+/// The prompts of a category that all runs are trained on and tested on, with the data's own overall pairs.
 /// @param groups  all of the category, in the order of a hash
 /// @param tested_anywhere  leak_key() of what no category is trained on
-DrawnCategory chosen_prompts(const data::TokenStore& store, const std::vector<std::int64_t>& groups,
-                             const config::CategoryConfig& category, const DrawSettings& settings, const BlockRule& rule,
-                             const std::set<std::uint64_t>& tested_anywhere) {
+DrawnCategory prompts_of(const data::TokenStore& store, const std::vector<std::int64_t>& groups,
+                         const config::CategoryConfig& category, const DrawSettings& settings, const BlockRule& rule,
+                         const std::set<std::uint64_t>& tested_anywhere) {
   const PairLists overall = pairs_of(store, groups, category, std::string(preference::kOverall));
   const std::vector<std::int64_t> blocks = blocks_of(store, groups, rule), outer = outer_folds(blocks, settings),
                                   inner = deal(blocks, kInnerFolds, settings.seed + 1);
@@ -95,30 +95,37 @@ DrawnCategory chosen_prompts(const data::TokenStore& store, const std::vector<st
 
 }  // namespace
 
-std::vector<DrawnCategory> draw_labels(const config::RunConfig& config, const data::TokenStore& store, const StoreScores& scores,
-                                       const DrawSettings& settings, std::uint64_t draw) {
+std::vector<DrawnCategory> choose_prompts(const config::RunConfig& config, const data::TokenStore& store,
+                                          const DrawSettings& settings) {
   const auto all = choose_groups(store, {.seed = settings.seed});
   const BlockRule rule{settings.block_lines, clusters_of(store, config.data, settings.cluster)};
   const std::set<std::uint64_t> tested = tested_keys(config, store, all, settings, rule);
-  std::vector<DrawnCategory> drawn;
+  std::vector<DrawnCategory> chosen;
   for (const config::CategoryConfig& category : config.categories) {
     const auto found = std::ranges::find(store.categories(), category.name);
     if (found == store.categories().end()) continue;
-    DrawnCategory own = chosen_prompts(store, all[static_cast<std::size_t>(found - store.categories().begin())], category,
-                                       settings, rule, tested);
-    PairLists taught = noisy_overall(store, scores, own.groups, category, settings.regime, draw);
+    chosen.push_back(
+        prompts_of(store, all[static_cast<std::size_t>(found - store.categories().begin())], category, settings, rule, tested));
+  }
+  if (chosen.empty())
+    throw DataError("no-category-can-be-tested", "the data have none of the categories that the configuration names");
+  return chosen;
+}
+
+std::vector<DrawnCategory> draw_labels(const config::RunConfig& config, const data::TokenStore& store, const StoreScores& scores,
+                                       std::vector<DrawnCategory> chosen, const Regime& regime, std::uint64_t draw) {
+  for (DrawnCategory& own : chosen) {
+    const auto category = std::ranges::find(config.categories, own.name, &config::CategoryConfig::name);
+    PairLists taught = noisy_overall(store, scores, own.groups, *category, regime, draw);
     for (std::size_t g = 0; g < own.groups.size(); ++g) {
       if (own.split[g] == preference::Split::test) taught[g].clear();
     }
-    keep_labelled(taught, own.groups, settings.regime.prompts, draw);
+    keep_labelled(taught, own.groups, regime.prompts, draw);
     for (std::size_t g = 0; g < own.groups.size(); ++g) {
       if (own.split[g] != preference::Split::test) own.overall[g] = std::move(taught[g]);
     }
-    drawn.push_back(std::move(own));
   }
-  if (drawn.empty())
-    throw DataError("no-category-can-be-tested", "the data have none of the categories that the configuration names");
-  return drawn;
+  return chosen;
 }
 
 void write_draw(const std::vector<DrawnCategory>& categories, const data::TokenStore& store, const std::filesystem::path& texts,

@@ -53,11 +53,11 @@ struct Group {
   std::vector<Response> responses;
   std::vector<StatedPair> pairs;
   std::vector<RecordedVerdict> verdicts;
-  std::vector<std::string> unread;  ///< keys of messages that hold reasoning beside the text, such as reasoning_content
-  std::string cluster;              ///< what the row belongs to, if the reader was told which key says so; else ""
-  std::vector<int> places;          ///< place in `responses` of each response as read, if equal ones were merged; else empty
-  std::string file;                 ///< file that the group was read from
-  std::int64_t line = 0;            ///< 1-based line of its first row
+  std::vector<std::string> unread;    ///< keys of messages that hold reasoning beside the text, such as reasoning_content
+  std::vector<std::string> clusters;  ///< what its rows belong to, if the reader was told which key says so; else empty
+  std::vector<int> places;            ///< place in `responses` of each response as read, if equal ones were merged; else empty
+  std::string file;                   ///< file that the group was read from
+  std::int64_t line = 0;              ///< 1-based line of its first row
 };
 
 std::string_view to_string(Split split);

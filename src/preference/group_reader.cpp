@@ -51,7 +51,11 @@ void append_row(Group& group, Group& row) {
   for (std::string& key : row.unread) {
     if (std::ranges::find(group.unread, key) == group.unread.end()) group.unread.push_back(std::move(key));
   }
-  if (row.cluster.empty()) group.cluster.clear();  // a row without the key is refused, also if it is not the first
+  if (row.clusters.empty()) group.clusters.clear();  // a row without the key is refused, also if it is not the first
+  for (std::string& cluster : row.clusters) {
+    if (!group.clusters.empty() && std::ranges::find(group.clusters, cluster) == group.clusters.end())
+      group.clusters.push_back(std::move(cluster));
+  }
   const auto shift = static_cast<int>(group.responses.size());
   for (Response& r : row.responses) group.responses.push_back(std::move(r));
   for (StatedPair& p : row.pairs) group.pairs.push_back({std::move(p.label), p.winner + shift, p.loser + shift, p.margin});
@@ -63,7 +67,7 @@ void append_row(Group& group, Group& row) {
 }  // namespace
 
 void expect_cluster(const Group& group, const std::string& key) {
-  if (!key.empty() && group.cluster.empty())
+  if (!key.empty() && group.clusters.empty())
     throw DataError("row-without-cluster", fmt::format("{}:{}: the row has no text or number \"{}\", which --cluster names",
                                                        group.file, group.line, key));
 }
@@ -211,8 +215,9 @@ GroupReader::Row GroupReader::parse(const std::string& line, std::int64_t number
     if (!row.is_object() || !fits(row)) throw other_format(row);
     Group group = parse_group(*format_, row, !detected_);
     if (const auto cluster = row.find(cluster_key_); !cluster_key_.empty() && cluster != row.end()) {
-      if (cluster->is_string()) group.cluster = cluster->get<std::string>();
-      if (cluster->is_number_integer()) group.cluster = cluster->dump();
+      if (cluster->is_string() && !cluster->get_ref<const std::string&>().empty())
+        group.clusters.push_back(cluster->get<std::string>());
+      if (cluster->is_number_integer()) group.clusters.push_back(cluster->dump());
     }
     check_group(group);
     group.file = path_;

@@ -37,7 +37,7 @@ class GroupReader {
 
   /// Parse the rows on these threads, as soon as the format is known. Groups, dropped rows and errors come in the same order.
   void read_on(Workers& workers);
-  /// Read into Group::cluster what each row says under `key`, a text or a whole number. "" = nothing
+  /// Read into Group::clusters what each row says under `key`, a text or a whole number. "" = nothing
   void read_cluster(const std::string& key) { cluster_key_ = key; }
   /// The next group that can be used: its prompt and responses are not blank, and at least two responses differ.
   /// @throws DataError for a damaged file, or one whose first rows match no known format; Stopped after a signal (base/stop.h)
@@ -77,7 +77,7 @@ class GroupReader {
   std::unique_ptr<InOrder<std::vector<Row>>> parsing_;  ///< null: rows are parsed here
 };
 
-/// Refuse a group whose row says nothing under the key of GroupReader::read_cluster(). Groups are fine if the key is "".
+/// Refuse a group of which a row says nothing under the key of GroupReader::read_cluster(). Groups are fine if the key is "".
 /// @throws DataError
 void expect_cluster(const Group& group, const std::string& key);
 

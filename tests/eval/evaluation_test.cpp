@@ -90,6 +90,26 @@ TEST_F(Evaluation, DrawsTheClustersThatAKeyNames) {
             std::string::npos);
 }
 
+TEST_F(Evaluation, DocumentsThatRowsOfOnePromptNameAreOneCluster) {
+  std::string text;
+  const auto prompt = [&](const std::string& name, const std::vector<int>& documents) {
+    for (std::size_t i = 0; i < documents.size(); ++i)
+      text +=
+          json{{"prompt", name}, {"response", std::string(i + 1, 'x')}, {"helpfulness", i}, {"document", documents[i]}}.dump() +
+          "\n";
+  };
+  prompt("a", {1, 1});
+  prompt("b", {3, 2});
+  prompt("c", {2, 2});
+  prompt("d", {4, 1, 4});
+  prompt("e", {5, 5});
+  const Data data = read(text, {.cluster = "document"});
+  std::vector<std::string> clusters;
+  for (const Item& item : data.items) clusters.push_back(item.cluster);
+  EXPECT_EQ(clusters, (std::vector<std::string>{"1", "3", "3", "1", "5"}));
+  EXPECT_EQ(figures(data, {"length"})["accuracy"]["all"]["overall"]["clusters"], 3);
+}
+
 TEST_F(Evaluation, ComparesModelsPairedAndAgainstTheMargin) {
   const json result = figures(read(some_groups()), {"length", "again=length", "tone=field:tone"});
   int seen = 0;

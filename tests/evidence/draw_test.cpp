@@ -62,8 +62,8 @@ class DrawTest : public test::Scratch {
     return data::TokenStore::open(request.output);
   }
   [[nodiscard]] DrawnCategory draw(std::uint64_t seed, const std::string& regime = "12-rater") const {
-    const DrawSettings settings{.regime = regime_from(regime), .trained = 40, .tested = 15, .block_lines = 5, .seed = 17};
-    return draw_labels(config_, *store_, *scores_, settings, seed).at(0);
+    const auto chosen = choose_prompts(config_, *store_, {.trained = 40, .tested = 15, .block_lines = 5, .seed = 17});
+    return draw_labels(config_, *store_, *scores_, chosen, regime_from(regime), seed).at(0);
   }
   [[nodiscard]] std::set<std::string> ids(const DrawnCategory& drawn, bool tested, bool labelled = false) const {
     std::set<std::string> found;
@@ -109,8 +109,7 @@ TEST_F(DrawTest, NoRunLearnsFromAConversationThatAnotherCategoryTests) {
       {write("letters.jsonl", rows("letters", /*down=*/true)), "auto", "", config::InputSplit::own, 1.0});
   store_ = std::make_unique<data::TokenStore>(ingest(config_.data, "both.h5"));
   scores_ = std::make_unique<StoreScores>(directory_ / "both.h5");
-  const DrawSettings settings{.regime = regime_from("12-none"), .trained = 0, .tested = 0, .block_lines = 3, .seed = 17};
-  const auto drawn = draw_labels(config_, *store_, *scores_, settings, 17);
+  const auto drawn = choose_prompts(config_, *store_, {.trained = 0, .tested = 0, .block_lines = 3, .seed = 17});
   ASSERT_EQ(drawn.size(), 2U);
   std::set<std::uint64_t> tested[2], learnt;
   for (std::size_t c = 0; c < 2; ++c) {
@@ -135,8 +134,9 @@ TEST_F(DrawTest, RowsOfOneClusterAreAllTestedOrNone) {
   config_.data.inputs.front().path = write("documents.jsonl", text);
   store_ = std::make_unique<data::TokenStore>(ingest(config_.data, "documents.h5"));
   scores_ = std::make_unique<StoreScores>(directory_ / "documents.h5");
-  DrawSettings settings{.regime = regime_from("12-none"), .trained = 0, .tested = 0, .cluster = "document", .seed = 17};
-  const DrawnCategory drawn = draw_labels(config_, *store_, *scores_, settings, 17).at(0);
+  DrawSettings settings{.trained = 0, .tested = 0, .cluster = "document", .seed = 17};
+  const auto chosen = choose_prompts(config_, *store_, settings);
+  const DrawnCategory& drawn = chosen.at(0);
   std::map<int, preference::Split> split;
   std::map<int, std::int64_t> block;
   for (std::size_t g = 0; g < drawn.groups.size(); ++g) {
@@ -146,8 +146,14 @@ TEST_F(DrawTest, RowsOfOneClusterAreAllTestedOrNone) {
   }
   EXPECT_EQ(split.size(), 12U);
   settings.cluster = "none";
-  const std::string said = test::message_of<DataError>([&] { (void)draw_labels(config_, *store_, *scores_, settings, 17); });
+  const std::string said = test::message_of<DataError>([&] { (void)choose_prompts(config_, *store_, settings); });
   EXPECT_NE(said.find("which --cluster names"), std::string::npos) << said;
+  std::filesystem::remove(config_.data.inputs.front().path);  // draws need it no more
+  const auto labelled = [&](std::uint64_t draw) {
+    return ids(draw_labels(config_, *store_, *scores_, chosen, regime_from("12-none"), draw).at(0), false, true);
+  };
+  EXPECT_EQ(labelled(17).size(), 12U);
+  EXPECT_NE(labelled(17), labelled(18));
 }
 
 TEST_F(DrawTest, WrittenRowsHaveTheLabelsOfTheDraw) {
@@ -187,8 +193,8 @@ TEST_F(DrawTest, RowsThatAreGoneAreNamed) {
 }
 
 TEST_F(DrawTest, ACategoryWithoutEnoughPromptsIsNamed) {
-  const DrawSettings settings{.regime = regime_from("12-none"), .trained = 40, .tested = 15, .block_lines = 1000, .seed = 17};
-  const std::string said = test::message_of<DataError>([&] { (void)draw_labels(config_, *store_, *scores_, settings, 17); });
+  const DrawSettings settings{.trained = 40, .tested = 15, .block_lines = 1000, .seed = 17};
+  const std::string said = test::message_of<DataError>([&] { (void)choose_prompts(config_, *store_, settings); });
   EXPECT_NE(said.find("category chat has 0 prompts to train on"), std::string::npos) << said;
 }
 

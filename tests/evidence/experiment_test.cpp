@@ -89,6 +89,18 @@ std::string with_documents(const std::string& rows, const std::function<nlohmann
   return text;
 }
 
+/// A prompt as rows of HelpSteer, a row for each response with its document.
+std::string rows_of_prompt(const std::string& prompt, const std::string& split, const std::vector<int>& documents) {
+  std::string text;
+  for (std::size_t i = 0; i < documents.size(); ++i)
+    text += nlohmann::json{{"prompt", prompt},     {"response", fmt::format("word{}", i)},
+                           {"helpfulness", 3 * i}, {"category", "chat"},
+                           {"split", split},       {"document", documents[i]}}
+                .dump() +
+            "\n";
+  return text;
+}
+
 /// From `first` up to `end`, or down.
 std::vector<int> numbers(int first, int end, bool down = false) {
   std::vector<int> list(static_cast<std::size_t>(end - first));
@@ -555,6 +567,37 @@ TEST_F(ExperimentTest, AConversationJoinsTheDocumentsThatItsRowsName) {
   EXPECT_EQ((of[{"rows0.jsonl", 2}]), (of[{"rows1.jsonl", 3}])) << "one document in two files";
   EXPECT_EQ(std::set<std::int64_t>(clusters.begin(), clusters.end()).size(), 3U);
   EXPECT_TRUE(clusters_of(*store_, config_.data, "").empty());
+}
+
+TEST_F(ExperimentTest, ThePromptOfSeveralRowsJoinsTheDocumentsThatTheyName) {
+  read({rows_of_prompt("a", "train", {1, 2}) + rows_of_prompt("b", "train", {2, 2}) + rows_of_prompt("c", "train", {1, 1}) +
+        rows_of_prompt("d", "train", {3, 3})});
+  EXPECT_EQ(clusters_of(*store_, config_.data, "document"), (std::vector<std::int64_t>{0, 0, 0, 3}));
+}
+
+TEST_F(ExperimentTest, ARepeatedRowJoinsTheDocumentsAlthoughIngestLeavesItOut) {
+  const std::string again = rows_of_prompt("a", "train", {2, 2});
+  read({rows_of_prompt("a", "train", {1, 1}) + rows_of_prompt("b", "train", {2, 2}) + rows_of_prompt("d", "train", {3, 3}),
+        again});
+  ASSERT_EQ(store_->size(), 3);
+  EXPECT_EQ(clusters_of(*store_, config_.data, "document"), (std::vector<std::int64_t>{0, 0, 2}));
+}
+
+TEST_F(ExperimentTest, NoModelLearnsFromAnyDocumentOfATestedPromptOfSeveralRows) {
+  std::string text = rows_of_prompt("tested", "test", {1, 2}) + rows_of_prompt("first", "train", {1, 1}) +
+                     rows_of_prompt("second", "train", {2, 2}) + rows_of_prompt("both", "train", {3, 2});
+  for (int i = 0; i < 8; ++i) text += rows_of_prompt(fmt::format("other {}", i), "train", {4 + i, 4 + i});
+  read({text});
+  const auto groups = choose_groups(*store_, {}), tested = choose_groups(*store_, {.test = true});
+  fill(groups), fill(tested);
+  const Experiment experiment(config_, *store_, *scores_, cache(), groups, tested,
+                              {.readings = {{2, false}}, .components = 8, .seeds = 1, .cluster = "document"});
+  const CategoryData& category = experiment.categories().front();
+  ASSERT_EQ(category.groups.size(), 12U);
+  for (std::size_t g = 0; g < category.groups.size(); ++g) {
+    const std::int64_t line = store_->source(category.groups[g]).second;
+    EXPECT_EQ(category.trains(g, 0), line > 8) << line;
+  }
 }
 
 TEST_F(ExperimentTest, RowsWithoutADocumentAndFilesThatHaveChangedAreNamed) {

@@ -39,6 +39,22 @@ TEST_F(GroupReaderFile, GivesGroupsWithTheirLines) {
   EXPECT_EQ(groups[1].line, 4);
 }
 
+TEST_F(GroupReaderFile, AMergedPromptBelongsToWhatAnyOfItsRowsNames) {
+  std::string text;
+  for (const auto& [response, cluster] :
+       std::vector<std::pair<std::string, json>>{{"a", "x"}, {"b", 7}, {"c", "x"}, {"d", "y"}, {"e", ""}, {"f", "z"}})
+    text +=
+        json{{"prompt", response < "d" ? "p" : "q"}, {"response", response}, {"helpfulness", 1}, {"of", cluster}}.dump() + "\n";
+  GroupReader reader(write("f.jsonl", text), "helpsteer", [](const Dropped&) {});
+  reader.read_cluster("of");
+  const std::optional<Group> whole = reader.next(), lacking = reader.next();
+  ASSERT_TRUE(whole && lacking);
+  EXPECT_EQ(whole->clusters, (std::vector<std::string>{"x", "7"}));
+  EXPECT_NO_THROW(expect_cluster(*whole, "of"));
+  EXPECT_TRUE(lacking->clusters.empty()) << "its second row says nothing";
+  EXPECT_THROW(expect_cluster(*lacking, "of"), DataError);
+}
+
 /// Everything that a reader gives, in order: groups by line and text, dropped rows with their reasons, and the error at the end.
 std::vector<std::string> all_of(const std::string& file, Workers* workers) {
   std::vector<std::string> all;
