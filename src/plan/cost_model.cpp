@@ -3,17 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text.h"
+
 namespace dmoerm::plan {
 namespace {
-
-/// Whether the processor that this program runs on has registers of 512 bits, as its products then use (nn/product_cpu.cpp).
-bool has_512_bits() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512f") != 0;
-#else
-  return false;
-#endif
-}
 
 /// Known devices. Peaks (dense), memory and links (one way) are the makers' figures; what is reached is an assumption until a run
 /// has been measured. CPU: one thread of a processor of this one's kind, float32, as measured in docs/results/speed.md (what
@@ -35,7 +28,7 @@ std::vector<DeviceModel> devices(bool bfloat16) {
   gpu("l40s", 362, 91.6, 44, 864, 25, 12, 142);
   gpu("rtx4090", 165, 82.6, 23, 1008, 12, 3, 128);
   DeviceModel cpu;
-  const CpuSpeed speed = cpu_speed(has_512_bits());
+  const CpuSpeed speed = cpu_speed(cpu_kind_here());
   cpu.name = "cpu", cpu.peak_tflops = cpu.float32_tflops = speed.peak_tflops, cpu.reached = speed.reached, cpu.half_tokens = 16;
   cpu.memory_gb_s = 10, cpu.program_mib = 300;
   cpu.inside_gb_s = 4, cpu.across_gb_s = 1, cpu.load_gb_s = 0.5, cpu.weight_bytes = bfloat16 ? 2 : 4;
@@ -131,7 +124,15 @@ std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16) {
   return std::nullopt;
 }
 
-CpuSpeed cpu_speed(bool registers_of_512_bits) { return registers_of_512_bits ? CpuSpeed{0.265, 0.68} : CpuSpeed{0.115, 0.75}; }
+CpuKind cpu_kind_here() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") != 0) return CpuKind::avx512;  // products then use it (nn/product_cpu.cpp)
+  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) return CpuKind::avx2;
+#endif
+  return CpuKind::other;
+}
+
+CpuSpeed cpu_speed(CpuKind kind) { return kind == CpuKind::avx512 ? CpuSpeed{0.265, 0.68} : CpuSpeed{0.115, 0.75}; }
 
 std::vector<std::string> device_names() {
   std::vector<std::string> names;
@@ -139,10 +140,27 @@ std::vector<std::string> device_names() {
   return names;
 }
 
-DeviceModel device_of(const config::ComputeConfig& compute) {
-  DeviceModel device =
-      *find_device(compute.device == config::Device::cuda ? "h100" : "cpu", compute.dtype == config::Dtype::bfloat16);
-  const auto threads = static_cast<double>(compute.device == config::Device::cuda ? 1 : compute.threads);
+std::string gpu_kind(const std::string& driver_name) {
+  std::string words = " ";  // with blanks around each, and none within "rtx4090"
+  for (const char c : lower(driver_name)) words += c == '-' ? ' ' : c;
+  if (const std::size_t at = words.find(" rtx "); at != std::string::npos) words.erase(at + 4, 1);
+  words += ' ';
+  for (const DeviceModel& device : devices(false)) {
+    if (device.multiprocessors > 0 && words.find(" " + device.name + " ") != std::string::npos) return device.name;
+  }
+  return "";
+}
+
+std::string nearest_gpu(const std::string& driver_name) {
+  const std::string known = gpu_kind(driver_name);
+  return known.empty() ? kAssumedGpu : known;
+}
+
+DeviceModel device_of(const config::ComputeConfig& compute, const std::string& gpu) {
+  const bool on_gpu = compute.device == config::Device::cuda || (compute.device == config::Device::automatic && !gpu.empty());
+  const std::string name = !on_gpu ? "cpu" : gpu.empty() ? kAssumedGpu : gpu;
+  DeviceModel device = find_device(name, compute.dtype == config::Dtype::bfloat16).value();
+  const auto threads = static_cast<double>(on_gpu ? 1 : compute.threads);
   const double scale = compute.peak_tflops > 0 ? compute.peak_tflops / device.peak_tflops : threads;
   device.peak_tflops *= scale;
   device.float32_tflops *= scale;

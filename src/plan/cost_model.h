@@ -48,16 +48,27 @@ struct DeviceModel {
 struct CpuSpeed {
   double peak_tflops = 0, reached = 0;
 };
+/// Processors by what is known of their speed: `other` has no AVX2 with FMA, such as an older one or an ARM.
+enum class CpuKind { avx512, avx2, other };
+/// The processor that this program runs on.
+CpuKind cpu_kind_here();
 /// As measured on an AMD EPYC with registers of 512 bits; for those of 256 bits with the products of the BLAS on the same
-/// machine. An older processor has less (`compute.peak_tflops`).
-CpuSpeed cpu_speed(bool registers_of_512_bits);
+/// machine. Another processor has less (`compute.peak_tflops`), but how much is not known: it is taken for one of 256 bits.
+CpuSpeed cpu_speed(CpuKind kind);
 
 /// A device by name. "cpu" is a thread of a processor of the kind that this program runs on.
 /// @param bfloat16  weights and products in bfloat16, as GPUs are rated; else in float32
 std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16 = false);
 std::vector<std::string> device_names();
-/// The device that a configuration asks for: threads of a CPU, or an H100 for "cuda".
-DeviceModel device_of(const config::ComputeConfig& compute);
+/// The GPU that is taken where nothing says its type.
+inline constexpr const char* kAssumedGpu = "h100";
+/// Name of the device that a GPU is, from what its driver calls it: "a100" for "NVIDIA A100-SXM4-80GB"; "" if it is none of them.
+std::string gpu_kind(const std::string& driver_name);
+/// The same; an H100 for a GPU that is none of them.
+std::string nearest_gpu(const std::string& driver_name);
+/// The device that a configuration asks for: threads of a CPU, or a GPU.
+/// @param gpu  name of the GPU's device, see find_device(); with "", "auto" takes the CPU, and "cuda" an H100
+DeviceModel device_of(const config::ComputeConfig& compute, const std::string& gpu = "");
 
 /// The work of a task.
 struct Load {
