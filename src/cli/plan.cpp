@@ -16,10 +16,12 @@
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "plan/calibration.h"
+#include "plan/device_choice.h"
 #include "plan/disk_need.h"
 #include "plan/gantt.h"
 #include "plan/graph_builder.h"
 #include "plan/plan_report.h"
+#include "run/device_peak.h"
 #include "run/model_shape.h"
 #include "run/plan_tasks.h"
 #include "run/slurm_script.h"
@@ -93,20 +95,20 @@ class Planning {
   }
 
   void choose_device() {
-    std::string name = options_.device;
-    if (name.empty()) name = config_.compute.device == config::Device::cuda || options_.per_node > 0 ? "h100" : "cpu";
-    const auto known = plan::find_device(name, config_.compute.dtype == config::Dtype::bfloat16);
-    if (!known)
+    const plan::DeviceChoice choice = plan::choose_device(
+        config_, {.option = options_.device, .gpus_per_node = options_.per_node > 0, .gpu_here = run::gpu_name()});
+    if (!plan::find_device(choice.name))
       throw ConfigError("unknown-device",
-                        fmt::format("--device {}: not known; known are {}", name, joined(plan::device_names())));
-    device_ = name == "cpu" ? plan::device_of({.device = config::Device::cpu,
-                                               .dtype = config_.compute.dtype,
-                                               .threads = config_.compute.threads,
-                                               .peak_tflops = config_.compute.peak_tflops})
-                            : *known;
+                        fmt::format("--device {}: not known; known are {}", choice.name, joined(plan::device_names())));
+    config::ComputeConfig compute = config_.compute;
+    const bool cpu = choice.name == "cpu";
+    compute.device = cpu ? config::Device::cpu : config::Device::cuda;
+    if (!cpu && !options_.device.empty()) compute.peak_tflops = 0;  // of the run's device, not of the one that is named
+    device_ = plan::device_of(compute, choice.name);
     if (options_.reached > 0) device_.reached = options_.reached;
     if (config_.cluster.memory_gib > 0) device_.memory_mib = 1024 * config_.cluster.memory_gib;
     if (options_.memory_gib >= 0) device_.memory_mib = 1024 * options_.memory_gib;
+    assumptions_.push_back(fmt::format("priced device {}: {}", device_.name, choice.reason));
     assumptions_.push_back(
         fmt::format("device {}: peak {:.3g} TFLOP/s in {}, {} of it reached in long passes, half of that with {:.0f} tokens a "
                     "pass; memory {}; links {} GB/s inside a node, {} between nodes",
@@ -114,6 +116,8 @@ class Planning {
                     fmt::format("{:.0f} %", 100 * device_.reached), device_.half_tokens,
                     device_.memory_mib > 0 ? fmt::format("{:.0f} GiB", device_.memory_mib / 1024) : "not limited",
                     device_.inside_gb_s, device_.across_gb_s));
+    if (options_.run.empty())
+      assumptions_.push_back(plan::rate_text(device_, plan::cpu_kind_here(), compute.peak_tflops > 0, options_.reached > 0));
   }
 
   void choose_cluster() {
@@ -184,7 +188,10 @@ class Planning {
       assumptions_.push_back(fmt::format(
           "base and experts are trained {} more times for the aggregator (folds); folds: 0 leaves that out", config_.folds));
     if (options_.run.empty()) {
-      assumptions_.push_back("costs are modelled, not measured (--run DIR takes them from a real run)");
+      const bool measured = fs::exists(directory / "timeline.jsonl");
+      assumptions_.push_back(fmt::format("costs are modelled, not measured (--run {} takes them from {})",
+                                         measured ? run::shell_quoted(directory.string()) : "DIR",
+                                         measured ? "what was measured there" : "a real run"));
       return;
     }
     if (options_.is_stated)
@@ -302,7 +309,8 @@ void add_plan(CLI::App& app) {
       ->check(CLI::Range(1, 1024));
   verb->add_option("--ranks", options->ranks, "Number of ranks on one node, instead of nodes and GPUs")
       ->check(CLI::Range(1, 1024));
-  verb->add_option("--device", options->device, "Device type of each rank: " + joined(plan::device_names()));
+  verb->add_option("--device", options->device,
+                   "Device type of each rank, by default that of a run: " + joined(plan::device_names()));
   verb->add_option("--reached", options->reached, "Share of the device's peak speed that long passes reach")
       ->check(number_in(0.001, 1.0));
   verb->add_option("--memory-gib", options->memory_gib, "Memory per device in GiB; 0 = unlimited")->check(kNonNegative);

@@ -3,17 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text.h"
+
 namespace dmoerm::plan {
 namespace {
-
-/// Whether the processor that this program runs on has registers of 512 bits, as its products then use (nn/product_cpu.cpp).
-bool has_512_bits() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512f") != 0;
-#else
-  return false;
-#endif
-}
 
 /// Known devices. Peaks (dense), memory and links (one way) are the makers' figures; what is reached is an assumption until a run
 /// has been measured. CPU: one thread of a processor of this one's kind, float32, as measured in docs/results/speed.md (what
@@ -21,21 +14,21 @@ bool has_512_bits() {
 std::vector<DeviceModel> devices(bool bfloat16) {
   std::vector<DeviceModel> all;
   const auto gpu = [&](const char* name, double tflops, double float32_tflops, double memory_gib, double memory_gb_s,
-                       double inside, double across) {
+                       double inside, double across, double multiprocessors) {
     DeviceModel d;
     d.name = name, d.peak_tflops = bfloat16 ? tflops : float32_tflops, d.reached = bfloat16 ? 0.4 : 0.7;
     d.float32_tflops = float32_tflops, d.weight_bytes = bfloat16 ? 2 : 4, d.memory_mib = 1024 * memory_gib,
     d.memory_gb_s = memory_gb_s;
-    d.inside_gb_s = inside, d.across_gb_s = across;
+    d.inside_gb_s = inside, d.across_gb_s = across, d.multiprocessors = multiprocessors;
     all.push_back(d);
   };
-  gpu("h100", 989, 67, 78, 3350, 450, 50);
-  gpu("h200", 989, 67, 139, 4800, 450, 50);
-  gpu("a100", 312, 19.5, 78, 2000, 300, 25);
-  gpu("l40s", 362, 91.6, 44, 864, 25, 12);
-  gpu("rtx4090", 165, 82.6, 23, 1008, 12, 3);
+  gpu("h100", 989, 67, 78, 3350, 450, 50, 132);
+  gpu("h200", 989, 67, 139, 4800, 450, 50, 132);
+  gpu("a100", 312, 19.5, 78, 2000, 300, 25, 108);
+  gpu("l40s", 362, 91.6, 44, 864, 25, 12, 142);
+  gpu("rtx4090", 165, 82.6, 23, 1008, 12, 3, 128);
   DeviceModel cpu;
-  const CpuSpeed speed = cpu_speed(has_512_bits());
+  const CpuSpeed speed = cpu_speed(cpu_kind_here());
   cpu.name = "cpu", cpu.peak_tflops = cpu.float32_tflops = speed.peak_tflops, cpu.reached = speed.reached, cpu.half_tokens = 16;
   cpu.memory_gb_s = 10, cpu.program_mib = 300;
   cpu.inside_gb_s = 4, cpu.across_gb_s = 1, cpu.load_gb_s = 0.5, cpu.weight_bytes = bfloat16 ? 2 : 4;
@@ -102,6 +95,7 @@ ModelShape decoder_shape(std::string name, double vocab, double width, double in
   ModelShape m;
   m.name = std::move(name), m.layers = layers, m.width = width, m.q_width = heads * head_dim, m.intermediate = intermediate;
   m.qkv_width = m.q_width + 2 * kv_heads * head_dim;
+  m.heads = heads, m.head_dim = head_dim;
   m.linear_macs = layers * (width * m.qkv_width + m.q_width * width + 3 * width * intermediate);
   m.parameters = m.linear_macs + vocab * width * (tied_embeddings ? 1 : 2);
   m.adapter_per_rank = layers * (width + m.q_width + width + kv_heads * head_dim);
@@ -130,7 +124,15 @@ std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16) {
   return std::nullopt;
 }
 
-CpuSpeed cpu_speed(bool registers_of_512_bits) { return registers_of_512_bits ? CpuSpeed{0.265, 0.68} : CpuSpeed{0.115, 0.75}; }
+CpuKind cpu_kind_here() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") != 0) return CpuKind::avx512;  // products then use it (nn/product_cpu.cpp)
+  if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) return CpuKind::avx2;
+#endif
+  return CpuKind::other;
+}
+
+CpuSpeed cpu_speed(CpuKind kind) { return kind == CpuKind::avx512 ? CpuSpeed{0.265, 0.68} : CpuSpeed{0.115, 0.75}; }
 
 std::vector<std::string> device_names() {
   std::vector<std::string> names;
@@ -138,14 +140,48 @@ std::vector<std::string> device_names() {
   return names;
 }
 
-DeviceModel device_of(const config::ComputeConfig& compute) {
-  DeviceModel device =
-      *find_device(compute.device == config::Device::cuda ? "h100" : "cpu", compute.dtype == config::Dtype::bfloat16);
-  const auto threads = static_cast<double>(compute.device == config::Device::cuda ? 1 : compute.threads);
+std::string gpu_kind(const std::string& driver_name) {
+  std::string words = " ";  // with blanks around each, and none within "rtx4090"
+  for (const char c : lower(driver_name)) words += c == '-' ? ' ' : c;
+  if (const std::size_t at = words.find(" rtx "); at != std::string::npos) words.erase(at + 4, 1);
+  words += ' ';
+  for (const DeviceModel& device : devices(false)) {
+    if (device.multiprocessors > 0 && words.find(" " + device.name + " ") != std::string::npos) return device.name;
+  }
+  return "";
+}
+
+std::string nearest_gpu(const std::string& driver_name) {
+  const std::string known = gpu_kind(driver_name);
+  return known.empty() ? kAssumedGpu : known;
+}
+
+DeviceModel device_of(const config::ComputeConfig& compute, const std::string& gpu) {
+  const bool on_gpu = compute.device == config::Device::cuda || (compute.device == config::Device::automatic && !gpu.empty());
+  const std::string name = !on_gpu ? "cpu" : gpu.empty() ? kAssumedGpu : gpu;
+  DeviceModel device = find_device(name, compute.dtype == config::Dtype::bfloat16).value();
+  const auto threads = static_cast<double>(on_gpu ? 1 : compute.threads);
   const double scale = compute.peak_tflops > 0 ? compute.peak_tflops / device.peak_tflops : threads;
   device.peak_tflops *= scale;
   device.float32_tflops *= scale;
   return device;
+}
+
+double flash_backward_bytes(const ModelShape& model, const DeviceModel& device, const Pass& pass) {
+  const auto head_dim = static_cast<std::int64_t>(model.head_dim);
+  if (device.multiprocessors <= 0 || device.weight_bytes != 2 || head_dim <= 0 || head_dim % 8 != 0 || head_dim > 256) return 0;
+  const std::int64_t multiple = head_dim <= 128 ? 32 : 64;
+  const auto rounded = static_cast<double>((head_dim + multiple - 1) / multiple * multiple);
+  const auto sums = [&](double sequences) {
+    const double copies = std::ceil(device.multiprocessors / (sequences * model.heads));
+    return 4 * model.heads * (pass.tokens + 128 * sequences) * (copies * rounded + 1);
+  };
+  // One call for what sees its own rows; one for what sees a prompt, in which each prompt also makes two sequences of the rows
+  // that are left out.
+  const double most =
+      model.shares_prefix ? std::max(sums(pass.prompts + pass.responses), sums(3 * pass.prompts)) : sums(pass.responses);
+  const bool shared_keys = model.qkv_width < 3 * model.q_width;
+  return most + (shared_keys ? 2 * device.weight_bytes * pass.tokens * model.q_width : 0);
 }
 
 double micro_batches(const Load& load, std::int64_t micro_batch_tokens) {
@@ -217,11 +253,15 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   const double kept = in_hand + (load.steps <= 0  ? 0
                                  : load.recompute ? kept_layers * model.width + of_a_layer
                                                   : kept_layers * of_a_layer);
-  const double activations = kept * std::max(own_tokens * together, limit) * device.weight_bytes;
+  const double pass_tokens = std::max(own_tokens * together, limit), groups = pass_tokens / std::max(1.0, load.group_tokens);
+  const double activations = kept * pass_tokens * device.weight_bytes;
+  const Pass pass{pass_tokens, std::max(1.0, groups), std::max(1.0, groups * load.responses)};
+  const double attention = load.steps > 0 ? flash_backward_bytes(model, device, pass) : 0;
   // Whole gradients of two layers and the embeddings, while they are summed into shards.
   const double buffers =
       load.shard && load.steps > 0 ? 4 * (2 * model.linear_macs / model.layers + (model.parameters - model.linear_macs)) : 0;
-  task.memory_mib = device.program_mib + (weights + activations + buffers + (load.shard ? 0 : load.steps > 0 ? state : 0)) / kMib;
+  const double whole_state = load.shard || load.steps <= 0 ? 0 : state;
+  task.memory_mib = device.program_mib + (weights + activations + attention + buffers + whole_state) / kMib;
   task.sharded_mib = load.shard && load.steps > 0 ? state / kMib : 0;
   // Weights, both moments, the best so far, and an average if there is one.
   task.checkpoint_mib = load.steps > 0 ? trained * load.models * (16.0 + average) / kMib : 0;

@@ -244,6 +244,7 @@ double GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& 
     mean.groups += share * labelled.groups;
     mean.tokens += share * labelled.tokens;
     mean.plain_tokens += share * labelled.plain_tokens;
+    mean.responses += share * labelled.responses;
   }
   const GroupSizes validation = sizes_.overall(c.name, Subset::validation);
   add(experts, std::move(reads), base, kRanksMax,

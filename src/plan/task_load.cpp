@@ -9,7 +9,7 @@ Load training_load(const config::TrainConfig& train, const config::ClusterConfig
                    const GroupSizes& validation, double steps, int models, config::HeadStart head) {
   Load load;
   load.steps = steps, load.groups_per_step = static_cast<double>(train.groups_per_step);
-  load.group_tokens = training.tokens, load.plain_group_tokens = training.plain_tokens;
+  load.group_tokens = training.tokens, load.plain_group_tokens = training.plain_tokens, load.responses = training.responses;
   const double evaluated =
       train.eval_groups_max > 0 ? std::min(validation.groups, static_cast<double>(train.eval_groups_max)) : validation.groups;
   load.read_groups = (1 + std::ceil(steps / static_cast<double>(train.eval_every_steps))) * evaluated;

@@ -31,16 +31,22 @@ constexpr std::array<std::pair<std::string_view, double>, 12> kKnown = {{{"B200"
                                                                          {"RTX 4090", 165},
                                                                          {"RTX 3090", 71}}};
 
-/// Peak of the first GPU that this process sees; 0 if it is not in the table. Asks the driver, which needs no CUDA header.
-double gpu_peak() {
+/// What the driver calls the first GPU that this process sees; "" if it does not say. This needs no CUDA header.
+std::string driver_name() {
   void* driver = ::dlopen("libcuda.so.1", RTLD_LAZY);
-  if (driver == nullptr) return 0;
+  if (driver == nullptr) return "";
   const auto begin = reinterpret_cast<int (*)(unsigned)>(::dlsym(driver, "cuInit"));
   const auto name_of = reinterpret_cast<int (*)(char*, int, int)>(::dlsym(driver, "cuDeviceGetName"));
   std::array<char, 256> name{};
-  if (begin == nullptr || name_of == nullptr || begin(0) != 0 || name_of(name.data(), name.size() - 1, 0) != 0) return 0;
+  if (begin == nullptr || name_of == nullptr || begin(0) != 0 || name_of(name.data(), name.size() - 1, 0) != 0) return "";
+  return name.data();
+}
+
+/// Peak of the first GPU that this process sees; 0 if it is not in the table.
+double gpu_peak() {
+  const std::string name = driver_name();
   for (const auto& [part, tflops] : kKnown) {
-    if (std::string_view(name.data()).find(part) != std::string_view::npos) return tflops * 1e12;
+    if (name.find(part) != std::string::npos) return tflops * 1e12;
   }
   return 0;
 }
@@ -60,6 +66,12 @@ double device_peak(const config::ComputeConfig& compute) {
     best_s = std::min(best_s, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
   return 2.0 * kSide * kSide * kSide / best_s;
+}
+
+std::string gpu_name() {
+  if (nn::gpu_count() == 0) return "";
+  const std::string name = driver_name();
+  return name.empty() ? "unknown" : name;
 }
 
 }  // namespace dmoerm::run

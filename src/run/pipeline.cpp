@@ -17,6 +17,7 @@
 #include "plan/disk_need.h"
 #include "plan/placement.h"
 #include "run/changes.h"
+#include "run/device_peak.h"
 #include "run/model_shape.h"
 #include "run/task_parts.h"
 #include "train/checkpoint.h"
@@ -59,11 +60,16 @@ plan::Cluster cluster_of(const std::vector<RankPlace>& places, double memory_gib
   return cluster;
 }
 
+/// The device of this rank as the cost model knows it.
+plan::DeviceModel device_of(const RunContext& context) {
+  return plan::device_of(context.config().compute, context.device().is_cuda() ? plan::nearest_gpu(gpu_name()) : "");
+}
+
 /// Compare what the run will write with the room in its directory. @throws ConfigError if the results alone do not fit
 void check_disk(const RunContext& context, const TasksToRun& tasks) {
   const config::RunConfig& config = context.config();
   const std::int64_t kept = std::max(config.base.checkpoints_kept, config.experts.train.checkpoints_kept);
-  const plan::DiskNeed need = plan::disk_need(tasks.graph, tasks.done, shape_of(config), plan::device_of(config.compute),
+  const plan::DiskNeed need = plan::disk_need(tasks.graph, tasks.done, shape_of(config), device_of(context),
                                               static_cast<int>(tasks.placement.cluster.size()), kept);
   constexpr double kMib = 1024.0 * 1024.0, kWorthSaying = 1024;  // MiB
   const fs::path root = context.directory().root();
@@ -158,7 +164,7 @@ void check_run_directory(const RunContext& context, const RunFacts& facts, bool 
 RunSummary run_pipeline(RunContext& context, comm::World& world, const RunHooks& hooks) {
   const RunFacts facts = read_facts(context.directory());
   std::vector<RunTask> tasks = plan_tasks(context.config(), context.store(), facts.on, facts.external);
-  price_tasks(tasks, context.config(), plan::device_of(context.config().compute));
+  price_tasks(tasks, context.config(), device_of(context));
   plan::TaskGraph graph;
   std::map<std::string, const RunTask*> by_id;
   for (const RunTask& task : tasks) {

@@ -51,9 +51,39 @@ def check_plan(directory):
     assert without_disk(other) != without_disk(done.stdout)
 
 
+def check_device():
+    """The plan says which device it prices, which settings say so, and where its speed comes from."""
+    for words, parts in (
+        ([], ("priced device h100: compute.device: cuda, and slurm.gpus_per_node: 8", "the peak is the maker's figure")),
+        (["--set", "compute.device=auto"], ("priced device h100: compute.device: auto, and slurm.gpus_per_node: 8",)),
+        (["--set", "compute.device=cpu"], ("priced device cpu: compute.device: cpu", "x cpu, makespan")),
+        (["--set", "compute.device=cpu", "--gpus-per-node", 8], ("priced device h100", "compute.device: cpu a run computes on the CPU")),
+        (["--set", "compute.peak_tflops=500"], ("peak 500 TFLOP/s", "the peak is that of compute.peak_tflops")),
+        (["--device", "a100", "--set", "compute.peak_tflops=500"], ("priced device a100: --device; without it h100", "peak 312 TFLOP/s")),
+        (["--device", "cpu", "--set", "compute.peak_tflops=5", "--reached", 0.5], ("peak 5 TFLOP/s", "is that of --reached")),
+    ):
+        done = plan("--lines", 0, *words)
+        assert done.returncode == 0, (words, done.stderr)
+        for part in parts:
+            assert part in done.stdout, (words, part, done.stdout)
+
+
+def check_measured(directory):
+    """A run that has been measured is named, with the command's own option."""
+    os.makedirs(os.path.join(directory, "qwen2.5-1.5b"))
+    stated = ("--lines", 0, "--set", f"runs_dir={directory}")
+    assert "--run DIR takes them" in plan(*stated).stdout
+    timeline = os.path.join(directory, "qwen2.5-1.5b", "timeline.jsonl")
+    with open(timeline, "w", encoding="utf-8"):
+        pass
+    assert f"--run {os.path.dirname(timeline)} takes them" in plan(*stated).stdout
+
+
 def main():
     with tempfile.TemporaryDirectory() as directory:
         check_plan(directory)
+        check_measured(directory)
+    check_device()
     refused("needs", "--nodes", 1, "--gpus-per-node", 2, config="llama3-8b", shape="llama3-8b")
     refused("base/roleplay", "--nodes", 1, "--gpus-per-node", 2, config="llama3-8b", shape="llama3-8b")
     refused("--device abacus: not known; known are h100", "--device", "abacus")

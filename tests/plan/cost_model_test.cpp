@@ -57,15 +57,15 @@ TEST(Price, CostsWhatTheArithmeticTakes) {
 TEST(Price, IsWithinAQuarterOfStepsMeasuredOnACpu) {
   // train-hh of docs/results/speed.md: eight pairs of 209 tokens a step on two threads, with the products of this program in
   // registers of 512 bits, and with those of the BLAS in 256.
-  for (const auto& [registers_of_512_bits, pairs_per_s] : {std::pair{true, 3.948}, {false, 2.40}}) {
+  for (const auto& [kind, pairs_per_s] : {std::pair{CpuKind::avx512, 3.948}, {CpuKind::avx2, 2.40}}) {
     Load load;
     load.steps = 1, load.groups_per_step = 8, load.group_tokens = 209, load.adapter_rank = 32;
     DeviceModel device = *find_device("cpu");
-    const CpuSpeed speed = cpu_speed(registers_of_512_bits);
+    const CpuSpeed speed = cpu_speed(kind);
     device.peak_tflops = 2 * speed.peak_tflops, device.reached = speed.reached;
     Task task{"expert/c/p", {}, 1, 1};
     price(task, load, *find_shape("smollm2-135m"), device, 2048);
-    EXPECT_NEAR(8 / task.cost, pairs_per_s, 0.25 * pairs_per_s) << registers_of_512_bits;
+    EXPECT_NEAR(8 / task.cost, pairs_per_s, 0.25 * pairs_per_s) << pairs_per_s;
   }
 }
 
@@ -82,6 +82,42 @@ TEST(Price, IsWithinATenthOfMemoryMeasuredOnACpu) {
     price(task, load, *find_shape("smollm2-135m"), *find_device("cpu"),
           static_cast<std::int64_t>(m.group_tokens * m.groups * m.experts));
     EXPECT_NEAR(task.memory_mib, m.mib, 0.1 * m.mib) << m.group_tokens << " " << m.experts;
+  }
+}
+
+TEST(Price, CountsWhatTheBackwardPassOfFlashAttentionTakes) {
+  // Two groups of four responses in a pass of 2000 tokens: ten sequences of 12 heads, so two copies for 132 multiprocessors, of
+  // rows with 12 heads of 128 float32 numbers and one more; and keys and values in bfloat16 for twelve heads, as there are two.
+  Load load = adapter_training();
+  load.responses = 4;
+  DeviceModel device = *find_device("h100", true), without = device;
+  without.multiprocessors = 0;
+  const auto mib = [&](const DeviceModel& on) {
+    Task task{"expert/c/p", {}, 1, 1};
+    price(task, load, *find_shape("qwen2.5-1.5b"), on, 2000);
+    return task.memory_mib;
+  };
+  const double sums = (2000 + 10 * 128) * 12.0 * (2 * 128 + 1) * 4, keys_and_values = 2 * 2000 * 12.0 * 128 * 2;
+  EXPECT_NEAR(mib(device) - mib(without), (sums + keys_and_values) / (1 << 20), 1e-6);
+  load.steps = 0, load.read_groups = 100;
+  EXPECT_DOUBLE_EQ(mib(device), mib(without)) << "it goes forward only";
+}
+
+TEST(FlashBackward, RoundsHeadsAndTakesMoreCopiesOfFewerSequences) {
+  ModelShape shape = decoder_shape("own", 1000, 1280, 3456, 2, 16, 16, 80, true);
+  const DeviceModel device = *find_device("h200", true);
+  const auto bytes = [&](const Pass& pass) { return flash_backward_bytes(shape, device, pass); };
+  EXPECT_EQ(bytes({1000, 1, 1}), 4.0 * 16 * (1000 + 2 * 128) * (5 * 96 + 1)) << "132 in 32: five times, 80 columns as 96";
+  EXPECT_EQ(bytes({9000, 1, 8}), 4.0 * 16 * (9000 + 3 * 128) * (3 * 96 + 1)) << "the call for prompts takes more";
+  shape.shares_prefix = false;
+  EXPECT_EQ(bytes({1000, 1, 1}), 4.0 * 16 * (1000 + 128) * (9 * 96 + 1)) << "an encoder's response has its own prompt";
+  EXPECT_EQ(flash_backward_bytes(shape, *find_device("h200", false), {1000, 1, 1}), 0) << "float32 has another attention";
+  EXPECT_EQ(flash_backward_bytes(shape, *find_device("cpu", true), {1000, 1, 1}), 0);
+  shape.head_dim = 160;
+  EXPECT_EQ(bytes({1000, 1, 1}), 4.0 * 16 * (1000 + 128) * (9 * 192 + 1));
+  for (const double head_dim : {100, 264}) {
+    shape.head_dim = head_dim;
+    EXPECT_EQ(bytes({1000, 1, 1}), 0) << head_dim;
   }
 }
 

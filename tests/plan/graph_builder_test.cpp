@@ -157,6 +157,16 @@ TEST_F(Building, FoldsAreOfTheLastRound) {
   for (const auto& [id, node] : found) EXPECT_TRUE(node.id.fold == 0 || node.id.round == 0) << id;
 }
 
+TEST_F(Building, EveryTrainingKnowsTheResponsesOfItsGroups) {
+  int trainings = 0;
+  for (const TaskNode& node : GraphBuilder(config_, StatedSizes(config_, numbers_)).build()) {
+    if (node.load.steps <= 0) continue;
+    ++trainings;
+    EXPECT_DOUBLE_EQ(node.load.responses, numbers_.responses_per_group) << node.task.id;
+  }
+  EXPECT_GT(trainings, 3);
+}
+
 TEST_F(Building, ModelsOfFoldsNeedRoomOnTheDiskButNoneInTheBundle) {
   const ModelShape shape = *find_shape("qwen2.5-0.5b");
   const DeviceModel device = *find_device("h100");

@@ -1,0 +1,83 @@
+#include "plan/device_choice.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace dmoerm::plan {
+namespace {
+
+using config::Device;
+
+class ChoosingADevice : public testing::Test {
+ protected:
+  std::string name(Device device, const DeviceHints& hints = {}) {
+    config_.compute.device = device;
+    return choose_device(config_, hints).name;
+  }
+  std::string reason(Device device, const DeviceHints& hints = {}) {
+    config_.compute.device = device;
+    return choose_device(config_, hints).reason;
+  }
+  static bool says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+  config::RunConfig config_;
+};
+
+TEST_F(ChoosingADevice, AutoTakesTheGpusThatARunWouldFind) {
+  EXPECT_EQ(name(Device::automatic), "cpu");
+  EXPECT_EQ(name(Device::automatic, {.gpu_here = "NVIDIA A100-SXM4-80GB"}), "a100");
+  EXPECT_EQ(name(Device::automatic, {.gpu_here = "NVIDIA T4"}), "h100");
+  EXPECT_TRUE(says(reason(Device::automatic, {.gpu_here = "NVIDIA T4"}), "NVIDIA T4, not a known one"));
+  config_.slurm.gpus_per_node = 8;
+  EXPECT_EQ(name(Device::automatic), "h100");
+  EXPECT_EQ(name(Device::automatic, {.gpu_here = "NVIDIA A100-SXM4-80GB"}), "h100") << "a cluster is elsewhere";
+  EXPECT_TRUE(says(reason(Device::automatic), "slurm.gpus_per_node: 8"));
+  EXPECT_EQ(name(Device::cpu), "cpu") << "the run would leave these GPUs idle";
+}
+
+TEST_F(ChoosingADevice, SaysWhichSettingsDecideAndWhichChangeIt) {
+  const std::string none = reason(Device::automatic);
+  for (const char* part : {"compute.device: auto", "slurm.gpus_per_node", "compute.device: cuda", "--device"})
+    EXPECT_TRUE(says(none, part)) << none;
+  EXPECT_EQ(name(Device::cuda), "h100");
+  EXPECT_EQ(name(Device::cuda, {.gpu_here = "NVIDIA GeForce RTX 4090"}), "rtx4090");
+  EXPECT_EQ(name(Device::cpu, {.gpus_per_node = true}), "h100");
+  EXPECT_TRUE(says(reason(Device::cpu, {.gpus_per_node = true}), "compute.device: cpu a run computes on the CPU"));
+  EXPECT_EQ(name(Device::automatic, {.option = "l40s"}), "l40s");
+  EXPECT_TRUE(says(reason(Device::automatic, {.option = "l40s"}), "without it cpu: compute.device: auto"));
+  EXPECT_EQ(reason(Device::cpu, {.option = "cpu"}), "--device");
+}
+
+TEST(GpuKind, IsReadFromTheDriversName) {
+  EXPECT_EQ(gpu_kind("NVIDIA H100 80GB HBM3"), "h100");
+  EXPECT_EQ(gpu_kind("NVIDIA H100 PCIe"), "h100");
+  EXPECT_EQ(gpu_kind("NVIDIA H200"), "h200");
+  EXPECT_EQ(gpu_kind("NVIDIA L40S"), "l40s");
+  for (const char* other : {"", "unknown", "NVIDIA GH200 480GB", "NVIDIA L40", "NVIDIA GeForce RTX 3090"})
+    EXPECT_EQ(gpu_kind(other), "") << other;
+}
+
+TEST(DeviceOf, TheGpuOfARunAndNotOnlyThatOfCuda) {
+  const config::ComputeConfig automatic{.device = Device::automatic, .threads = 4};
+  EXPECT_EQ(device_of(automatic).name, "cpu");
+  EXPECT_EQ(device_of(automatic, nearest_gpu("NVIDIA T4")).name, "h100");
+  const DeviceModel a100 = device_of({.device = Device::automatic, .dtype = config::Dtype::bfloat16, .peak_tflops = 156}, "a100");
+  EXPECT_DOUBLE_EQ(a100.peak_tflops, 156);
+  EXPECT_DOUBLE_EQ(a100.float32_tflops, 19.5 / 2);
+  EXPECT_EQ(device_of({.device = Device::cpu}, "a100").name, "cpu");
+}
+
+TEST(RateText, SaysWhatIsMeasuredAndWhatIsAssumed) {
+  const DeviceModel cpu = *find_device("cpu"), gpu = *find_device("h100");
+  const auto says = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  EXPECT_TRUE(says(rate_text(cpu, CpuKind::other, false, false), "the peak is assumed"));
+  EXPECT_TRUE(says(rate_text(cpu, CpuKind::other, false, false), "of it is assumed"));
+  EXPECT_FALSE(says(rate_text(cpu, CpuKind::avx2, false, false), "assumed"));
+  EXPECT_TRUE(says(rate_text(cpu, CpuKind::avx512, false, false), "another processor with AVX-512"));
+  EXPECT_TRUE(
+      says(rate_text(cpu, CpuKind::other, true, true), "compute.peak_tflops; what long passes reach of it is that of --"));
+  EXPECT_TRUE(says(rate_text(gpu, CpuKind::avx512, false, false), "maker's figure; what long passes reach of it is assumed"));
+}
+
+}  // namespace
+}  // namespace dmoerm::plan
