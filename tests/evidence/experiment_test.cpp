@@ -406,13 +406,13 @@ TEST_F(ExperimentTest, CellsAreDoneAgainIfTheirSettingsChange) {
     mark(file), mark(single);
     return kept;
   };
-  ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 2};
+  ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = 1};
   EXPECT_FALSE(run(few, settings));
   EXPECT_TRUE(run(few, settings));
+  settings.seeds = 2;
+  EXPECT_FALSE(run(few, settings));
   settings.seeds = 1;
   EXPECT_TRUE(run(few, settings)) << "two seeds are there";
-  settings.seeds = 3;
-  EXPECT_FALSE(run(few, settings));
   EXPECT_FALSE(run(groups, settings)) << "more prompts";
   EXPECT_EQ(read_cells(directory_ / "cells", "20-none", {"chat"}, kOuterFolds).at("chat").ids.size(), groups.front().size());
   settings.components = 4;
