@@ -7,15 +7,13 @@
 namespace dmoerm::plan {
 namespace {
 
-using config::Device;
-
 class ChoosingADevice : public testing::Test {
  protected:
-  std::string name(Device device, const DeviceHints& hints = {}) {
+  std::string name(config::Device device, const DeviceHints& hints = {}) {
     config_.compute.device = device;
     return choose_device(config_, hints).name;
   }
-  std::string reason(Device device, const DeviceHints& hints = {}) {
+  std::string reason(config::Device device, const DeviceHints& hints = {}) {
     config_.compute.device = device;
     return choose_device(config_, hints).reason;
   }
@@ -24,28 +22,28 @@ class ChoosingADevice : public testing::Test {
 };
 
 TEST_F(ChoosingADevice, AutoTakesTheGpusThatARunWouldFind) {
-  EXPECT_EQ(name(Device::automatic), "cpu");
-  EXPECT_EQ(name(Device::automatic, {.gpu_here = "NVIDIA A100-SXM4-80GB"}), "a100");
-  EXPECT_EQ(name(Device::automatic, {.gpu_here = "NVIDIA T4"}), "h100");
-  EXPECT_TRUE(says(reason(Device::automatic, {.gpu_here = "NVIDIA T4"}), "NVIDIA T4, not a known one"));
+  EXPECT_EQ(name(config::Device::automatic), "cpu");
+  EXPECT_EQ(name(config::Device::automatic, {.gpu_here = "NVIDIA A100-SXM4-80GB"}), "a100");
+  EXPECT_EQ(name(config::Device::automatic, {.gpu_here = "NVIDIA T4"}), "h100");
+  EXPECT_TRUE(says(reason(config::Device::automatic, {.gpu_here = "NVIDIA T4"}), "NVIDIA T4, not a known one"));
   config_.slurm.gpus_per_node = 8;
-  EXPECT_EQ(name(Device::automatic), "h100");
-  EXPECT_EQ(name(Device::automatic, {.gpu_here = "NVIDIA A100-SXM4-80GB"}), "h100") << "a cluster is elsewhere";
-  EXPECT_TRUE(says(reason(Device::automatic), "slurm.gpus_per_node: 8"));
-  EXPECT_EQ(name(Device::cpu), "cpu") << "the run would leave these GPUs idle";
+  EXPECT_EQ(name(config::Device::automatic), "h100");
+  EXPECT_EQ(name(config::Device::automatic, {.gpu_here = "NVIDIA A100-SXM4-80GB"}), "h100") << "a cluster is elsewhere";
+  EXPECT_TRUE(says(reason(config::Device::automatic), "slurm.gpus_per_node: 8"));
+  EXPECT_EQ(name(config::Device::cpu), "cpu") << "the run would leave these GPUs idle";
 }
 
 TEST_F(ChoosingADevice, SaysWhichSettingsDecideAndWhichChangeIt) {
-  const std::string none = reason(Device::automatic);
+  const std::string none = reason(config::Device::automatic);
   for (const char* part : {"compute.device: auto", "slurm.gpus_per_node", "compute.device: cuda", "--device"})
     EXPECT_TRUE(says(none, part)) << none;
-  EXPECT_EQ(name(Device::cuda), "h100");
-  EXPECT_EQ(name(Device::cuda, {.gpu_here = "NVIDIA GeForce RTX 4090"}), "rtx4090");
-  EXPECT_EQ(name(Device::cpu, {.gpus_per_node = true}), "h100");
-  EXPECT_TRUE(says(reason(Device::cpu, {.gpus_per_node = true}), "compute.device: cpu a run computes on the CPU"));
-  EXPECT_EQ(name(Device::automatic, {.option = "l40s"}), "l40s");
-  EXPECT_TRUE(says(reason(Device::automatic, {.option = "l40s"}), "without it cpu: compute.device: auto"));
-  EXPECT_EQ(reason(Device::cpu, {.option = "cpu"}), "--device");
+  EXPECT_EQ(name(config::Device::cuda), "h100");
+  EXPECT_EQ(name(config::Device::cuda, {.gpu_here = "NVIDIA GeForce RTX 4090"}), "rtx4090");
+  EXPECT_EQ(name(config::Device::cpu, {.gpus_per_node = true}), "h100");
+  EXPECT_TRUE(says(reason(config::Device::cpu, {.gpus_per_node = true}), "compute.device: cpu a run computes on the CPU"));
+  EXPECT_EQ(name(config::Device::automatic, {.option = "l40s"}), "l40s");
+  EXPECT_TRUE(says(reason(config::Device::automatic, {.option = "l40s"}), "without it cpu: compute.device: auto"));
+  EXPECT_EQ(reason(config::Device::cpu, {.option = "cpu"}), "--device");
 }
 
 TEST(GpuKind, IsReadFromTheDriversName) {
@@ -58,13 +56,14 @@ TEST(GpuKind, IsReadFromTheDriversName) {
 }
 
 TEST(DeviceOf, TheGpuOfARunAndNotOnlyThatOfCuda) {
-  const config::ComputeConfig automatic{.device = Device::automatic, .threads = 4};
+  const config::ComputeConfig automatic{.device = config::Device::automatic, .threads = 4};
   EXPECT_EQ(device_of(automatic).name, "cpu");
   EXPECT_EQ(device_of(automatic, nearest_gpu("NVIDIA T4")).name, "h100");
-  const DeviceModel a100 = device_of({.device = Device::automatic, .dtype = config::Dtype::bfloat16, .peak_tflops = 156}, "a100");
+  const DeviceModel a100 =
+      device_of({.device = config::Device::automatic, .dtype = config::Dtype::bfloat16, .peak_tflops = 156}, "a100");
   EXPECT_DOUBLE_EQ(a100.peak_tflops, 156);
   EXPECT_DOUBLE_EQ(a100.float32_tflops, 19.5 / 2);
-  EXPECT_EQ(device_of({.device = Device::cpu}, "a100").name, "cpu");
+  EXPECT_EQ(device_of({.device = config::Device::cpu}, "a100").name, "cpu");
 }
 
 TEST(RateText, SaysWhatIsMeasuredAndWhatIsAssumed) {
