@@ -1,4 +1,4 @@
-# DMOERM_BUILD_ONCE shortens a build from scratch to less than half, as the quick start and launch/test.sh need it; results keep their bits.
+# DMOERM_BUILD_ONCE shortens a build from scratch to about a third, as the quick start and launch/test.sh need it; results keep their bits.
 # 1. Most of the time of a file goes into reading the same large headers. They are precompiled twice: once for the folders that use
 #    torch and once for the others, which are compiled with other options. g++ 12 then no longer knows which headers are the system's,
 #    and gives its false alarms about them.
