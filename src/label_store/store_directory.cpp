@@ -212,13 +212,12 @@ void tidy(const fs::path& directory, const StoreSegments& found) {
 
 fs::path put_aside(const fs::path& directory, const fs::path& file) {
   const fs::path folder = damaged_path(directory);
-  fs::path target = folder / file.filename();
-  for (int i = 1; fs::exists(target); ++i) target = folder / fmt::format("{}.{}", file.filename().string(), i);
   std::error_code error;
   fs::create_directory(folder, error);
-  if (!error) fs::rename(file, target, error);
   if (error)
-    throw IoError("cannot-move-file", fmt::format("{}: cannot move to {}: {}", file.string(), target.string(), error.message()));
+    throw IoError("cannot-move-file", fmt::format("{}: cannot move to {}: {}", file.string(), folder.string(), error.message()));
+  fs::path target = folder / file.filename();
+  for (int i = 1; !move_without_replacing(file, target); ++i) target = folder / fmt::format("{}.{}", file.filename().string(), i);
   sync_path(folder);
   sync_path(directory);
   return target;

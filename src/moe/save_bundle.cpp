@@ -52,9 +52,9 @@ json golden_scores(const Bundle& bundle, const std::vector<GoldenText>& golden) 
 void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path& source_model,
                  const std::vector<GoldenText>& golden) {
   const Model& model = bundle.model;
-  const fs::path temporary = temporary_name(directory);
+  const fs::path temporary = temporary_name(directory), replaced = temporary_name(directory.string() + ".old");
   try {
-    remove_stale_temporaries_of(directory);
+    for (const fs::path& path : {directory, fs::path(directory.string() + ".old")}) remove_stale_temporaries_of(path);
     fs::remove_all(temporary);
     fs::create_directories(temporary);
     const at::Tensor zero_D = at::zeros({model.backbone->spec().width});
@@ -106,12 +106,10 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     manifest["files"] = file_sums(temporary);
     write_json_atomically(temporary / kBundleManifest, manifest);
     load_bundle(temporary, model.backbone->device());  // checks the copy before it replaces an older bundle
-    const fs::path old = directory.string() + ".old";
-    fs::remove_all(old);
-    if (fs::exists(directory)) fs::rename(directory, old);
+    if (fs::exists(directory)) fs::rename(directory, replaced);
     fs::rename(temporary, directory);
     sync_path(directory.has_parent_path() ? directory.parent_path() : fs::path("."));
-    fs::remove_all(old);
+    fs::remove_all(replaced);
   } catch (...) {
     std::error_code ignored;
     fs::remove_all(temporary, ignored);

@@ -1,7 +1,7 @@
 """cost-growth: how tokens a second and memory grow with the work, each beside what `dmoerm plan` expects.
 
 Steps of LoRA experts on made-up ids, one quantity varied at a time: responses of a group, length of the prompt, experts in one pass, rank of the adapters, experts that take turns
-over one base; and trainings on one and two ranks of one thread. A point is one JSON line. It ends with a table, two pictures in --images, and one JSON line: the points
+over one base; and trainings on one and two ranks of one thread. A point is one JSON line. It ends with a table, three pictures in --images, and one JSON line: the points
 at which time or memory is off by more than a quarter.
 """
 import argparse
@@ -95,8 +95,9 @@ def main():
             rows += [point(name, value, *steps(a, folder, USUAL | change)) for value, change in values]
     rows += [point(name, ranks, *trained(a.model, ranks, options)) for name, ranks, options in TRAININGS]
     show(rows)
-    drawn = [name for name, _ in VARIED]
+    drawn, over_ranks = [name for name, _ in VARIED], [name for name, ranks, _ in TRAININGS if ranks == 1]
     draw(os.path.join(a.images, "cost_growth_speed.svg"), "Tokens a second of training SmolLM2-135M", rows, "tokens_per_s", drawn[:4])
+    draw(os.path.join(a.images, "cost_growth_ranks.svg"), "Tokens a second of training SmolLM2-135M", rows, "tokens_per_s", drawn[4:] + over_ranks)
     draw(os.path.join(a.images, "cost_growth_memory.svg"), "Memory of training SmolLM2-135M, MiB", rows, "mib", drawn[1:])
     off = lambda row, key: row["predicted_" + key] / row[key] - 1  # noqa: E731
     bad = [f"{row['varied']} {row['value']}: {key} {off(row, key):+.0%}" for row in rows for key in ("tokens_per_s", "mib") if abs(off(row, key)) > OFF]

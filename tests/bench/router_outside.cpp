@@ -112,6 +112,7 @@ int main(int argc, char** argv) {
   std::vector<double> keep_shares = {0.95};
   bool choose = false;
   int threads = 2;
+  std::string kind = "trained";
   config::RouterConfig config;
   std::int64_t tokens_max = 512;
   app.add_option("--model", model, "directory of the backbone")->required();
@@ -121,9 +122,12 @@ int main(int argc, char** argv) {
   app.add_option("--keep-shares", keep_shares, "values of router.keep_share")->delimiter(',');
   app.add_flag("--choose", choose, "leave one category out in turn");
   app.add_option("--depth", config.depth, "router.depth");
+  app.add_option("--kind", kind, "router.kind")->check(CLI::IsMember({"trained", "clusters"}));
+  app.add_option("--clusters", config.clusters, "router.clusters");
   app.add_option("--tokens-max", tokens_max, "longest prompt; longer ones are cut at their start");
   CLI11_PARSE(app, argc, argv);
   at::set_num_threads(threads);
+  config.kind = *config::from_word<config::RouterKind>(kind);
 
   const auto backbone = nn::Backbone::load(model, at::kCPU);
   const auto tokenizer = tokenizer::Tokenizer::load(std::filesystem::path(model) / "tokenizer.json");

@@ -1,6 +1,7 @@
 """router-outside: how many prompts of no category the router sends to the single model.
 
-    router_outside.py [--prompts 200] [--depth 0.667] [--keep-shares 0.9,0.95,0.97,0.99] [--states FILE] [--no-choice] [--threads 2]
+    router_outside.py [--prompts 200] [--depth 0.667] [--kind trained|clusters] [--clusters 16] [--keep-shares 0.9,0.95,0.97,0.99] [--states FILE]
+                      [--no-choice] [--threads 2]
 
 The categories are those of ../shared/data (`--categories`): at most `--prompts` train prompts each, in the order of a hash, and all validation and test prompts.
 Prompts of no category are those of `router.jsonl.gz` tagged coding, math and procedure, and 200 that `dmoerm synth` makes. `--states` keeps the prompts' states in a
@@ -36,6 +37,8 @@ def main():
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--depth", type=float, default=2 / 3)
+    parser.add_argument("--kind", default="trained", choices=("trained", "clusters"))
+    parser.add_argument("--clusters", type=int, default=16)
     parser.add_argument("--keep-shares", default="0.8,0.9,0.93,0.95,0.97,0.98,0.99")
     parser.add_argument("--states", default="")
     parser.add_argument("--no-choice", action="store_true")
@@ -59,6 +62,7 @@ def main():
         data = write_lines(os.path.join(scratch, "prompts.jsonl"), rows)
         program = os.path.join(os.environ["DMOERM_BUILD"], "tests", "bench", "bench_router_outside")
         command = [program, "--model", args.model, "--data", data, "--threads", str(args.threads), "--depth", str(args.depth), "--keep-shares", args.keep_shares]
+        command += ["--kind", args.kind, "--clusters", str(args.clusters)]
         command += (["--states", args.states] if args.states else []) + ([] if args.no_choice else ["--choose"])
         result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     if result["choice"]:
@@ -77,7 +81,7 @@ def main():
         tags = [f"{t} {kept[t][0] / kept[t][1]:.2f}" for t in categories] + [f"{t} {abs(1 - kept[t][0] / kept[t][1]):.2f}" for t in others]
         print(f"{curve[-1][0]:10.3f} {curve[-1][1]:6.3f} {curve[-1][2]:10.3f}  " + ", ".join(tags))
     last = result["curve"][-1]
-    print(json.dumps({"name": "router-outside", "unit": "share of prompts", "curve": curve, "wanted": 0.8, "right": round(last["right"], 4),
+    print(json.dumps({"name": "router-outside", "kind": args.kind, "unit": "share of prompts", "curve": curve, "wanted": 0.8, "right": round(last["right"], 4),
                       "confidence": round(last["confidence"], 4), "temperature": round(last["temperature"], 4)}))
 
 

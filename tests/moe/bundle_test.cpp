@@ -156,6 +156,19 @@ TEST_F(BundleFolder, ScoresTheSameAfterSaveAndLoad) {
   EXPECT_EQ(loaded.model.category("code").stats.std, 2.0);
 }
 
+TEST_F(BundleFolder, ReplacesAnOlderBundleAndNothingBesideIt) {
+  save();
+  write_file_atomically(folder_ / "bundle" / "left.txt", "of the older bundle");
+  fs::create_directories(folder_ / "bundle.old");
+  write_file_atomically(folder_ / "bundle.old" / "mine.txt", "somebody's");
+  load_bundle(save(), at::kCPU);
+  EXPECT_FALSE(fs::exists(folder_ / "bundle" / "left.txt"));
+  EXPECT_EQ(read_file(folder_ / "bundle.old" / "mine.txt"), "somebody's");
+  std::size_t entries = 0;
+  for (const auto& entry : fs::directory_iterator(folder_)) entries += entry.exists() ? 1 : 0;
+  EXPECT_EQ(entries, 3u);  // the model, the bundle and somebody's folder
+}
+
 TEST_F(BundleFolder, ScoresInACategoryWithoutTheRouter) {
   const TokenTexts texts{{5, 6, 7}, {{5, 6, 7, 8}, {5, 6, 7, 9, 10}}};
   std::map<std::string, GroupScore> routed;
