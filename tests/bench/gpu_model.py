@@ -44,11 +44,11 @@ def ours_bytes():
 
 
 def peer_bytes():
-    """The same for Qwen2's layer of transformers and PEFT's, each operation and its gradient a pass of its own, by reading them; adapters in float32."""
-    norm = (6 + 8 + 4 + 8 + 6 + 4) + (4 + 6 + 8 + 12 + 16 + 8 + 6)  # to float32, square, mean, scale, back, weight; and gradients
-    turn = (2 + 4 + 4 + 4 + 6) + (4 + 4 + 2 + 4 + 6)  # minus, concatenation, two products, sum; and gradients
+    """The same for transformers' Qwen2 layer and PEFT's LoRA on it, whose source makes each operation and each gradient a pass of its own; adapters in float32."""
+    norm = (6 + 8 + 4 + 8 + 6 + 4) + (4 + 6 + 8 + 16 + 16 + 12 + 6)  # to float32, square, mean, scale, back, weight; gradients of weight, dtype, scale twice, square, their sum, dtype
+    turn = (2 + 4 + 4 + 4 + 6) + (4 + 4 + 2 + 8 + 12)  # minus, concatenation, two products, sum; gradients of products, minus, slices, and two sums
     factor = (6 + 9 + 4) + (9 + 4 + 4 + 6 + 6)  # to float32, dropout with a mask, product; gradients, their sum in bfloat16
-    result = (4 + 8 + 10 + 6) + (6 + 8 + 4 + 4)  # product, scaling, sum, back to bfloat16; gradients
+    result = (4 + 8 + 10 + 6) + (6 + 6 + 8 + 4 + 4)  # product, scaling, sum, back to bfloat16; gradients
     return {
         "SwiGLU, gradient": (4 + 6 + 6 + 6 + 6) * INNER,
         "norms": 2 * norm * WIDTH,
