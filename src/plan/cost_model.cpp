@@ -126,7 +126,9 @@ std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16) {
 
 CpuKind cpu_kind_here() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") != 0) return CpuKind::avx512;  // products then use it (nn/product_cpu.cpp)
+#if defined(__AVX512F__)  // else products do not use it (nn/lanes.h)
+  if (__builtin_cpu_supports("avx512f") != 0) return CpuKind::avx512;
+#endif
   if (__builtin_cpu_is("znver1") != 0) return CpuKind::avx2_in_halves;
   if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) return CpuKind::avx2;
 #endif

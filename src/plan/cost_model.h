@@ -51,7 +51,7 @@ struct CpuSpeed {
 /// Processors by what is known of their speed. `avx2_in_halves` is AMD's first Zen, which takes two steps for a register of 256
 /// bits; `other` has no AVX2 with FMA, such as an older one or an ARM.
 enum class CpuKind { avx512, avx2, avx2_in_halves, other };
-/// The processor that this program runs on.
+/// The processor that this program runs on, as far as the program was compiled for it.
 CpuKind cpu_kind_here();
 /// Peaks of the kind, so that all ranks of a run, and the run that continues it, price tasks alike; the processor's own peak is
 /// multiply_adds_here(). AVX-512 and Zen as measured (docs/results/speed.md), AVX2 with the products of the BLAS on the machine
