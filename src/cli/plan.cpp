@@ -16,6 +16,7 @@
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "plan/calibration.h"
+#include "plan/cpu_rate.h"
 #include "plan/device_choice.h"
 #include "plan/disk_need.h"
 #include "plan/gantt.h"
@@ -104,6 +105,11 @@ class Planning {
     const bool cpu = choice.name == "cpu";
     compute.device = cpu ? config::Device::cpu : config::Device::cuda;
     if (!cpu && !options_.device.empty()) compute.peak_tflops = 0;  // of the run's device, not of the one that is named
+    plan::PeakSource source = compute.peak_tflops > 0 ? plan::PeakSource::setting : plan::PeakSource::table;
+    if (const auto measured = cpu && compute.peak_tflops <= 0 ? plan::multiply_adds_here() : std::nullopt) {
+      compute.peak_tflops = *measured * static_cast<double>(compute.threads);
+      source = plan::PeakSource::measured;
+    }
     device_ = plan::device_of(compute, choice.name);
     if (options_.reached > 0) device_.reached = options_.reached;
     if (config_.cluster.memory_gib > 0) device_.memory_mib = 1024 * config_.cluster.memory_gib;
@@ -117,7 +123,7 @@ class Planning {
                     device_.memory_mib > 0 ? fmt::format("{:.0f} GiB", device_.memory_mib / 1024) : "not limited",
                     device_.inside_gb_s, device_.across_gb_s));
     if (options_.run.empty())
-      assumptions_.push_back(plan::rate_text(device_, plan::cpu_kind_here(), compute.peak_tflops > 0, options_.reached > 0));
+      assumptions_.push_back(plan::rate_text(device_, plan::cpu_kind_here(), source, options_.reached > 0));
   }
 
   void choose_cluster() {

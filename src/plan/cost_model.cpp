@@ -9,8 +9,8 @@ namespace dmoerm::plan {
 namespace {
 
 /// Known devices. Peaks (dense), memory and links (one way) are the makers' figures; what is reached is an assumption until a run
-/// has been measured. CPU: one thread of a processor of this one's kind, float32, as measured in docs/results/speed.md (what
-/// bfloat16 is on a CPU depends on its kind: the same is assumed).
+/// has been measured. CPU: one thread of a processor of this one's kind, float32 (what bfloat16 is on a CPU depends on its kind:
+/// the same is assumed).
 std::vector<DeviceModel> devices(bool bfloat16) {
   std::vector<DeviceModel> all;
   const auto gpu = [&](const char* name, double tflops, double float32_tflops, double memory_gib, double memory_gb_s,
@@ -126,13 +126,27 @@ std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16) {
 
 CpuKind cpu_kind_here() {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") != 0) return CpuKind::avx512;  // products then use it (nn/product_cpu.cpp)
+#if defined(__AVX512F__)  // else products do not use it (nn/lanes.h)
+  if (__builtin_cpu_supports("avx512f") != 0) return CpuKind::avx512;
+#endif
+  if (__builtin_cpu_is("znver1") != 0) return CpuKind::avx2_in_halves;
   if (__builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0) return CpuKind::avx2;
 #endif
   return CpuKind::other;
 }
 
-CpuSpeed cpu_speed(CpuKind kind) { return kind == CpuKind::avx512 ? CpuSpeed{0.265, 0.68} : CpuSpeed{0.115, 0.75}; }
+CpuSpeed cpu_speed(CpuKind kind) {
+  switch (kind) {
+    case CpuKind::avx512:
+      return {0.262, 0.78};
+    case CpuKind::avx2_in_halves:
+      return {0.040, 0.80};
+    case CpuKind::avx2:
+    case CpuKind::other:
+      break;
+  }
+  return {0.115, 0.80};
+}
 
 std::vector<std::string> device_names() {
   std::vector<std::string> names;

@@ -48,15 +48,17 @@ struct DeviceModel {
 struct CpuSpeed {
   double peak_tflops = 0, reached = 0;
 };
-/// Processors by what is known of their speed: `other` has no AVX2 with FMA, such as an older one or an ARM.
-enum class CpuKind { avx512, avx2, other };
-/// The processor that this program runs on.
+/// Processors by what is known of their speed. `avx2_in_halves` is AMD's first Zen, which takes two steps for a register of 256
+/// bits; `other` has no AVX2 with FMA, such as an older one or an ARM.
+enum class CpuKind { avx512, avx2, avx2_in_halves, other };
+/// The processor that this program runs on, as far as the program was compiled for it.
 CpuKind cpu_kind_here();
-/// As measured on an AMD EPYC with registers of 512 bits; for those of 256 bits with the products of the BLAS on the same
-/// machine. Another processor has less (`compute.peak_tflops`), but how much is not known: it is taken for one of 256 bits.
+/// Peaks of the kind, so that all ranks of a run, and the run that continues it, price tasks alike; the processor's own peak is
+/// multiply_adds_here(). AVX-512 and Zen as measured (docs/results/speed.md), AVX2 with the products of the BLAS on the machine
+/// with AVX-512; `other` has less (`compute.peak_tflops`), but how much is not known: it is taken for AVX2.
 CpuSpeed cpu_speed(CpuKind kind);
 
-/// A device by name. "cpu" is a thread of a processor of the kind that this program runs on.
+/// A device by name. "cpu" is a thread of a processor of the kind that this program runs on, see cpu_speed().
 /// @param bfloat16  weights and products in bfloat16, as GPUs are rated; else in float32
 std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16 = false);
 std::vector<std::string> device_names();

@@ -44,22 +44,20 @@ DeviceChoice choose_device(const config::RunConfig& config, const DeviceHints& h
   return {hints.option, fmt::format("--device; without it {}: {}", own.name, own.reason)};
 }
 
-std::string rate_text(const DeviceModel& device, CpuKind cpu, bool peak_is_set, bool share_is_set) {
-  const bool gpu = device.multiprocessors > 0, known = cpu != CpuKind::other;
-  const char* peak = "that of another processor with AVX2 but without AVX-512, like this one";
-  if (peak_is_set)
+std::string rate_text(const DeviceModel& device, CpuKind cpu, PeakSource source, bool share_is_set) {
+  const bool gpu = device.multiprocessors > 0;
+  const char* peak =
+      "assumed to be that of a processor with AVX2 and FMA, which this one lacks: it may be several times slower "
+      "(compute.peak_tflops)";
+  if (source == PeakSource::setting)
     peak = "that of compute.peak_tflops";
+  else if (source == PeakSource::measured)
+    peak = "what multiply-adds reach in the registers of one thread here, measured just now, for all compute.threads";
   else if (gpu)
     peak = "the maker's figure";
-  else if (cpu == CpuKind::avx512)
-    peak = "that of another processor with AVX-512, like this one";
-  else if (!known)
-    peak =
-        "assumed to be that of a processor with AVX2 and FMA, which this one lacks: it may be several times slower "
-        "(compute.peak_tflops)";
-  const char* const share = share_is_set    ? "that of --reached"
-                            : !gpu && known ? "as measured on another processor of this kind"
-                                            : "assumed";
+  const char* const share = share_is_set                    ? "that of --reached"
+                            : !gpu && cpu != CpuKind::other ? "as measured on another processor of this kind"
+                                                            : "assumed";
   return fmt::format("the peak is {}; what long passes reach of it is {}", peak, share);
 }
 

@@ -21,9 +21,10 @@ struct DeviceChoice {
 /// where nothing says its type.
 DeviceChoice choose_device(const config::RunConfig& config, const DeviceHints& hints);
 
-/// Where the peak of a device and the share of it that is reached come from.
-/// @param peak_is_set   whether compute.peak_tflops is its peak
+/// Where the peak of a device comes from: a table, compute.peak_tflops, or multiply_adds_here().
+enum class PeakSource { table, setting, measured };
+/// Where the peak of a device and the share of it that is reached come from, in words.
 /// @param share_is_set  whether --reached is its share
-std::string rate_text(const DeviceModel& device, CpuKind cpu, bool peak_is_set, bool share_is_set);
+std::string rate_text(const DeviceModel& device, CpuKind cpu, PeakSource source, bool share_is_set);
 
 }  // namespace dmoerm::plan

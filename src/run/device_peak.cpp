@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "nn/device.h"
+#include "plan/cpu_rate.h"
 
 namespace dmoerm::run {
 namespace {
@@ -56,6 +57,7 @@ double gpu_peak() {
 double device_peak(const config::ComputeConfig& compute) {
   if (compute.peak_tflops > 0) return compute.peak_tflops * 1e12;
   if (!nn::pick_device(config::word(compute.device), "compute.device").is_cpu()) return gpu_peak();
+  if (const auto measured = plan::multiply_adds_here()) return *measured * 1e12 * static_cast<double>(compute.threads);
   constexpr std::int64_t kSide = 768;
   constexpr int kTries = 5;
   const at::Tensor a = at::ones({kSide, kSide}), b = at::ones({kSide, kSide});

@@ -10,6 +10,7 @@
 #include "base/chart.h"
 #include "base/files.h"
 #include "plan/cost_model.h"
+#include "plan/cpu_rate.h"
 
 namespace {
 
@@ -24,7 +25,9 @@ json predicted(const json& workload) {
   load.adapter_rank = workload.at("rank"), load.all_weights = workload.at("all_weights"), load.shard = workload.at("shard");
   load.read_groups = workload.at("read_groups");
   const int ranks = workload.at("ranks");
-  const plan::DeviceModel device = plan::device_of({.device = config::Device::cpu, .threads = workload.at("threads")});
+  const std::int64_t threads = workload.at("threads");
+  const double peak = plan::multiply_adds_here().value_or(0) * static_cast<double>(threads);
+  const plan::DeviceModel device = plan::device_of({.device = config::Device::cpu, .threads = threads, .peak_tflops = peak});
   plan::Task task{"expert/c/p", {}, 1, ranks};
   price(task, load, plan::find_shape(workload.at("shape")).value(), device, workload.at("micro_batch_tokens"));
   return {{"seconds", task.cost / plan::speedup(task, ranks)}, {"mib", task.memory_mib + task.sharded_mib / ranks}};

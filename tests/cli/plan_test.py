@@ -9,6 +9,8 @@ import xml.etree.ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = sys.argv[1]
+with open("/proc/cpuinfo", encoding="utf-8") as cpuinfo:
+    HAS_FMA = {"avx2", "fma"} <= set(cpuinfo.read().split())
 
 
 def plan(*words, config="qwen2.5-1.5b", shape="qwen2.5-1.5b", sizes=True):
@@ -56,7 +58,7 @@ def check_device():
     for words, parts in (
         ([], ("priced device h100: compute.device: cuda, and slurm.gpus_per_node: 8", "the peak is the maker's figure")),
         (["--set", "compute.device=auto"], ("priced device h100: compute.device: auto, and slurm.gpus_per_node: 8",)),
-        (["--set", "compute.device=cpu"], ("priced device cpu: compute.device: cpu", "x cpu, makespan")),
+        (["--set", "compute.device=cpu"], ("priced device cpu: compute.device: cpu", "x cpu, makespan", "measured just now" if HAS_FMA else "the peak is assumed")),
         (["--set", "compute.device=cpu", "--gpus-per-node", 8], ("priced device h100", "compute.device: cpu a run computes on the CPU")),
         (["--set", "compute.peak_tflops=500"], ("peak 500 TFLOP/s", "the peak is that of compute.peak_tflops")),
         (["--device", "a100", "--set", "compute.peak_tflops=500"], ("priced device a100: --device; without it h100", "peak 312 TFLOP/s")),

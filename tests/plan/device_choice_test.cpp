@@ -69,13 +69,16 @@ TEST(DeviceOf, TheGpuOfARunAndNotOnlyThatOfCuda) {
 TEST(RateText, SaysWhatIsMeasuredAndWhatIsAssumed) {
   const DeviceModel cpu = *find_device("cpu"), gpu = *find_device("h100");
   const auto says = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
-  EXPECT_TRUE(says(rate_text(cpu, CpuKind::other, false, false), "the peak is assumed"));
-  EXPECT_TRUE(says(rate_text(cpu, CpuKind::other, false, false), "of it is assumed"));
-  EXPECT_FALSE(says(rate_text(cpu, CpuKind::avx2, false, false), "assumed"));
-  EXPECT_TRUE(says(rate_text(cpu, CpuKind::avx512, false, false), "another processor with AVX-512"));
+  EXPECT_TRUE(says(rate_text(cpu, CpuKind::other, PeakSource::table, false), "the peak is assumed"));
+  EXPECT_TRUE(says(rate_text(cpu, CpuKind::other, PeakSource::table, false), "of it is assumed"));
+  for (const CpuKind kind : {CpuKind::avx512, CpuKind::avx2, CpuKind::avx2_in_halves}) {
+    EXPECT_TRUE(says(rate_text(cpu, kind, PeakSource::measured, false), "measured just now"));
+    EXPECT_FALSE(says(rate_text(cpu, kind, PeakSource::measured, false), "assumed"));
+  }
+  EXPECT_TRUE(says(rate_text(cpu, CpuKind::other, PeakSource::setting, true),
+                   "compute.peak_tflops; what long passes reach of it is that of --"));
   EXPECT_TRUE(
-      says(rate_text(cpu, CpuKind::other, true, true), "compute.peak_tflops; what long passes reach of it is that of --"));
-  EXPECT_TRUE(says(rate_text(gpu, CpuKind::avx512, false, false), "maker's figure; what long passes reach of it is assumed"));
+      says(rate_text(gpu, CpuKind::avx512, PeakSource::table, false), "maker's figure; what long passes reach of it is assumed"));
 }
 
 }  // namespace
