@@ -251,6 +251,7 @@ void run_front(const Options& options) {
     all_answered = drain(server, options.drain_s);
     restarts = front.restarts();
     front.abandon();
+    server.finish();  // the answers that this makes count, too
     totals = front.totals();
   }
   fmt::print(stderr, "{} by {} ranks, of which {} were started again: {}\n", served(totals, begun), options.ranks, restarts,
@@ -284,6 +285,7 @@ void run(Options options) {
     service.drain();
     all_answered = drain(server, options.drain_s);
     service.abandon();
+    server.finish();  // the answers that this makes count, too
     totals = service.metrics().totals();
   }
   fmt::print(stderr, "{}: {}\n", served(totals, begun), outcomes(totals));

@@ -40,46 +40,28 @@ struct Look {
   double now = 0;  ///< Unix time by the clock of the host that writes the status, as far as it is known
 };
 
-/// A sentence about a job that is starting in the directory and has not written its state yet; "" if there is none.
-std::string starting_owner(const fs::path& run, const std::optional<watch::Status>& status) {
-  std::error_code missing;
-  if (!fs::exists(run / "owner.json", missing)) return "";
-  try {
-    const nlohmann::json owner = read_json(run / "owner.json");
-    const int pid = owner.at("pid");
-    const std::string host = owner.at("host");
-    if (status && status->process.pid == pid && status->place.host == host) return "";
-    if (host == watch::this_place().host && !watch::is_there({pid, ""})) return "";
-    return fmt::format(
-        "process {} on {} has been starting here since {}: it is reading its inputs and has not listed its tasks yet; this is "
-        "the state before it started",
-        pid, host, owner.at("since").get<std::string>());
-  } catch (const std::exception&) {
-    return "";  // being written
-  }
-}
-
 Look look(const Options& options) {
   const fs::path run = options.run;
   if (!fs::is_directory(run)) throw ConfigError("no-such-run", fmt::format("{}: there is no such run directory", run.string()));
   auto status = watch::read_status(run);
-  const std::string owner = starting_owner(run, status);
+  const double patience = options.patience_s > 0 ? options.patience_s : 3 * (status ? status->every_s : 1) + 5;
+  const std::optional<watch::Liveness> starting = watch::find_starting(run, status, patience);
+  if (!starting && !status) status = watch::read_status(run);  // written while this looked
   if (!status) {
-    if (owner.empty()) report::expect_run_directory(run);
+    if (!starting) report::expect_run_directory(run);
     Look found;
     found.state = watch::state_from_directory(run);
-    if (found.state.tasks().empty() && owner.empty())
+    if (found.state.tasks().empty() && !starting)
       throw ConfigError("not-a-run-directory",
                         fmt::format("{}: the run has not begun: it has neither status.json nor a task's manifest", run.string()));
     found.liveness = {Life::silent,
                       "there is no status.json: this is what the directory holds; whether a job is working on it is unknown"};
-    if (!owner.empty()) found.liveness = {Life::alive, owner};
+    if (starting) found.liveness = *starting;
     found.now = watch::wall_clock();
     return found;
   }
-  const double patience = options.patience_s > 0 ? options.patience_s : 3 * status->every_s + 5;
   Look found;
-  found.liveness = owner.empty() ? watch::find_liveness(run, *status, patience) : watch::Liveness{Life::alive, owner};
+  found.liveness = starting ? *starting : watch::find_liveness(run, *status, patience);
   // A live writer's clock stood at `written_at` a moment ago, so ages are counted from there, not by this machine's clock.
   found.now = status->written_at;
   found.state = std::move(status->state);

@@ -17,6 +17,7 @@
 #include "base/host.h"
 #include "base/log.h"
 #include "base/thread.h"
+#include "watch/status_file.h"
 
 namespace dmoerm::run {
 namespace {
@@ -142,7 +143,16 @@ std::string OwnerFile::write_owner() const {
   const std::time_t now = std::time(nullptr);
   char since[32] = "";
   std::strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S", std::localtime(&now));
-  const std::string text = json{{"host", host_name()}, {"pid", ::getpid()}, {"job", job()}, {"since", since}}.dump(2) + "\n";
+  const watch::Place place = watch::this_place();
+  const std::string text = json{{"host", place.host},
+                                {"boot", place.boot},
+                                {"pid_namespace", place.pid_namespace},
+                                {"pid", ::getpid()},
+                                {"pid_started", watch::this_process().started},
+                                {"job", job()},
+                                {"since", since}}
+                               .dump(2) +
+                           "\n";
   if (::ftruncate(descriptor_, 0) != 0 || ::pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
     throw IoError("cannot-write-file", fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
   return text;

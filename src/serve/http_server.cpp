@@ -37,6 +37,8 @@ namespace {
 constexpr std::size_t kMemoryPerConnection = 64 << 10;                            // headers, and a piece of the body
 constexpr const char* kProtocols = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";  // in the words of GnuTLS
 constexpr auto kSweep = std::chrono::milliseconds(50);  // how often clients that left or stall are looked for
+constexpr auto kLastAnswers = std::chrono::seconds(2);  // how long clients may read theirs at the end
+constexpr auto kLook = std::chrono::milliseconds(5);    // how often the end looks whether they have
 constexpr auto kReadOn = std::chrono::milliseconds(1);  // how often those are read that have their answer and still send
 
 std::string name_of(const sockaddr* address) {
@@ -71,52 +73,6 @@ bool names_a_body(const HttpRequest& request) {
 
 }  // namespace
 
-std::string HttpRequest::header(const std::string& name) const {
-  const auto found = headers.find(name);
-  return found == headers.end() ? std::string() : std::string(trim(found->second));
-}
-
-void Exchange::answer(HttpAnswer answer) {
-  std::function<void()> resume;
-  {
-    const std::lock_guard lock(mutex_);
-    if (answer_) return;
-    answer_ = std::move(answer);
-    cancel_ = nullptr;
-    resume = std::exchange(resume_, nullptr);
-  }
-  if (resume) resume();
-}
-
-void Exchange::when_gone(std::function<void()> cancel) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (answer_) return;
-    if (!gone_) {
-      cancel_ = std::move(cancel);
-      return;
-    }
-  }
-  cancel();
-}
-
-void Exchange::hang_up() {
-  std::function<void()> cancel;
-  {
-    const std::lock_guard lock(mutex_);
-    gone_ = true;
-    cancel = std::exchange(cancel_, nullptr);
-  }
-  if (cancel) cancel();
-}
-
-std::shared_ptr<Exchange> Exchange::make(HttpRequest request, std::function<void(HttpAnswer)> deliver) {
-  auto exchange = std::make_shared<Exchange>();
-  exchange->request = std::move(request);
-  exchange->resume_ = [own = exchange.get(), deliver = std::move(deliver)] { deliver(std::move(*own->answer_)); };
-  return exchange;
-}
-
 struct HttpServer::State {
   /// What a connection is doing, and since when.
   struct Connection {
@@ -124,6 +80,7 @@ struct HttpServer::State {
     Clock::time_point since = Clock::now();
     std::weak_ptr<Exchange> exchange{};
     bool cut = false, sends_on = false;
+    [[nodiscard]] bool answers() const { return phase == Phase::waits || phase == Phase::writes; }
   };
   /// A request that is being read or answered; the library's memory of it.
   struct Pending {
@@ -456,13 +413,19 @@ HttpServer::HttpServer(const HttpOptions& options, Check check, Handler handler,
   state.sweeper = start_thread("the thread that watches connections", [&state] { state.sweep(); });
 }
 
+void HttpServer::finish() {
+  stop_accepting();
+  std::unique_lock lock(state_->mutex);
+  state_->ends = true;
+  state_->changed.notify_all();
+  state_->changed.wait(lock, [this] { return state_->waiting == 0; });
+  const auto until = Clock::now() + kLastAnswers;  // the library drops answers that it has not sent when it stops
+  while (Clock::now() < until && std::ranges::any_of(state_->connections, [](const auto& item) { return item.second.answers(); }))
+    state_->changed.wait_for(lock, kLook);
+}
+
 HttpServer::~HttpServer() {
-  {
-    std::unique_lock lock(state_->mutex);
-    state_->ends = true;
-    state_->changed.notify_all();
-    state_->changed.wait(lock, [this] { return state_->waiting == 0; });
-  }
+  finish();
   state_->sweeper.join();
   MHD_stop_daemon(state_->daemon);
 }
@@ -481,9 +444,8 @@ std::size_t HttpServer::under_way() const {
   constexpr double kOnItsWayS = 1;  // a body that takes longer may never end
   const std::lock_guard lock(state_->mutex);
   return static_cast<std::size_t>(std::ranges::count_if(state_->connections, [](const auto& item) {
-    using enum State::Connection::Phase;
     const State::Connection& one = item.second;
-    return one.phase == waits || one.phase == writes || (one.phase == body && seconds_since(one.since) < kOnItsWayS);
+    return one.answers() || (one.phase == State::Connection::Phase::body && seconds_since(one.since) < kOnItsWayS);
   }));
 }
 

@@ -89,10 +89,12 @@ class HttpServer {
   /// Listen and serve.
   /// @throws ConfigError if the address is not this machine's, the port is taken, or TLS cannot be set up
   HttpServer(const HttpOptions& options, Check check, Handler handler, Refusal refusal);
-  /// Ends at once; waits for exchanges without an answer to get theirs.
-  ~HttpServer();
+  ~HttpServer();  ///< as finish()
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
+
+  /// Accept nothing more, wait for exchanges without an answer to get theirs, and for a moment until clients have read them.
+  void finish();
 
   [[nodiscard]] int port() const;
   /// Accept no more connections; those that are open stay, but close after their answer.

@@ -69,6 +69,20 @@ std::string age_text(const Status& status, const Place& here) {
   return text;
 }
 
+fs::path owner_path(const fs::path& run_directory) { return run_directory / "owner.json"; }
+
+/// Whether the process id of an owner is valid here. Earlier versions wrote the host only.
+bool is_here(const Owner& owner) {
+  const Place here = this_place();
+  return owner.place.boot.empty() ? owner.place.host == here.host : owner.place == here;
+}
+
+bool wrote(const Owner& owner, const Status& status) {
+  const bool same_start =
+      owner.process.started.empty() || status.process.started.empty() || owner.process.started == status.process.started;
+  return owner.process.pid == status.process.pid && owner.place.host == status.place.host && same_start;
+}
+
 }  // namespace
 
 double wall_clock() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
@@ -172,6 +186,51 @@ Liveness find_liveness(const fs::path& run_directory, Status& status, double pat
           fmt::format("silent: {} has written nothing for the {:.0f} s that this looked, {}; if it is gone, the same "
                       "command continues",
                       who, patience_s, age_text(status, here))};
+}
+
+std::optional<Owner> read_owner(const fs::path& run_directory) {
+  json all;
+  try {
+    all = read_json(owner_path(run_directory));
+  } catch (const std::exception&) {
+    return std::nullopt;  // there is none, or it is being written
+  }
+  Owner owner;
+  owner.place = {text_field(all, "host"), text_field(all, "boot"), text_field(all, "pid_namespace")};
+  owner.process = {static_cast<int>(integer_field(all, "pid")), text_field(all, "pid_started")};
+  owner.since = text_field(all, "since");
+  if (owner.place.host.empty() || owner.process.pid <= 0) return std::nullopt;
+  return owner;
+}
+
+std::optional<Liveness> find_starting(const fs::path& run_directory, const std::optional<Status>& status, double patience_s) {
+  const auto owner = read_owner(run_directory);
+  if (!owner || (status && wrote(*owner, *status))) return std::nullopt;
+  const std::string who = fmt::format("process {} on {}", owner->process.pid, owner->place.host);
+  const Liveness alive{Life::alive, fmt::format("{} has been starting here since {}: it is reading its inputs and has not listed "
+                                                "its tasks yet; this is the state before it started",
+                                                who, owner->since)};
+  if (is_here(*owner)) {
+    if (is_there(owner->process)) return alive;
+    return Liveness{Life::dead, fmt::format("dead: {}, which started at {}, is gone and had not listed its tasks; this is the "
+                                            "state before it started; the same command continues",
+                                            who, owner->since)};
+  }
+  std::error_code missing;
+  const auto before = fs::last_write_time(owner_path(run_directory), missing);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::duration<double>(patience_s);
+  do {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    (void)read_owner(run_directory);  // opening makes a network file system look for changes
+    const auto now = fs::last_write_time(owner_path(run_directory), missing);
+    if (missing) return std::nullopt;  // it left by itself
+    if (now != before) return alive;
+  } while (std::chrono::steady_clock::now() < until);
+  return Liveness{Life::silent,
+                  fmt::format("silent: {}, which started at {}, has not listed its tasks and has not touched owner.json for the "
+                              "{:.0f} s that this looked; this is the state before it started; if it is gone, the same command "
+                              "continues",
+                              who, owner->since, patience_s)};
 }
 
 }  // namespace dmoerm::watch

@@ -56,6 +56,22 @@ struct Liveness {
 /// @param status  replaced by a newer status if one is found
 Liveness find_liveness(const std::filesystem::path& run_directory, Status& status, double patience_s);
 
+/// The process that works in a run directory, from its file owner.json.
+struct Owner {
+  Place place;
+  Process process;
+  std::string since;  ///< time of its start, for people
+};
+/// @return nothing if there is no such file, or no owner in it
+std::optional<Owner> read_owner(const std::filesystem::path& run_directory);
+/// Find out whether a process is starting in the run directory or died while it did: one that owns the directory and has not
+/// written its first status.json. In the place where it runs, its process decides. Elsewhere the file is looked at for up to
+/// `patience_s` seconds, since a live owner touches it (run/owner_file.h).
+/// @param status  the status in the directory, if there is one
+/// @return nothing if there is no such process
+std::optional<Liveness> find_starting(const std::filesystem::path& run_directory, const std::optional<Status>& status,
+                                      double patience_s);
+
 /// Seconds since 1970.
 double wall_clock();
 

@@ -135,8 +135,7 @@ void JsonPart::refuse(ErrorCode code, const std::string& expected) const {
 }
 
 void JsonPart::complain(ErrorCode code, const std::string& sentence) const {
-  throw RequestError(code, status_of_unfit(family_), family_,
-                     fmt::format("{}: {}", path_.empty() ? "the body" : path_, sentence));
+  throw RequestError(code, status_of_unfit(family_), family_, fmt::format("{}: {}", where(), sentence));
 }
 
 }  // namespace dmoerm::wire

@@ -25,6 +25,8 @@ class JsonPart {
 
   [[nodiscard]] const nlohmann::json& value() const { return *value_; }
   [[nodiscard]] const std::string& path() const { return path_; }
+  /// The path, for a message.
+  [[nodiscard]] std::string where() const { return path_.empty() ? "the body" : path_; }
   [[nodiscard]] Family family() const { return family_; }
   /// The same part, whose refusals have another form.
   [[nodiscard]] JsonPart in(Family family) const { return {*value_, family, path_, asked_}; }

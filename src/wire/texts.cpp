@@ -47,7 +47,7 @@ const std::string& checked_text(const JsonPart& part, const Limits& limits) {
   if (text.size() > limits.text_bytes_max)
     throw RequestError(
         "text-too-long", 413, part.family(),
-        fmt::format("{}: the text has {} bytes, at most {} are read", part.path(), text.size(), limits.text_bytes_max));
+        fmt::format("{}: the text has {} bytes, at most {} are read", part.where(), text.size(), limits.text_bytes_max));
   if (shows_nothing(text)) part.complain("text-is-blank", "the text is empty or shows nothing");
   return text;
 }
@@ -63,7 +63,7 @@ Item TextCollector::item(const JsonPart& part) {
   if (count_ >= limits_.texts_max)
     throw RequestError(
         "too-many-texts", 413, part.family(),
-        fmt::format("{}: a request has at most {} texts; ask in several requests", part.path(), limits_.texts_max));
+        fmt::format("{}: a request has at most {} texts; ask in several requests", part.where(), limits_.texts_max));
   Item item;
   item.place = count_++;
   return item;
@@ -129,7 +129,7 @@ void TextCollector::add_row(const JsonPart& row) {
     if (text.size() > limits_.text_bytes_max)
       throw RequestError(
           "text-too-long", 413, row.family(),
-          fmt::format("{}: a response has {} bytes, at most {} are read", row.path(), text.size(), limits_.text_bytes_max));
+          fmt::format("{}: a response has {} bytes, at most {} are read", row.where(), text.size(), limits_.text_bytes_max));
     Item one = item(row);
     one.text = std::move(text);
     group.items.push_back(std::move(one));

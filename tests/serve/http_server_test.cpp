@@ -262,6 +262,28 @@ TEST(HttpServer, FinishesWhatIsOpenAfterItStopsAccepting) {
   server.close();
 }
 
+TEST(HttpServer, HasItsLastAnswersReadBeforeItEnds) {
+  constexpr int kClients = 4;
+  constexpr std::size_t kBytes = 8 << 20;  // more than a socket takes at once
+  Server server;
+  std::atomic<int> told = 0;
+  std::vector<std::thread> asking;
+  for (int c = 0; c < kClients; ++c) {
+    asking.emplace_back([&] {
+      const auto reply = server.client().Post("/x", "y", "text/plain");
+      told += reply && reply->status == 503 && reply->body.size() == kBytes ? 1 : 0;
+    });
+  }
+  const Shared last = server.wait_for(kClients - 1);
+  std::thread answering([&] {
+    for (int i = 0; i < kClients; ++i) server.wait_for(i)->answer({503, std::string(kBytes, 'x'), "text/plain"});
+  });
+  server.close();
+  answering.join();
+  for (std::thread& thread : asking) thread.join();
+  EXPECT_EQ(told.load(), kClients);
+}
+
 TEST(HttpServer, EndsWhileClientsGoOnAsking) {
   for (int round = 0; round < 10; ++round) {
     Server server;

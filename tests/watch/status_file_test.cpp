@@ -94,6 +94,62 @@ TEST_F(StatusFile, FindsAWriterElsewhereAliveIfItWritesAgain) {
   }
 }
 
+json owner_text(const Place& place, const Process& process) {
+  return {{"host", place.host},
+          {"boot", place.boot},
+          {"pid_namespace", place.pid_namespace},
+          {"pid", process.pid},
+          {"pid_started", process.started},
+          {"job", ""},
+          {"since", "yesterday"}};
+}
+
+/// What a run that ended with code 0 left, before another process started in its directory.
+Status ended_status() {
+  Status status = some_status();
+  status.process.pid = 1;
+  status.state.apply({{"at", kBegan + 9}, {"event", "finish"}, {"code", 0}});
+  return status;
+}
+
+TEST_F(StatusFile, FindsAProcessThatDiedWhileItStartedDead) {
+  const Status before = ended_status();
+  EXPECT_FALSE(find_starting(directory_, before, 0).has_value()) << "nobody owns the directory";
+  const Place here = this_place();
+  (void)write("owner.json", owner_text(here, this_process()).dump());
+  EXPECT_EQ(find_starting(directory_, before, 0).value().life, Life::alive);
+  EXPECT_EQ(find_starting(directory_, std::nullopt, 0).value().life, Life::alive);
+  EXPECT_FALSE(find_starting(directory_, some_status(), 0).has_value()) << "it has written its state";
+  Process gone = this_process();
+  gone.started = "1";  // the process id now belongs to another process
+  for (const Process& process : {gone, Process{1 << 30, ""}}) {
+    (void)write("owner.json", owner_text(here, process).dump());
+    const Liveness dead = find_starting(directory_, before, 0).value();
+    EXPECT_EQ(dead.life, Life::dead);
+    EXPECT_NE(dead.text.find("the same command continues"), std::string::npos) << dead.text;
+  }
+  (void)write("owner.json", json{{"host", here.host}, {"pid", ::getpid()}}.dump());
+  EXPECT_EQ(find_starting(directory_, before, 0).value().life, Life::alive) << "an earlier version wrote it";
+  for (const char* text : {"", "{}", "[1]", R"({"host": 5, "pid": "x"})"}) {
+    (void)write("owner.json", text);
+    EXPECT_FALSE(find_starting(directory_, before, 0).has_value()) << text;
+  }
+}
+
+TEST_F(StatusFile, FindsAProcessThatStartsElsewhereAliveIfItTouchesItsFile) {
+  Place elsewhere = this_place();
+  elsewhere.host = "elsewhere";
+  const auto file = write("owner.json", owner_text(elsewhere, this_process()).dump());
+  const Liveness silent = find_starting(directory_, ended_status(), 0.3).value();
+  EXPECT_EQ(silent.life, Life::silent);
+  EXPECT_NE(silent.text.find("if it is gone, the same command continues"), std::string::npos) << silent.text;
+  std::jthread toucher([&](const std::stop_token& stop) {
+    for (; !stop.stop_requested(); std::this_thread::sleep_for(std::chrono::milliseconds(20)))
+      std::filesystem::last_write_time(file, std::filesystem::file_time_type::clock::now());
+  });
+  EXPECT_EQ(find_starting(directory_, ended_status(), 30).value().life, Life::alive);
+}
+
 TEST_F(StatusFile, ReadsTheManifestsIfThereIsNoStatus) {
   for (const char* task : {"base/chat", "expert/chat/logic"}) {
     std::filesystem::create_directories(directory_ / task);

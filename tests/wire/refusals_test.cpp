@@ -150,7 +150,11 @@ TEST(Refusals, MoreThanTheLimits) {
   EXPECT_EQ(refused("/classify", R"({"input": ["a", "b", "c"]})", limits).status, 413);
   EXPECT_EQ(refused("/classify", R"({"input": ["a", "b", "c"]})", limits).code, "too-many-texts");
   EXPECT_EQ(refused("/classify", R"({"input": ["abcde"]})", limits).code, "text-too-long");
-  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "q", "responses": ["a", "b", "c"]})", limits).code, "too-many-texts");
+  const Refusal many = refused("/v1/reward", R"({"prompt": "q", "responses": ["a", "b", "c"]})", limits);
+  EXPECT_EQ(many.code, "too-many-texts");
+  EXPECT_EQ(many.sentence, "the body: a request has at most 2 texts; ask in several requests");
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "q", "response": "abcde"})", limits).sentence,
+            "the body: a response has 5 bytes, at most 4 are read");
   EXPECT_EQ(asked("/classify", R"({"input": ["abcd", "b"]})", limits).size(), 2U);
 }
 
