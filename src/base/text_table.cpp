@@ -5,7 +5,23 @@
 #include "base/text.h"
 
 namespace dmoerm {
-std::string markdown_table(const std::vector<std::vector<std::string>>& rows) {
+namespace {
+
+/// A text that stays in its cell: Markdown ends a cell at a bar, and a table at a line end.
+std::string cell_text(const std::string& text) {
+  std::string cell;
+  for (const char c : text) {
+    if (c == '|') cell += '\\';
+    cell += c == '\n' || c == '\r' ? ' ' : c;
+  }
+  return cell;
+}
+
+}  // namespace
+
+std::string markdown_table(const std::vector<std::vector<std::string>>& texts) {
+  std::vector<std::vector<std::string>> rows = texts;
+  for (auto& row : rows) std::ranges::transform(row, row.begin(), cell_text);
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()), 3);

@@ -212,6 +212,7 @@ void write_draws(const Options& options) {
   const auto chosen = evidence::choose_prompts(config, store, settings);
   nlohmann::json about{
       {"regime", regime.name()}, {"blocks", evidence::tested_blocks(chosen, store)}, {"seeds", nlohmann::json::array()}};
+  if (!settings.cluster.empty()) about["cluster"] = settings.cluster;
   for (std::int64_t d = 0; d < options.draws; ++d) {
     const std::uint64_t seed = config.seed + static_cast<std::uint64_t>(d);
     const fs::path file = draws / std::to_string(seed) / "data.jsonl";

@@ -33,6 +33,7 @@ using preference::RowError;
 using preference::text_of;
 
 constexpr const char* kTies = "Ties";
+constexpr std::int64_t kWarningsMax = 10;  // rows left out that are told
 
 bool is_list(const json& row, const char* key) { return row.contains(key) && row[key].is_array(); }
 bool is_text(const json& row, const char* key) { return row.contains(key) && row[key].is_string(); }
@@ -140,7 +141,7 @@ std::vector<Item> judgebench(const json& row, const std::string&) {
   return {item};
 }
 
-/// What most of the annotators say: 0 = tie, 1 or 2 = that response is better; -1 = nothing.
+/// What more than half of the annotators say: 0 = tie, 1 or 2 = that response is better; -1 = nothing.
 int majority(const json& row) {
   std::array<int, 3> votes{};
   int voters = 0;
@@ -165,7 +166,8 @@ std::vector<Item> pandalm(const json& row, const std::string&) {
   Item item = item_with(asked, "instruction",
                         {text_of(need(row, "response1"), "response1"), text_of(need(row, "response2"), "response2")});
   const int label = majority(row);
-  if (label < 0) return {};
+  if (label < 0)
+    throw RowError::unusable("no-majority", "no answer is that of more than half of the annotators: nothing to agree with");
   if (label == 0) item.ties.emplace_back(0, 1);
   if (label > 0) prefer(item, label - 1, 2 - label);
   if (has(row, {"idx"})) item.id = row["idx"].dump();
@@ -277,6 +279,7 @@ Data read_benchmark(const Benchmark& benchmark, const std::vector<std::string>& 
   Data data;
   data.benchmark = benchmark.name;
   data.split = "all";
+  std::int64_t told = 0;
   for (const std::string& file : files) {
     Data::File& about = data.files.emplace_back(file, sha256_file(file), benchmark.name);
     for (const auto& [line, row] : rows_of(file)) {
@@ -289,7 +292,9 @@ Data read_benchmark(const Benchmark& benchmark, const std::vector<std::string>& 
         items = benchmark.items(row, file);
       } catch (const RowError& e) {
         if (e.bad()) throw DataError(e.code(), fmt::format("{}: {}", place, e.what()));
-        spdlog::warn("[eval] left out: {}", with_code(fmt::format("{}: {}", place, e.what()), e.code()));
+        if (told++ < kWarningsMax)
+          spdlog::warn("[eval] left out: {}", with_code(fmt::format("{}: {}", place, e.what()), e.code()));
+        if (told == kWarningsMax) spdlog::warn("[eval] what else is left out is only counted");
       }
       about.left_out += items.empty() ? 1 : 0;
       for (Item& item : items) {

@@ -10,6 +10,8 @@
 namespace dmoerm::eval {
 namespace {
 
+constexpr int kExactBits = 40;  // behind the first one of the largest value; scores of float32 have 24
+
 double mean_of(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
@@ -50,6 +52,14 @@ std::vector<double> ranks_of(const std::vector<double>& values) {
     first = last + 1;
   }
   return ranks;
+}
+
+void drop_rounding(std::vector<double>& differences, const std::vector<double>& values) {
+  double largest = 0;
+  for (const double v : values) largest = std::max(largest, std::abs(v));
+  if (largest == 0) return;
+  const int exponent = std::ilogb(largest) - kExactBits;
+  for (double& d : differences) d = std::ldexp(std::round(std::ldexp(d, -exponent)), exponent);
 }
 
 double spearman(const std::vector<double>& x, const std::vector<double>& y) {

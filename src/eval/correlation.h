@@ -10,6 +10,10 @@ namespace dmoerm::eval {
 /// than two values.
 double spearman(const std::vector<double>& x, const std::vector<double>& y);
 
+/// Make differences equal that are equal but for rounding: ranks would make the difference between them a whole one.
+/// @param values  what they are differences of
+void drop_rounding(std::vector<double>& differences, const std::vector<double>& values);
+
 /// Ranks from 1; equal values share the mean of their ranks.
 std::vector<double> ranks_of(const std::vector<double>& values);
 

@@ -44,7 +44,7 @@ std::vector<Cluster> clusters_of(const Scored& scored, const std::vector<std::si
   }
   std::vector<Cluster> clusters;
   for (const auto& [name, own] : prompts) {
-    Cluster cluster{.right = std::vector<double>(models), .shares = std::vector<double>(models)};
+    Cluster cluster{.right = std::vector<double>(models), .shares = std::vector<double>(models), .name = name};
     for (const auto& [key, prompt] : own) {
       cluster.pairs += prompt.pairs;
       cluster.prompts += 1;
@@ -86,15 +86,32 @@ std::vector<PairedCluster> paired(const std::vector<Cluster>& clusters, std::siz
   return differences;
 }
 
-/// The clusters of a category, weighted so that all categories count the same.
-void append_weighted(std::vector<Cluster>& to, const std::vector<Cluster>& clusters) {
-  double pairs = 0;
-  for (const Cluster& c : clusters) pairs += c.pairs;
-  for (Cluster c : clusters) {
-    c.pairs /= pairs;
-    for (double& right : c.right) right /= pairs;
-    to.push_back(std::move(c));
+/// The clusters of all categories, weighted so that all categories count the same. A cluster of several categories is one.
+std::vector<Cluster> weighted_alike(const std::vector<std::vector<Cluster>>& categories) {
+  std::vector<Cluster> all;
+  std::map<std::string, std::size_t> place;
+  for (const std::vector<Cluster>& clusters : categories) {
+    double pairs = 0;
+    for (const Cluster& c : clusters) pairs += c.pairs;
+    for (const Cluster& c : clusters) {
+      const auto [found, is_new] = place.try_emplace(c.name, all.size());
+      if (is_new) all.push_back({.right = std::vector<double>(c.right.size()), .shares = {}, .name = c.name});
+      Cluster& own = all[found->second];
+      own.pairs += c.pairs / pairs;
+      for (std::size_t m = 0; m < c.right.size(); ++m) own.right[m] += c.right[m] / pairs;
+    }
   }
+  return all;
+}
+
+/// The mean of the categories' accuracies. Clusters are drawn within categories, and those of several categories in all of them.
+Resampled macro_of(const Scored& scored, const std::vector<std::vector<Cluster>>& categories, std::vector<Resampled> pooled) {
+  const std::size_t clusters = draw_shared_together(categories, pooled, scored.options.seed, "eval/macro");
+  std::vector<Stratum> strata;
+  for (const Resampled& category : pooled) strata.push_back({&category});
+  Resampled macro = mean_of(strata);
+  macro.trials = std::min(macro.trials, static_cast<double>(clusters));
+  return macro;
 }
 
 /// All pairs of models on one row, with p-values adjusted over the row.
@@ -209,15 +226,15 @@ json evaluate(const Scored& scored) {
                                {"other_split", f.other_split},
                                {"left_out", f.left_out}});
   const auto rows = scored.rows();
-  std::map<std::string, Accuracies> overall;
-  std::vector<Stratum> categories;
-  std::vector<Cluster> of_categories;
+  std::vector<Resampled> pooled;                 // of the categories that have overall pairs
+  std::vector<std::vector<Cluster>> categories;  // their clusters
   result["pairs_not_compared"] = pairs_not_compared(scored);
   for (const auto& [row, items] : rows) {
     std::set<std::string> labels;
     for (const std::size_t i : items) {
       for (const auto& [label, pairs] : data.items[i].pairs) labels.insert(label);
     }
+    bool has_overall = false;
     for (const std::string& label : labels) {
       if (row == kAll && label != kOverallLabel && rows.size() > 1) continue;  // a point belongs to its category
       const std::vector<Cluster> clusters = clusters_of(scored, items, label);
@@ -226,21 +243,21 @@ json evaluate(const Scored& scored) {
           resample(clusters, scored.models.size(), scored.options.seed, "eval/" + row + "/" + label, scored.options.resamples);
       result["accuracy"][row][label] = accuracy_json(scored, clusters, accuracies);
       if (label != kOverallLabel) continue;
+      has_overall = true;
       add_differences(result["differences"], scored, row, "pooled", accuracies.pooled, clusters, clusters);
-      if (row != kAll) append_weighted(of_categories, clusters);
-      overall[row] = std::move(accuracies);
+      if (row == kAll) continue;
+      categories.push_back(clusters);
+      pooled.push_back(std::move(accuracies.pooled));
     }
-    if (row != kAll && !overall.contains(row)) result["without_pairs"][row] = why_without_pairs(data, items);
-  }
-  for (const auto& [row, accuracies] : overall) {
-    if (row != kAll) categories.push_back({&accuracies.pooled});
+    if (row != kAll && !has_overall) result["without_pairs"][row] = why_without_pairs(data, items);
   }
   if (categories.size() > 1) {
-    const Resampled macro = mean_of(categories);
+    const Resampled macro = macro_of(scored, categories, std::move(pooled));
     for (std::size_t m = 0; m < scored.models.size(); ++m) result["macro"][scored.models[m].name] = to_json(macro.interval(m));
     std::vector<std::size_t> all(data.items.size());
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
-    add_differences(result["differences"], scored, kAll, "macro", macro, clusters_of(scored, all, kOverallLabel), of_categories);
+    add_differences(result["differences"], scored, kAll, "macro", macro, clusters_of(scored, all, kOverallLabel),
+                    weighted_alike(categories));
   }
   for (const ModelScores& model : scored.models) {
     std::int64_t tokens = 0, pairs = 0;

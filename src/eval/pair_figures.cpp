@@ -116,6 +116,7 @@ json correlations_of(const Scored& scored, const ModelScores& model, const std::
     append(length, lengths, own_lengths);
     append(mark, marks, own_marks);
   }
+  drop_rounding(own_scores, scores), drop_rounding(own_lengths, lengths), drop_rounding(own_marks, marks);
   return {{"length", finite(spearman(scores, lengths))},
           {"length_within", finite(spearman(own_scores, own_lengths))},
           {"markdown", finite(spearman(scores, marks))},
@@ -232,6 +233,7 @@ json ties_of(const Scored& scored, const std::vector<std::size_t>& items) {
       }
     }
     const double ordered = static_cast<double>(gaps.size()) - tied;
+    drop_rounding(gaps, std::vector<double>(gaps));
     const std::vector<double> ranks = ranks_of(gaps);
     double sum = 0;  // of the ranks of ties: the statistic of Mann and Whitney
     for (std::size_t i = 0; i < static_cast<std::size_t>(tied); ++i) sum += ranks[i];

@@ -117,7 +117,7 @@ std::string difference_text(const json& d) {
 }
 
 std::string differences_section(const json& result) {
-  Rows rows = {{"category", "mean", "difference", "p (Holm)", "prompts better / worse", "McNemar p (Holm)",
+  Rows rows = {{"category", "mean", "difference", "p (Holm)", "clusters better / worse", "McNemar p (Holm)",
                 fmt::format("level within {}", number(result["margin"], "{}"))}};
   const std::string first = names_of(result).front();
   bool bounds = false;

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <utility>
 
+#include "base/joined_sets.h"
 #include "base/rng.h"
 
 namespace dmoerm::eval {
@@ -27,6 +30,25 @@ struct Sums {
     return means;
   }
 };
+
+/// A cluster with its parts in several strata.
+using SharedCluster = std::vector<std::pair<std::size_t, const Cluster*>>;
+
+/// The clusters of each set of strata that have some in common, in the order of their names.
+std::vector<std::vector<SharedCluster>> clusters_of_sets(const std::vector<std::vector<Cluster>>& strata) {
+  JoinedSets joined(std::ssize(strata));
+  std::map<std::string, SharedCluster> by_name;
+  for (std::size_t s = 0; s < strata.size(); ++s) {
+    for (const Cluster& cluster : strata[s]) {
+      joined.join_by_name(static_cast<std::int64_t>(s), {cluster.name});
+      by_name[cluster.name].emplace_back(s, &cluster);
+    }
+  }
+  std::vector<std::vector<SharedCluster>> sets(strata.size());
+  for (auto& [name, cluster] : by_name)
+    sets[static_cast<std::size_t>(joined.set_of(static_cast<std::int64_t>(cluster.front().first)))].push_back(std::move(cluster));
+  return sets;
+}
 
 }  // namespace
 
@@ -100,6 +122,30 @@ Resampled mean_of(const std::vector<Stratum>& strata) {
     }
   }
   return mean;
+}
+
+std::size_t draw_shared_together(const std::vector<std::vector<Cluster>>& strata, std::vector<Resampled>& pooled,
+                                 std::uint64_t seed, std::string_view name) {
+  Rng rng(seed, name);
+  std::size_t clusters = 0;
+  for (const std::vector<SharedCluster>& set : clusters_of_sets(strata)) {
+    clusters += set.size();
+    if (std::ranges::all_of(set, [](const SharedCluster& c) { return c.size() == 1; })) continue;
+    std::map<std::size_t, Sums> sums;  // by stratum of the set
+    for (const SharedCluster& cluster : set) {
+      for (const auto& [stratum, part] : cluster) sums.try_emplace(stratum, part->right.size());
+    }
+    const std::size_t resamples = pooled[sums.begin()->first].draws.size();
+    for (std::size_t r = 0; r < resamples; ++r) {
+      for (auto& [stratum, sum] : sums) sum = Sums(sum.right.size());
+      for (std::size_t i = 0; i < set.size(); ++i) {
+        for (const auto& [stratum, part] : set[rng.below(set.size())]) sums.at(stratum).add(*part);
+      }
+      for (const auto& [stratum, sum] : sums)
+        pooled[stratum].draws[r] = sum.pairs > 0 ? Sums::over(sum.right, sum.pairs) : pooled[stratum].value;
+    }
+  }
+  return clusters;
 }
 
 }  // namespace dmoerm::eval

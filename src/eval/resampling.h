@@ -2,6 +2,7 @@
 // difference of two models is compared within each of them.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct Cluster {
   double pairs = 0, prompts = 0;
   std::vector<double> right;   ///< Pairs that each model orders correctly; an equal score counts half
   std::vector<double> shares;  ///< Of each model, the sum over the prompts of the share of its pairs that are right
+  std::string name = {};       ///< Where clusters of one name in different strata are one
 };
 
 /// A figure of each model, as it is and in each resample.
@@ -46,5 +48,13 @@ struct Stratum {
   double weight = 1;
 };
 Resampled mean_of(const std::vector<Stratum>& strata);
+
+/// Draw again the pooled figures of those strata that have clusters in common, such as a document with prompts of two categories:
+/// such a cluster is drawn as a whole. A stratum of which a resample has nothing keeps its value there.
+/// @param strata  the clusters of each, by name, with pairs
+/// @param pooled  their figures; those of strata that share no cluster stay as they are
+/// @return the number of clusters, each counted once
+std::size_t draw_shared_together(const std::vector<std::vector<Cluster>>& strata, std::vector<Resampled>& pooled,
+                                 std::uint64_t seed, std::string_view name);
 
 }  // namespace dmoerm::eval

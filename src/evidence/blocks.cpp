@@ -87,6 +87,10 @@ std::vector<std::int64_t> blocks_of(const data::TokenStore& store, const std::ve
   return blocks;
 }
 
+std::int64_t cluster_number(const BlockRule& rule, std::int64_t group, std::int64_t block) {
+  return rule.clusters.empty() ? block : rule.clusters[static_cast<std::size_t>(group)];
+}
+
 std::vector<std::int64_t> deal(const std::vector<std::int64_t>& blocks, std::int64_t folds, std::uint64_t seed) {
   const auto place = [&](std::int64_t block) { return mix64(mix64(seed) ^ static_cast<std::uint64_t>(block)); };
   std::map<std::uint64_t, std::int64_t> fold_of;

@@ -27,6 +27,8 @@ std::vector<std::int64_t> blocks_of(const data::TokenStore& store, const std::ve
                                     const BlockRule& rule);
 /// What no model may learn from if another group with the same key is tested: its cluster, or its conversation.
 std::uint64_t leak_key(const data::TokenStore& store, const BlockRule& rule, std::int64_t group);
+/// What results call the block of a group: its cluster, of one number in all categories, or else its block.
+std::int64_t cluster_number(const BlockRule& rule, std::int64_t group, std::int64_t block);
 /// The fold of each group: blocks are dealt to folds of about equal numbers of them, in the order of a hash.
 std::vector<std::int64_t> deal(const std::vector<std::int64_t>& blocks, std::int64_t folds, std::uint64_t seed);
 

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/files.h"
+#include "base/joined_sets.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "eval/interval.h"
@@ -99,11 +100,18 @@ void add_weights(const json& cell, CategoryResult& result) {
   }
 }
 
+/// Whether clusters are those that a key of the rows names, and have one number in all categories.
+bool has_clusters_over_all(const json& basis) {
+  const json draws = basis.value("draws", json::object());
+  return draws.contains("cluster") || basis.value("cluster", json::object()).contains("numbered");
+}
+
 /// @param over_all  the cells with the models over all categories, a list for each fold
 std::optional<CategoryResult> read_category(const fs::path& folder, const json& basis, const std::string& regime,
                                             const std::string& category, const std::vector<std::vector<json>>& over_all) {
   CategoryResult result;
   result.folds = std::ssize(over_all);
+  result.clusters_over_all = has_clusters_over_all(basis);
   for (std::int64_t fold = 0; fold < result.folds; ++fold) {
     const std::optional<json> cell = read_cell(cell_file(folder, regime, category, fold), basis);
     if (!cell) return std::nullopt;
@@ -128,26 +136,65 @@ std::optional<CategoryResult> read_category(const fs::path& folder, const json& 
   return result;
 }
 
-/// Sum and number of the values of each cluster.
-std::vector<std::pair<double, double>> by_cluster(const CategoryResult& category, const std::vector<double>& values) {
-  std::map<std::int64_t, std::pair<double, double>> sums;
-  for (std::size_t g = 0; g < values.size(); ++g) {
-    sums[category.clusters[g]].first += values[g];
-    sums[category.clusters[g]].second += 1;
+/// What the groups of a cluster have in one category: the sum of their values, and their number.
+struct Part {
+  std::size_t category = 0;
+  double sum = 0, count = 0;
+};
+using Cluster = std::vector<Part>;
+
+/// The clusters of each set of categories that have some in common.
+/// @param values  of each group of each category
+std::vector<std::vector<Cluster>> clusters_of_sets(const std::vector<const CategoryResult*>& categories,
+                                                   const std::vector<std::vector<double>>& values) {
+  std::map<std::pair<std::size_t, std::int64_t>, Cluster> clusters;
+  for (std::size_t c = 0; c < categories.size(); ++c) {
+    for (std::size_t g = 0; g < values[c].size(); ++g) {
+      Cluster& own = clusters[{categories[c]->clusters_over_all ? 0 : c + 1, categories[c]->clusters[g]}];
+      if (own.empty() || own.back().category != c) own.push_back({.category = c});
+      own.back().sum += values[c][g];
+      own.back().count += 1;
+    }
   }
-  std::vector<std::pair<double, double>> list;
-  for (const auto& [cluster, sum] : sums) list.push_back(sum);
-  return list;
+  JoinedSets joined(std::ssize(categories));
+  const auto number = [](const Part& part) { return static_cast<std::int64_t>(part.category); };
+  for (const auto& [name, cluster] : clusters) {
+    for (const Part& part : cluster) joined.join(number(cluster.front()), number(part));
+  }
+  std::vector<std::vector<Cluster>> sets(categories.size());
+  for (auto& [name, cluster] : clusters)
+    sets[static_cast<std::size_t>(joined.set_of(number(cluster.front())))].push_back(std::move(cluster));
+  return sets;
 }
 
-/// Bounds instead of resamples, where these do not tell.
-void bound(Estimate& difference, const std::vector<std::vector<std::pair<double, double>>>& categories,
+/// Resamples of the mean of the categories' means. A category of which a resample has nothing keeps its mean there.
+std::vector<double> draws_of(const std::vector<std::vector<Cluster>>& sets, const std::vector<double>& means, int resamples) {
+  std::vector<double> drawn(static_cast<std::size_t>(resamples));
+  Rng rng(17, "evidence/bootstrap");
+  for (double& value : drawn) {
+    std::vector<Part> sums(means.size());
+    for (const std::vector<Cluster>& set : sets) {
+      for (std::size_t i = 0; i < set.size(); ++i) {
+        for (const Part& part : set[rng.below(set.size())])
+          sums[part.category].sum += part.sum, sums[part.category].count += part.count;
+      }
+    }
+    for (std::size_t c = 0; c < means.size(); ++c)
+      value += (sums[c].count > 0 ? sums[c].sum / sums[c].count : means[c]) / static_cast<double>(means.size());
+  }
+  return drawn;
+}
+
+/// Bounds instead of resamples, where these do not tell. @param groups  of each category
+void bound(Estimate& difference, const std::vector<std::vector<Cluster>>& sets, const std::vector<double>& groups,
            const std::vector<double>& drawn) {
   std::vector<eval::PairedCluster> paired;
-  for (const auto& category : categories) {
-    double groups = 0;
-    for (const auto& [sum, count] : category) groups += count;
-    for (const auto& [sum, count] : category) paired.push_back({count / groups, sum / count});
+  for (const std::vector<Cluster>& set : sets) {
+    for (const Cluster& cluster : set) {
+      double weight = 0, sum = 0;
+      for (const Part& part : cluster) weight += part.count / groups[part.category], sum += part.sum / groups[part.category];
+      paired.push_back({weight, sum / weight});
+    }
   }
   const eval::PairedDifference found = eval::paired_difference(difference.value, paired, drawn);
   if (!found.interval.bounded) return;
@@ -209,35 +256,28 @@ std::map<std::string, CategoryResult> read_cells(const fs::path& folder, const s
 std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categories, const std::string& arm,
                               const std::string& other, int resamples) {
   if (categories.empty()) return std::nullopt;
-  std::vector<std::vector<std::pair<double, double>>> clusters;
+  std::vector<std::vector<double>> values;
+  std::vector<double> means, groups;
   Estimate estimate;
   for (const CategoryResult* category : categories) {
     const auto a = category->arms.find(arm), b = category->arms.find(other);
     if (a == category->arms.end() || (!other.empty() && b == category->arms.end())) return std::nullopt;
-    std::vector<double> values = a->second.groups;
-    for (std::size_t g = 0; !other.empty() && g < values.size(); ++g) values[g] -= b->second.groups[g];
-    if (values.empty()) return std::nullopt;
-    estimate.value += std::reduce(values.begin(), values.end()) / static_cast<double>(values.size() * categories.size());
-    clusters.push_back(by_cluster(*category, values));
+    std::vector<double>& own = values.emplace_back(a->second.groups);
+    for (std::size_t g = 0; !other.empty() && g < own.size(); ++g) own[g] -= b->second.groups[g];
+    if (own.empty()) return std::nullopt;
+    const double sum = std::reduce(own.begin(), own.end());
+    groups.push_back(static_cast<double>(own.size()));
+    means.push_back(sum / groups.back());
+    estimate.value += sum / static_cast<double>(own.size() * categories.size());
   }
-  std::vector<double> drawn(static_cast<std::size_t>(resamples));
-  Rng rng(17, "evidence/bootstrap");
-  for (double& value : drawn) {
-    for (const auto& own : clusters) {
-      double sum = 0, count = 0;
-      for (std::size_t i = 0; i < own.size(); ++i) {
-        const auto& [s, n] = own[rng.below(own.size())];
-        sum += s, count += n;
-      }
-      value += sum / count / static_cast<double>(clusters.size());
-    }
-  }
+  const std::vector<std::vector<Cluster>> sets = clusters_of_sets(categories, values);
+  const std::vector<double> drawn = draws_of(sets, means, resamples);
   const eval::Interval interval = eval::percentile_interval(estimate.value, drawn);
   estimate.low = interval.low, estimate.high = interval.high;
   const double mean = std::reduce(drawn.begin(), drawn.end()) / resamples;
   for (const double value : drawn) estimate.error += (value - mean) * (value - mean) / resamples;
   estimate.error = std::sqrt(estimate.error);
-  if (!other.empty()) bound(estimate, clusters, drawn);
+  if (!other.empty()) bound(estimate, sets, groups, drawn);
   return estimate;
 }
 

@@ -39,6 +39,7 @@ struct CategoryResult {
   std::int64_t folds = 0;
   std::vector<std::string> ids;
   std::vector<std::int64_t> clusters;  ///< Groups of one cluster are drawn together
+  bool clusters_over_all = false;      ///< Whether a cluster of the same number in another category is the same one
   std::vector<std::int64_t> pairs;
   std::map<std::string, ArmResult> arms;                                 ///< Only those that every fold has
   std::map<std::string, std::set<std::int64_t>> folds_with;              ///< Folds that have an arm, whether all have it or not
@@ -75,8 +76,8 @@ struct Estimate {
 };
 
 /// The mean over categories of the mean over groups of one arm less another, with the percentile interval (95 %) of a bootstrap
-/// that draws clusters within each category; a difference that few clusters show has bounds instead. @param other  "" for the arm
-/// itself
+/// that draws clusters within each category, and one that several categories have in all of them; a difference that few clusters
+/// show has bounds instead. @param other  "" for the arm itself
 /// @return nothing if a category lacks an arm, or there is no category
 std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categories, const std::string& arm,
                               const std::string& other, int resamples = 10000);

@@ -79,7 +79,7 @@ DrawnCategory prompts_of(const data::TokenStore& store, const std::vector<std::i
     own.split.push_back(tests           ? preference::Split::test
                         : inner[g] == 0 ? preference::Split::validation
                                         : preference::Split::train);
-    own.block.push_back(blocks[g]);
+    own.block.push_back(cluster_number(rule, groups[g], blocks[g]));
     own.overall.push_back(overall[g]);
   }
   if (trained == 0 || tested == 0)

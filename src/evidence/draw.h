@@ -24,8 +24,8 @@ struct DrawnCategory {
   std::string name;
   std::vector<std::int64_t> groups;      ///< Of the store
   std::vector<preference::Split> split;  ///< A fold is tested; another is what training validates by
-  std::vector<std::int64_t> block;
-  PairLists overall;  ///< Of tested prompts those of the data; of others those of the regime, and none of most
+  std::vector<std::int64_t> block;       ///< cluster_number()
+  PairLists overall;                     ///< Of tested prompts those of the data; of others those of the regime, and none of most
 };
 
 /// The prompts of all draws, with the overall pairs of the data. The data files are read again if a key of clusters is named.

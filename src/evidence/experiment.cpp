@@ -54,13 +54,16 @@ std::string cannot_be_tested(const CategoryData& category, std::int64_t folds, c
   return "";
 }
 
-json group_list(const data::TokenStore& store, const CategoryData& category, const std::vector<std::int64_t>& groups) {
+json group_list(const data::TokenStore& store, const BlockRule& rule, const CategoryData& category,
+                const std::vector<std::int64_t>& groups) {
   json list = json::array();
   std::map<std::int64_t, std::size_t> place;
   for (std::size_t g = 0; g < category.groups.size(); ++g) place[category.groups[g]] = g;
   for (const std::int64_t index : groups) {
     const std::size_t g = place.at(index);
-    list.push_back({{"id", store.group(index).id}, {"cluster", category.rows[g].prompt}, {"pairs", category.overall[g].size()}});
+    list.push_back({{"id", store.group(index).id},
+                    {"cluster", cluster_number(rule, index, category.rows[g].prompt)},
+                    {"pairs", category.overall[g].size()}});
   }
   return list;
 }
@@ -164,7 +167,9 @@ json Experiment::basis_of(const std::string& model) const {
                 {"seed", settings_.seed}};
   if (const auto& clusters = blocks_.clusters; !clusters.empty()) {
     const auto* const bytes = reinterpret_cast<const char*>(clusters.data());
-    basis["cluster"] = {{"key", settings_.cluster}, {"groups", sha256_hex({bytes, clusters.size() * sizeof(clusters.front())})}};
+    basis["cluster"] = {{"key", settings_.cluster},
+                        {"numbered", "over all categories"},
+                        {"groups", sha256_hex({bytes, clusters.size() * sizeof(clusters.front())})}};
   }
   return basis;
 }
@@ -269,7 +274,7 @@ void Experiment::category_cell(const Regime& regime, CategoryArms& arms, const C
   for (std::int64_t s = 0; s < settings_.seeds; ++s) arms.run(regime, settings_.seed + static_cast<std::uint64_t>(s), table);
   json result = table.to_json();
   result["experts"] = arms.experts(regime, settings_.seed);
-  result["groups"] = group_list(store_, category, category.tested_groups(fold));
+  result["groups"] = group_list(store_, blocks_, category, category.tested_groups(fold));
   write(path, result);
 }
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "eval/benchmark_figures.h"
 #include "eval/scorers.h"
+#include "support/captured_log.h"
 #include "support/scratch.h"
 
 namespace dmoerm::eval {
@@ -206,7 +207,9 @@ TEST_F(Benchmarks, JudgeBenchAndPandaLmReadTheirLabels) {
                 {"annotator2", b},
                 {"annotator3", c}};
   };
+  const test::CapturedLog log;
   const Data data = read("pandalm", lines({panda(1, 1, 2), panda(0, 0, 1), panda(2, 2, 2), panda(0, 1, 2)}));
+  EXPECT_TRUE(log.has("rows.jsonl:4: ") && log.has("[no-majority]")) << log.text();
   ASSERT_EQ(data.items.size(), 3U) << "without a majority there is nothing to compare with";
   EXPECT_EQ(data.files[0].left_out, 1);
   EXPECT_EQ(overall_pairs(data.items[0])[0].winner, 0);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -149,6 +150,26 @@ TEST_F(Evaluation, CategoriesOfOnePromptShowNoDifference) {
     EXPECT_GT(d["p"], 0.4) << d.dump();
     EXPECT_FALSE(d["equivalence"]["level"].get<bool>());
   }
+}
+
+TEST_F(Evaluation, TheMeanOfCategoriesDrawsADocumentOfSeveralAsAWhole) {
+  std::string text;
+  for (int i = 0; i < 4; ++i) {
+    for (const char* category : {"chat", "math", "code"}) {
+      json row = group(std::to_string(i) + category, category, {1, 2});
+      row["document"] = i;
+      text += row.dump() + "\n";
+    }
+  }
+  const auto macro = [&](const std::string& cluster) {
+    const json result = figures(read(text, {.cluster = cluster}), {"length", "tone=field:tone"});
+    const auto found = std::ranges::find_if(result["differences"], [](const json& d) { return d["mean"] == "macro"; });
+    return std::pair(result["macro"]["length"]["low"].get<double>(), found->at("p").get<double>());
+  };
+  EXPECT_NEAR(macro("document").first, wilson(1, 4).low, 1e-12) << "four documents, of three categories each";
+  EXPECT_GE(macro("document").second, 0.125) << "four signs cannot show more";
+  EXPECT_NEAR(macro("").first, wilson(1, 12).low, 1e-12);
+  EXPECT_LT(macro("").second, 0.05);
 }
 
 TEST_F(Evaluation, MeasuresLengthApart) {

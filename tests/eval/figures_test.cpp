@@ -1,6 +1,7 @@
 // Figures of scipy 1.x, statsmodels and numpy for the same numbers, and properties of the resampling.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "eval/calibration.h"
@@ -221,6 +222,57 @@ TEST(MeanOf, WeighsStrataAndLeavesOutEmptyOnes) {
   EXPECT_NEAR(mean.value[0], 0.75, 1e-12);
   EXPECT_EQ(mean.draws.size(), 100U);
   EXPECT_NEAR(mean.draws[7][0], 0.75, 1e-12);
+}
+
+TEST(DrawSharedTogether, AClusterOfTwoStrataIsDrawnAsAWhole) {
+  std::vector<Cluster> half, other, alone;
+  const auto cluster = [](double right, const std::string& name) { return Cluster{1, 1, {right}, {right}, name}; };
+  for (int i = 0; i < 100; ++i) {
+    half.push_back(cluster(i % 2, "d" + std::to_string(i)));
+    other.push_back(cluster(1 - i % 2, "d" + std::to_string(i)));
+    alone.push_back(cluster(i % 2, "e" + std::to_string(i)));
+  }
+  const auto mean = [](const std::vector<std::vector<Cluster>>& strata, std::size_t* clusters) {
+    std::vector<Resampled> pooled;
+    for (std::size_t s = 0; s < strata.size(); ++s)
+      pooled.push_back(resample(strata[s], 1, 1, "stratum " + std::to_string(s), 500).pooled);
+    *clusters = draw_shared_together(strata, pooled, 1, "test");
+    std::vector<Stratum> of;
+    for (const Resampled& r : pooled) of.push_back({&r});
+    return mean_of(of);
+  };
+  const auto width = [](const Resampled& r) {
+    std::vector<double> draws;
+    for (const auto& draw : r.draws) draws.push_back(draw[0]);
+    const Interval interval = percentile_interval(r.value[0], std::move(draws));
+    return interval.high - interval.low;
+  };
+  std::size_t clusters = 0;
+  // What a cluster gains in one stratum it loses in the other.
+  EXPECT_NEAR(width(mean({half, other}, &clusters)), 0, 1e-12);
+  EXPECT_EQ(clusters, 100U) << "each once";
+  EXPECT_NEAR(width(mean({half, half}, &clusters)), 2 * 1.96 * 0.5 / 10, 0.03) << "two strata of the same know no more than one";
+  EXPECT_NEAR(width(mean({half, alone}, &clusters)), 2 * 1.96 * 0.5 / 10 / std::sqrt(2.0), 0.03);
+  EXPECT_EQ(clusters, 200U);
+}
+
+TEST(DrawSharedTogether, AStratumThatAResampleLeavesOutKeepsItsValue) {
+  const std::vector<std::vector<Cluster>> strata = {{{1, 1, {1}, {1}, "a"}}, {{1, 1, {0}, {0}, "a"}, {1, 1, {1}, {1}, "b"}}};
+  std::vector<Resampled> pooled;
+  for (const auto& clusters : strata) pooled.push_back(resample(clusters, 1, 1, "stratum", 200).pooled);
+  EXPECT_EQ(draw_shared_together(strata, pooled, 1, "test"), 2U);
+  for (const auto& draw : pooled[0].draws) EXPECT_EQ(draw[0], 1);
+  EXPECT_TRUE(std::ranges::any_of(pooled[1].draws, [](const auto& draw) { return draw[0] == 1; }));
+}
+
+TEST(DropRounding, DifferencesThatAreEqualButForRoundingHaveOneRank) {
+  std::vector<double> differences = {0.3 - 0.2, 0.2 - 0.1, 1.1 - 1.0, -0.1, 0.1 + 1e-6};
+  EXPECT_NE(differences[0], differences[1]);
+  drop_rounding(differences, {0.1, 0.2, 0.3, 1.0, 1.1});
+  EXPECT_EQ(ranks_of(differences), (std::vector<double>{3, 3, 3, 1, 5}));
+  std::vector<double> none = {0, 0};
+  drop_rounding(none, {0, 0});
+  EXPECT_EQ(none, (std::vector<double>{0, 0}));
 }
 
 }  // namespace

@@ -107,6 +107,8 @@ TEST(BootstrapDifference, ShowsASmallGapByPairing) {
 
 TEST(MarkdownTable, AlignsCharactersNotBytes) {
   EXPECT_EQ(markdown_table({{"a", "bb"}, {"ä角", "c"}}), "| a   | bb  |\n|-----|-----|\n| ä角  | c   |\n");
+  EXPECT_EQ(markdown_table({{"a|b", "c"}, {"d\ne", "f"}}), "| a\\|b | c   |\n|------|-----|\n| d e  | f   |\n")
+      << "names of categories and models may hold what ends a cell";
 }
 
 TEST(CalibrationError, AveragesTheGapBetweenConfidenceAndAccuracyOverBins) {

@@ -55,6 +55,19 @@ TEST(CellResults, GroupsOfOneClusterAreDrawnTogether) {
   EXPECT_NEAR(macro({&one}, "a", "b")->error, 0.5 / std::sqrt(10.0), 0.01);
 }
 
+TEST(CellResults, AClusterOfSeveralCategoriesIsDrawnAsAWhole) {
+  std::vector<double> a, turned, b;
+  for (int i = 0; i < 400; ++i) a.push_back(i % 2), turned.push_back(1 - i % 2), b.push_back(0);
+  CategoryResult one = category(a, b), same = one, opposite = category(turned, b);
+  EXPECT_NEAR(macro({&one, &same}, "a", "b")->error, 0.025 / std::sqrt(2.0), 0.001) << "blocks of lines have their own numbers";
+  for (CategoryResult* result : {&one, &same, &opposite}) result->clusters_over_all = true;
+  EXPECT_NEAR(macro({&one, &same}, "a", "b")->error, 0.025, 0.001) << "two categories of the same documents know no more";
+  EXPECT_NEAR(macro({&one, &opposite}, "a", "b")->error, 0, 1e-9);
+  CategoryResult few = category({1, 1, 1}, {0, 0, 0}), again = few, third = few;
+  for (CategoryResult* result : {&few, &again, &third}) result->clusters_over_all = true;
+  EXPECT_GE(p_of_difference(macro({&few, &again, &third}, "a", "b").value()), 0.25) << "three documents, and not nine";
+}
+
 TEST(CellResults, AnArmThatACategoryLacksHasNoFigure) {
   const CategoryResult one = category({1}, {0});
   EXPECT_FALSE(macro({&one}, "c", ""));

@@ -528,7 +528,10 @@ TEST_F(ExperimentTest, RowsOfOneDocumentAreInOneFoldAndNoModelLearnsFromOneThatI
   experiment.run({regime}, directory_ / "cells", *ranks_);
   const auto results = read_cells(directory_ / "cells", "all-none", {"chat", "letters"}, kOuterFolds);
   const std::vector<std::int64_t>& drawn = results.at("chat").clusters;
+  const std::vector<std::int64_t>& others = results.at("letters").clusters;
   EXPECT_EQ(std::set<std::int64_t>(drawn.begin(), drawn.end()).size(), static_cast<std::size_t>(kDocuments));
+  EXPECT_EQ(std::set<std::int64_t>(drawn.begin(), drawn.end()), std::set<std::int64_t>(others.begin(), others.end()));
+  EXPECT_TRUE(results.at("letters").clusters_over_all) << "so a document is drawn in both categories";
 }
 
 TEST_F(ExperimentTest, CellsAreDoneAgainIfRowsNameOtherDocuments) {
