@@ -110,7 +110,7 @@ TEST_F(TokenStoreFile, OrdersScoresByTheirGap) {
   EXPECT_EQ(store.preferences(0, "overall", 1.5), (Pairs{{1, 0, 0}, {2, 0, 0}})) << "a gap equal to the margin counts";
   EXPECT_EQ(store.preferences(0, "overall", 1.6), Pairs{});
   EXPECT_EQ(store.preferences(0, "logic", 0), (Pairs{{0, 3, 0}}));
-  EXPECT_EQ(store.preferences(0, "overall", 1.6, preference::Ties::kept), (Pairs{{1, 2, 0, 0.5F}}))
+  EXPECT_EQ(store.preferences(0, "overall", 1.6, preference::Ties::all), (Pairs{{1, 2, 0, 0.5F}}))
       << "equal scores are a tie, a gap below the margin is not";
 }
 
