@@ -668,6 +668,7 @@ TEST_F(IngestFolder, CountsAsTiesOnlyWhatSaysThatResponsesAreEqual) {
   EXPECT_EQ(store().preferences(0, "s", 0, preference::Ties::all),
             (std::vector<preference::Preference>{{0, 1, 0, 0.5F}, {1, 2, 0, 0.5F}}))
       << "a failed verdict about (3, 4) stands before their equal scores";
+  EXPECT_EQ(store().preferences(0, "s", 0, preference::Ties::judged), store().preferences(0, "s", 0, preference::Ties::all));
 }
 
 /// Compares with the table "Pairs per (category, capability)" in the README of the data, with the margins of capabilities.json.
