@@ -175,7 +175,7 @@ evidence::Regime draw_regime(const Options& options) {
     throw ConfigError(
         "regime-of-states-only",
         fmt::format("--regime {}: a draw decides about overall labels alone; leave out what stands behind the noise, "
-                    "and set experts.train.ties or experts.train.soft_gaps of the runs instead",
+                    "and set experts.train.ties: all or experts.train.soft_gaps of the runs instead",
                     options.primary));
   return regime;
 }

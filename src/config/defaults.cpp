@@ -6,7 +6,7 @@ void take_defaults_of_paper(RunConfig& config) {
   config.method = Method::paper;
   config.aggregator.kind = AggregatorKind::paper_mlp;
   config.aggregator.base_reward = false;
-  config.experts.train.ties = false;
+  config.experts.train.ties = Ties::none;
 }
 
 void take_defaults_of_adapters(RunConfig& config, bool with_phase1_share) {

@@ -144,9 +144,11 @@ void describe(Visit& visit, Section& c) {
         "Makes soft targets of score gaps: a pair whose scores differ by g has the target sigmoid(g / (soft_gaps * m)), where m "
         "is the mean gap of the label's train pairs. Pairs without scores, and those that judges labelled, stay as they are. 0 "
         "turns it off.");
-  visit("ties", c.ties, any(), result,
-        "Whether ties have the target 0.5 in training: judged ties, verdicts that differ between the two orders, equal scores, "
-        "and statements that contradict each other. With false they are left out.");
+  visit(
+      "ties", c.ties, one_of(c.ties), result,
+      "Ties that have the target 0.5 in training. With judged, those of verdicts: judged ties, and verdicts that differ between "
+      "the two orders. The verdicts are those of labels.judges, or of the data's rows; overall labels have only the rows'. With "
+      "all, equal scores and statements that contradict each other too. The other ties are left out.");
   visit("center_rewards_coefficient", c.center_rewards_coefficient, at_least(0), result,
         "Weight of the mean squared reward in the loss, which keeps rewards near zero; 0 turns it off.");
   visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), nothing,
@@ -356,8 +358,8 @@ void describe(Visit& visit, Section& c) {
   visit("runs_dir", c.runs_dir, required_place(), nothing, "Directory of all runs, relative to the current directory.");
   visit("seed", c.seed, any(), groups | labels | result, "Seed of every random draw of the run.");
   visit("method", c.method, one_of(c.method), nothing,
-        "Set of defaults for other keys. With paper, aggregator.kind is paper_mlp, and aggregator.base_reward and "
-        "experts.train.ties are false, unless they are given.");
+        "Set of defaults for other keys. With paper, aggregator.kind is paper_mlp, aggregator.base_reward is false, and "
+        "experts.train.ties is none, unless they are given.");
   visit("log_level", c.log_level, one_of(c.log_level), nothing, "Least severe level that the first rank logs.");
   visit("phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,
         "Share of the train groups that phases 1 and 2 train on. The rest trains the aggregator. It has no effect if folds is "

@@ -46,7 +46,11 @@ struct RetiredValue {
   std::string_view old_value, new_value;
 };
 
-inline constexpr auto kRetiredValues = std::to_array<RetiredValue>({{"aggregator.kind", "linear", "stack"}});
+inline constexpr auto kRetiredValues = std::to_array<RetiredValue>({{"aggregator.kind", "linear", "stack"},
+                                                                    {"base.ties", "true", "all"},
+                                                                    {"base.ties", "false", "none"},
+                                                                    {"experts.train.ties", "true", "all"},
+                                                                    {"experts.train.ties", "false", "none"}});
 
 /// Give every old key in `root` its new name, and every retired value its successor. One that stands beside its new name goes to
 /// `problems`.

@@ -111,7 +111,7 @@ struct TrainConfig {
   SelectBy select_by = SelectBy::accuracy;
   double average_decay = 0.0;
   double soft_gaps = 0.0;
-  bool ties = false;
+  Ties ties = Ties::none;
   double center_rewards_coefficient = 0.0;
   double checkpoint_every_s = 60.0;
   std::int64_t checkpoints_kept = 2;
@@ -171,7 +171,7 @@ struct HeadConfig {
 
 /// Phase 2. Experts are always adapters, as those of a category share one frozen base.
 struct ExpertsConfig {
-  TrainConfig train{.tuning = Tuning::lora, .lr = 1e-4, .ties = true};
+  TrainConfig train{.tuning = Tuning::lora, .lr = 1e-4, .ties = Ties::judged};
   std::int64_t per_task = 1;
   BaseWeights base_weights = BaseWeights::float32;
   std::int64_t labels_min = 8;

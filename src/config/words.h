@@ -27,6 +27,8 @@ enum class BaseLabels { overall, all };
 enum class BaseStart { backbone, all_categories };
 /// Which of the evaluated weights a training keeps.
 enum class SelectBy { accuracy, loss };
+/// Which ties a training has: none, those of judges, or also those of scores and of statements.
+enum class Ties { none, judged, all };
 enum class JudgeApi { online, batch };
 enum class AnswerMode { automatic, json_schema, verdict_line };
 enum class PairChoice { all, per_group, uncertain };
@@ -80,6 +82,9 @@ constexpr auto word_table(BaseStart) {
 }
 constexpr auto word_table(SelectBy) {
   return std::to_array<Word<SelectBy>>({{SelectBy::accuracy, "accuracy"}, {SelectBy::loss, "loss"}});
+}
+constexpr auto word_table(Ties) {
+  return std::to_array<Word<Ties>>({{Ties::none, "none"}, {Ties::judged, "judged"}, {Ties::all, "all"}});
 }
 constexpr auto word_table(JudgeApi) {
   return std::to_array<Word<JudgeApi>>({{JudgeApi::online, "online"}, {JudgeApi::batch, "batch"}});

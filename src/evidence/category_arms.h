@@ -33,7 +33,7 @@ struct CategoryData {
   PairLists overall;                             ///< What is tested
   PairLists equal_length;                        ///< Those of the tested pairs whose responses are equally long
   std::map<std::string, PairLists> points;       ///< Pairs of each point
-  std::map<std::string, PairLists> tied_points;  ///< The same and the ties, whose target is 0.5
+  std::map<std::string, PairLists> tied_points;  ///< The same and all ties, whose target is 0.5
 
   /// Whether models of an outer fold may learn from a group: no category tests its conversation there.
   [[nodiscard]] bool trains(std::size_t group, std::int64_t fold) const {

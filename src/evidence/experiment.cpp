@@ -206,7 +206,7 @@ CategoryData Experiment::category_of(const config::CategoryConfig& config, const
   data.equal_length = of_equal_length(data.overall, store_, groups);
   for (const std::string& point : points_of(config)) {
     data.points[point] = pairs_of(store_, groups, config, point);
-    data.tied_points[point] = pairs_of(store_, groups, config, point, preference::Ties::kept);
+    data.tied_points[point] = pairs_of(store_, groups, config, point, preference::Ties::all);
   }
   return data;
 }

@@ -21,8 +21,8 @@ struct Regime {
       "rater";  ///< "none"; "rater": one rater's label, else 30 % flipped; "flip30", "flip40": share of pairs turned round
   double point_noise = 0;   ///< Share of the capability pairs that are turned round
   std::int64_t scored = 0;  ///< Training prompts of a category that keep their capability labels; 0 = all
-  /// What the experts learn from: the order of two scores; equal scores too, as with experts.train.ties; or the order with
-  /// targets that are softer the closer two scores are, as with experts.train.soft_gaps = 1.
+  /// What the experts learn from: the order of two scores; equal scores too, as with experts.train.ties: all; or the order
+  /// with targets that are softer the closer two scores are, as with experts.train.soft_gaps = 1.
   enum class Taught { order, ties, soft } taught = Taught::order;
 
   /// Whether the capability labels are others with each seed.

@@ -20,15 +20,15 @@ struct Statement {
 /// What a judge's two answers about a pair say.
 Statement statement_of(SwapOutcome outcome, std::int32_t a, std::int32_t b);
 
-/// Whether pairs without an order are left out, or stand with the target 0.5.
-enum class Ties { left_out, kept };
+/// Which pairs without an order stand with the target 0.5: none, those about which there is a verdict, or all.
+enum class Ties { left_out, judged, all };
 
 /// The ordered pairs of a group under one label. For each pair of responses a stated pair counts before a verdict, and a verdict
 /// before scores. A pair without an order (contradictory statements, or verdicts that prefer different responses in the two
 /// orders) is settled too: scores do not overrule it. Scores order the other pairs if their gap is at least score_gap_min, or not
 /// 0 if score_gap_min is 0.
-/// Ties are contradictory statements, judged ties, and equal scores, in the same order of precedence; a verdict that failed is
-/// none.
+/// Ties are contradictory statements, judged ties (also verdicts that contradict each other), and equal scores, in the same order
+/// of precedence; a verdict that failed is none.
 /// @param scores  one for each response; kMissing where there is none
 std::vector<Preference> ordered_pairs(const std::vector<Statement>& stated, const std::vector<Statement>& judged,
                                       const std::vector<double>& scores, double score_gap_min, Ties ties = Ties::left_out);

@@ -20,6 +20,7 @@
 #include "run/stage_router.h"
 #include "run/store_sizes.h"
 #include "run/task_settings.h"
+#include "run/unjudged_ties.h"
 
 namespace dmoerm::run {
 namespace {
@@ -49,7 +50,8 @@ class Planner {
         external_(external),
         revise_(revise),
         imported_(on.imported),
-        common_(common_settings(config, store, on)) {}
+        common_(common_settings(config, store, on)),
+        unjudged_ties_(config, store) {}
 
   /// @param node  a node whose inputs were all added before
   RunTask task_of(const plan::TaskNode& node) {
@@ -61,7 +63,7 @@ class Planner {
  private:
   using Body = decltype(RunTask::run);
 
-  TaskIdentity identity_of(const plan::TaskNode& node) const {
+  TaskIdentity identity_of(const plan::TaskNode& node) {
     TaskIdentity identity;
     if (node.task.external) {
       if (const auto found = external_.find(node.task.id); found != external_.end()) identity = found->second;
@@ -77,14 +79,14 @@ class Planner {
     return identity;
   }
 
-  json settings_of(const plan::TaskNode& node) const {
+  json settings_of(const plan::TaskNode& node) {
     if (node.id.kind == TaskKind::bundle) return json::object();  // nothing affects it that does not affect the report
     json settings = own_settings(node);
     settings.update(common_);
     return settings;
   }
 
-  json own_settings(const plan::TaskNode& node) const {
+  json own_settings(const plan::TaskNode& node) {
     switch (node.id.kind) {
       case TaskKind::router:
         return router_settings(config_);
@@ -93,7 +95,7 @@ class Planner {
       case TaskKind::single:
       case TaskKind::category_baseline:
       case TaskKind::pooled_baseline:
-        return base_settings(config_, node.id, node.steps);
+        return base_settings(config_, node.id, node.steps, unjudged_ties_.left_out(node.id));
       case TaskKind::expert_set:
         return settings_of_experts(node);
       case TaskKind::gaps:
@@ -111,8 +113,8 @@ class Planner {
     }
   }
 
-  json settings_of_experts(const plan::TaskNode& node) const {
-    json settings = expert_settings(config_, category_of(node), node.id.fold);
+  json settings_of_experts(const plan::TaskNode& node) {
+    json settings = expert_settings(config_, category_of(node), node.id.fold, unjudged_ties_.left_out(node.id));
     settings.update(imported_settings(category_of(node), node.id, imported_));
     return settings;
   }
@@ -167,6 +169,7 @@ class Planner {
   const Revise& revise_;
   const std::map<std::string, std::string>& imported_;  ///< See ComputedOn
   json common_;
+  UnjudgedTies unjudged_ties_;
   std::map<std::string, std::string> keys_;  ///< Keys of the tasks added so far, by id
 };
 

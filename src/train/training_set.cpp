@@ -58,7 +58,7 @@ LabelledGroup with_pairs(std::int64_t index, std::size_t responses, std::vector<
 /// The preference that a verdict states; nullopt if it decides nothing.
 std::optional<preference::Preference> preference_of(const label::JudgedPair& judged, bool soft, preference::Ties ties) {
   const auto target = label::training_target(judged.vote, soft);
-  if (!target && ties == preference::Ties::kept && preference::statement_of(judged.vote.outcome, judged.a, judged.b).tie)
+  if (!target && ties != preference::Ties::left_out && preference::statement_of(judged.vote.outcome, judged.a, judged.b).tie)
     return preference::Preference{std::min(judged.a, judged.b), std::max(judged.a, judged.b), 0.0F, 0.5F};
   if (!target) return std::nullopt;
   return *target > 0.5F ? preference::Preference{judged.a, judged.b, 0.0F, *target}
@@ -129,6 +129,14 @@ std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::i
     if (!pairs.empty()) result.push_back(with_pairs(index, group.responses.size(), std::move(pairs)));
   }
   return result;
+}
+
+bool has_unjudged_ties(const data::TokenStore& store, std::int32_t category, std::string_view label,
+                       const config::RunConfig& config) {
+  const auto pairs = [&](std::int64_t group, preference::Ties ties) { return store.preferences(group, label, 0, ties).size(); };
+  return std::ranges::any_of(groups_of(store, category, Subset::train, config), [&](std::int64_t group) {
+    return pairs(group, preference::Ties::all) != pairs(group, preference::Ties::judged);
+  });
 }
 
 std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,

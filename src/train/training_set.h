@@ -44,21 +44,26 @@ std::vector<std::int32_t> fold_numbers(const data::TokenStore& store, std::int32
 std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part,
                                     const config::RunConfig& config);
 
-/// The groups of a part that have at least one pair under `label` ("overall" or a capability point), or a tie if ties are kept.
+/// The groups of a part that have at least one pair under `label` ("overall" or a capability point), or a tie that is kept.
 std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                            std::string_view label, const config::RunConfig& config,
                                            preference::Ties ties = preference::Ties::left_out);
 
-/// Whether a training's ties are kept.
+/// The ties that a training has.
 inline preference::Ties ties_of(const config::TrainConfig& train) {
-  return train.ties ? preference::Ties::kept : preference::Ties::left_out;
+  if (train.ties == config::Ties::none) return preference::Ties::left_out;
+  return train.ties == config::Ties::judged ? preference::Ties::judged : preference::Ties::all;
 }
+
+/// Whether the train split has ties under `label` that no judge gave: equal scores, or statements that contradict each other.
+bool has_unjudged_ties(const data::TokenStore& store, std::int32_t category, std::string_view label,
+                       const config::RunConfig& config);
 
 /// The groups of a part with all their responses and no pairs, as they may be labelled.
 std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                         const config::RunConfig& config);
 
-/// The groups of a part that have at least one pair by the judges' verdicts, or a tie if ties are kept.
+/// The groups of a part that have at least one pair by the judges' verdicts, or a tie if ties are kept. Each of these is judged.
 /// @param soft  true: a pair's target is its share of the votes, also for ties and inconsistent pairs unless the share is a half;
 /// false: only believed verdicts make pairs
 std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Part part,

@@ -892,10 +892,37 @@ TEST(RunConfig, ARetiredKindOfAggregatorGetsItsSuccessorWithAWarning) {
   EXPECT_TRUE(warnings_of(kSmallest, {"aggregator.kind=stack"}).empty());
 }
 
+TEST(RunConfig, TiesAreWordsThatWereTrueOrFalse) {
+  const RunConfig plain = parse(kSmallest);
+  EXPECT_EQ(plain.base.ties, Ties::none);
+  EXPECT_EQ(plain.experts.train.ties, Ties::judged);
+  for (const char* word : {"none", "judged", "all"}) {
+    const std::vector<std::string> overrides = {fmt::format("base.ties={}", word), fmt::format("experts.train.ties={}", word)};
+    const RunConfig c = parse(kSmallest, overrides);
+    EXPECT_EQ(c.base.ties, from_word<Ties>(word));
+    EXPECT_EQ(c.experts.train.ties, from_word<Ties>(word));
+    EXPECT_TRUE(warnings_of(kSmallest, overrides).empty());
+  }
+  const std::string old = kSmallest + "base: {ties: true}\nexperts: {train: {ties: false}}\n";
+  EXPECT_EQ(parse(old).base.ties, Ties::all);
+  EXPECT_EQ(parse(old).experts.train.ties, Ties::none);
+  EXPECT_EQ(warnings_of(old), (std::vector<std::string>{
+                                  "c.yaml:7:8: base.ties: true is retired, all is taken in its place",
+                                  "c.yaml:8:19: experts.train.ties: false is retired, none is taken in its place",
+                              }));
+  EXPECT_EQ(parse(kSmallest, {"base.ties=false"}).base.ties, Ties::none);
+  EXPECT_EQ(parse(kSmallest, {"experts.train={ties: true}"}).experts.train.ties, Ties::all);
+  EXPECT_EQ(problems(kSmallest + "base: {ties: judge}\nexperts: {train: {ties: yes}}\n"),
+            "c.yaml:7:14: base.ties: \"judge\" is not one of none, judged, all; did you mean judged?\n"
+            "c.yaml:8:25: experts.train.ties: \"yes\" is not one of none, judged, all");
+}
+
 TEST(RunConfig, TheMethodOfThePaperGivesOtherDefaults) {
   const RunConfig paper = parse(kSmallest, {"method=paper"});
   EXPECT_EQ(paper.aggregator.kind, AggregatorKind::paper_mlp);
   EXPECT_FALSE(paper.aggregator.base_reward);
+  EXPECT_EQ(paper.experts.train.ties, Ties::none);
+  EXPECT_EQ(parse(kSmallest, {"method=paper", "experts.train.ties=all"}).experts.train.ties, Ties::all);
   EXPECT_EQ(parse(kSmallest, {"method=paper", "aggregator.kind=best"}).aggregator.kind, AggregatorKind::best)
       << "a given key holds";
   EXPECT_EQ(parse(to_yaml(paper)).aggregator.kind, AggregatorKind::paper_mlp);

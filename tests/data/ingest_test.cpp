@@ -654,7 +654,7 @@ TEST_F(IngestFolder, CountsVerdictsByOutcome) {
   // The judge overrules the scores of (0, 1), contradicts itself about (1, 2), and says nothing about (0, 2).
   EXPECT_EQ(store().preferences(0, "s", 0), (std::vector<preference::Preference>{{0, 1, 0}, {2, 0, 0}}));
   EXPECT_EQ(store().preferences(0, "s", 3.5), (std::vector<preference::Preference>{{0, 1, 0}}));
-  EXPECT_EQ(store().preferences(0, "s", 3.5, preference::Ties::kept),
+  EXPECT_EQ(store().preferences(0, "s", 3.5, preference::Ties::all),
             (std::vector<preference::Preference>{{0, 1, 0}, {1, 2, 0, 0.5F}}));
 }
 
@@ -665,9 +665,10 @@ TEST_F(IngestFolder, CountsAsTiesOnlyWhatSaysThatResponsesAreEqual) {
       R"({"point":"s","a":2,"b":1,"first_order":"second","second_order":"second"},{"point":"s","a":3,"b":4,"first_order":"refused","second_order":"tie"}]})";
   ingest(request({write("v.jsonl", text + "\n")}));
   EXPECT_TRUE(store().preferences(0, "s", 0).empty());
-  EXPECT_EQ(store().preferences(0, "s", 0, preference::Ties::kept),
+  EXPECT_EQ(store().preferences(0, "s", 0, preference::Ties::all),
             (std::vector<preference::Preference>{{0, 1, 0, 0.5F}, {1, 2, 0, 0.5F}}))
       << "a failed verdict about (3, 4) stands before their equal scores";
+  EXPECT_EQ(store().preferences(0, "s", 0, preference::Ties::judged), store().preferences(0, "s", 0, preference::Ties::all));
 }
 
 /// Compares with the table "Pairs per (category, capability)" in the README of the data, with the margins of capabilities.json.

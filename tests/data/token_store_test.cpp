@@ -110,8 +110,9 @@ TEST_F(TokenStoreFile, OrdersScoresByTheirGap) {
   EXPECT_EQ(store.preferences(0, "overall", 1.5), (Pairs{{1, 0, 0}, {2, 0, 0}})) << "a gap equal to the margin counts";
   EXPECT_EQ(store.preferences(0, "overall", 1.6), Pairs{});
   EXPECT_EQ(store.preferences(0, "logic", 0), (Pairs{{0, 3, 0}}));
-  EXPECT_EQ(store.preferences(0, "overall", 1.6, preference::Ties::kept), (Pairs{{1, 2, 0, 0.5F}}))
+  EXPECT_EQ(store.preferences(0, "overall", 1.6, preference::Ties::all), (Pairs{{1, 2, 0, 0.5F}}))
       << "equal scores are a tie, a gap below the margin is not";
+  EXPECT_EQ(store.preferences(0, "overall", 1.6, preference::Ties::judged), Pairs{}) << "no judge gave it";
 }
 
 TEST_F(TokenStoreFile, CountsPairsByTheGapOfEachLabel) {
@@ -139,6 +140,25 @@ TEST_F(TokenStoreFile, PrefersStatedPairsToVerdictsAndVerdictsToScores) {
   EXPECT_EQ(store.preferences(0, "s", 0), (Pairs{{0, 1, 0.5F}, {0, 2, 0}, {3, 1, 0}}));
   EXPECT_EQ(store.preferences(0, "other", 0), (Pairs{{1, 3, 0}}));
   EXPECT_EQ(counted_["chat"]["s"][1], 3);
+}
+
+TEST_F(TokenStoreFile, TellsTheTiesOfJudgesFromOthers) {
+  using enum preference::Verdict;
+  preference::Group g = group("g", 4);
+  for (preference::Response& r : g.responses) r.scores["s"] = 2;  // all equal
+  g.responses[0].scores["s"] = 3;
+  g.pairs = {{"s", 0, 1, 0}, {"s", 1, 0, 0}};  // contradict each other
+  g.verdicts = {{"s", 0, 1, tie, tie},         // stated, if not clearly
+                {"s", 0, 2, first, first},     // position bias
+                {"s", 1, 2, tie, tie},
+                {"s", 1, 3, first, second},
+                {"s", 3, 1, first, second}};  // says the contrary of the verdict before
+  const TokenStore store = store_of({g});
+  const auto pairs = [&](preference::Ties ties) { return store.preferences(0, "s", 0, ties); };
+  EXPECT_EQ(pairs(preference::Ties::left_out), (Pairs{{0, 3, 0}}));
+  EXPECT_EQ(pairs(preference::Ties::judged), (Pairs{{0, 2, 0, 0.5F}, {1, 2, 0, 0.5F}, {1, 3, 0, 0.5F}, {0, 3, 0}}));
+  EXPECT_EQ(pairs(preference::Ties::all),
+            (Pairs{{0, 1, 0, 0.5F}, {0, 2, 0, 0.5F}, {1, 2, 0, 0.5F}, {1, 3, 0, 0.5F}, {0, 3, 0}, {2, 3, 0, 0.5F}}));
 }
 
 TEST_F(TokenStoreFile, UsesAVerdictAskedTwiceOnlyIfBothAgree) {

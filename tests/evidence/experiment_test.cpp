@@ -659,7 +659,7 @@ TEST_F(ExperimentTest, ExpertsLearnFromTiesWhereARegimeSaysSo) {
     return pairs_of(*store_, groups.front(), config_.categories.front(), "calm", ties).front();
   };
   ASSERT_EQ(with(preference::Ties::left_out).size(), 2U);
-  ASSERT_EQ(with(preference::Ties::kept).size(), 3U);
+  ASSERT_EQ(with(preference::Ties::all).size(), 3U);
   fill(groups);
   Experiment experiment(config_, *store_, *scores_, cache(), groups, {}, {.readings = {{1, true}}, .components = 8, .seeds = 1});
   const Regime strict = regime_from("20-none"), tied = regime_from("20-none-ties");

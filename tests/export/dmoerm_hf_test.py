@@ -38,7 +38,7 @@ BUNDLES = {
     "mixed": ("llama", {"router": {"confidence_min": 0.3, "mix_top": 2, "mix_gap": 0.3, "steps_max": 2, "keep_share": 1.0}}),
     "paper_mlp": ("qwen3", {**MEAN, "aggregator": {"kind": "paper_mlp"}, "base": {"lora_layers": 1}, "experts": {"train": {"lora_layers": 1}}}),
     "uwo": ("bert", {**FULL, "aggregator": {"kind": "uwo"}, "backbone": {"chat_template": "plain"}, "router": {"kind": "clusters", "clusters": 5}}),
-    "wco": ("bert", {**MEAN, "aggregator": {"kind": "wco"}, "experts": {"train": {"ties": True}}}),
+    "wco": ("bert", {**MEAN, "aggregator": {"kind": "wco"}, "experts": {"train": {"ties": "all"}}}),
     "mean": ("qwen2", {"aggregator": {"kind": "mean"}, "router": {"confidence_min": 1.0}, "backbone": {"chat_template": "FORM"}}),
 }
 

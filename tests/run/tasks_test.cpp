@@ -213,7 +213,7 @@ TEST_P(Tasks, TrainsEachPhaseOnItsOwnGroups) {
                        groups(i, train::Subset::validation), "category");
     for (std::size_t p = 0; p < 2; ++p) {
       expect_learnt_from(metrics(context_.expert_task(i, p)).at(c.points[p]),
-                         groups(i, train::Subset::phase1, c.points[p], preference::Ties::kept),
+                         groups(i, train::Subset::phase1, c.points[p], preference::Ties::judged),
                          groups(i, train::Subset::validation, c.points[p]), c.points[p]);
     }
     for (const auto& [part, from] :

@@ -6,6 +6,7 @@
 
 #include <fstream>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "comm/single_process.h"
 #include "support/tiny_backbone.h"
