@@ -171,7 +171,11 @@ Aggregator Aggregator::load(const std::filesystem::path& file) {
   a.best_step_ = std::strtoll(stated("best_step", nullptr).c_str(), nullptr, 10);
   a.reads_base_ = stated("reads_base", "false") == "true";
   a.variance_price = std::strtod(stated("variance_price", "0").c_str(), nullptr);
-  const std::vector<std::string> needed = needs(a.kind_), names = reader.names();
+  const std::vector<std::string> names = reader.names();
+  std::vector<std::string> needed = needs(a.kind_);
+  for (const char* name : {"length", "length_weight"}) {  // each is read with the other
+    if (std::ranges::find(names, name) != names.end()) needed.insert(needed.end(), {"length", "length_weight"});
+  }
   for (const auto& [name, member] : kSlots) {
     const auto in = [slot = std::string(name)](const auto& list) { return std::ranges::find(list, slot) != list.end(); };
     if (in(names) || in(needed)) a.*member = reader.load(name);

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -700,6 +703,32 @@ TEST_F(BundleFolder, NamesAnAggregatorWithoutTheBaseThatItReads) {
   manifest["categories"][0].erase("base_reward");
   sum_again(bundle, manifest);
   EXPECT_NE(refusal().find("the aggregator of category chat reads its base's reward"), std::string::npos) << refusal();
+}
+
+TEST_F(BundleFolder, NamesTheTensorThatTheFileOfAGateLacks) {
+  Category& chat = bundle_.model.categories[0];
+  chat.aggregator = fit_aggregator("gate", base_knows(), {}, {}, 1);
+  chat.base = random_expert();
+  const fs::path bundle = save(), file = bundle / "aggregator" / "chat.safetensors";
+  json manifest = read_json(bundle / "dmoerm.json");
+  const auto whole = nn::SafetensorsReader::open(file);
+  nn::NamedTensors tensors;
+  for (const std::string& name : whole.names()) tensors.emplace_back(name, whole.load(name).clone());
+  const std::map<std::string, std::string> metadata(whole.metadata().begin(), whole.metadata().end());
+  const auto refusal_without = [&](const std::string& name) {
+    nn::NamedTensors others;
+    std::ranges::copy_if(tensors, std::back_inserter(others), [&](const auto& tensor) { return tensor.first != name; });
+    nn::save_safetensors(file, others, metadata);
+    sum_again(bundle, manifest);
+    return refusal();
+  };
+  ASSERT_EQ(refusal_without("none of them"), "");
+  for (const char* name : {"reward_mean", "reward_std", "prompt_mean", "prompt_std", "gate_w1", "gate_b1", "gate_w2", "gate_b2",
+                           "log_scale", "length", "length_weight"}) {
+    const std::string said = refusal_without(name);
+    EXPECT_NE(said.find(fmt::format("aggregator/chat.safetensors: tensor {} is missing", name)), std::string::npos)
+        << name << ": " << said;
+  }
 }
 
 TEST_F(BundleFolder, ReadsAggregatorsOfEarlierVersions) {
