@@ -20,7 +20,6 @@
 #include "run/stage_router.h"
 #include "run/store_sizes.h"
 #include "run/task_settings.h"
-#include "run/unjudged_ties.h"
 
 namespace dmoerm::run {
 namespace {
@@ -50,8 +49,7 @@ class Planner {
         external_(external),
         revise_(revise),
         imported_(on.imported),
-        common_(common_settings(config, store, on)),
-        unjudged_ties_(config, store) {}
+        common_(common_settings(config, store, on)) {}
 
   /// @param node  a node whose inputs were all added before
   RunTask task_of(const plan::TaskNode& node) {
@@ -63,7 +61,7 @@ class Planner {
  private:
   using Body = decltype(RunTask::run);
 
-  TaskIdentity identity_of(const plan::TaskNode& node) {
+  TaskIdentity identity_of(const plan::TaskNode& node) const {
     TaskIdentity identity;
     if (node.task.external) {
       if (const auto found = external_.find(node.task.id); found != external_.end()) identity = found->second;
@@ -79,14 +77,14 @@ class Planner {
     return identity;
   }
 
-  json settings_of(const plan::TaskNode& node) {
+  json settings_of(const plan::TaskNode& node) const {
     if (node.id.kind == TaskKind::bundle) return json::object();  // nothing affects it that does not affect the report
     json settings = own_settings(node);
     settings.update(common_);
     return settings;
   }
 
-  json own_settings(const plan::TaskNode& node) {
+  json own_settings(const plan::TaskNode& node) const {
     switch (node.id.kind) {
       case TaskKind::router:
         return router_settings(config_);
@@ -95,7 +93,7 @@ class Planner {
       case TaskKind::single:
       case TaskKind::category_baseline:
       case TaskKind::pooled_baseline:
-        return base_settings(config_, node.id, node.steps, unjudged_ties_.left_out(node.id));
+        return base_settings(config_, node.id, node.steps);
       case TaskKind::expert_set:
         return settings_of_experts(node);
       case TaskKind::gaps:
@@ -113,8 +111,8 @@ class Planner {
     }
   }
 
-  json settings_of_experts(const plan::TaskNode& node) {
-    json settings = expert_settings(config_, category_of(node), node.id.fold, unjudged_ties_.left_out(node.id));
+  json settings_of_experts(const plan::TaskNode& node) const {
+    json settings = expert_settings(config_, category_of(node), node.id.fold);
     settings.update(imported_settings(category_of(node), node.id, imported_));
     return settings;
   }
@@ -169,7 +167,6 @@ class Planner {
   const Revise& revise_;
   const std::map<std::string, std::string>& imported_;  ///< See ComputedOn
   json common_;
-  UnjudgedTies unjudged_ties_;
   std::map<std::string, std::string> keys_;  ///< Keys of the tasks added so far, by id
 };
 

@@ -49,10 +49,9 @@ train::Trainee trainee_of(const RunContext& context, const plan::TaskId& task, t
 
 }  // namespace
 
-nlohmann::json base_settings(const config::RunConfig& config, const plan::TaskId& task, std::int64_t steps, bool ties_left_out) {
-  nlohmann::json settings{{"train", training_settings(training_of(config, task), ties_left_out)},
-                          {"steps", steps},
-                          {"categories", all_categories(config)}};
+nlohmann::json base_settings(const config::RunConfig& config, const plan::TaskId& task, std::int64_t steps) {
+  nlohmann::json settings{
+      {"train", training_settings(training_of(config, task))}, {"steps", steps}, {"categories", all_categories(config)}};
   settings.update(phase1_settings(config, task.fold));
   settings.update(head_settings(config));
   if (!plan::point_labels_of(config, task).empty()) settings["labels"] = config::word(config::BaseLabels::all);

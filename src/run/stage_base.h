@@ -9,10 +9,8 @@
 
 namespace dmoerm::run {
 
-/// Settings that affect a phase-1 model, besides those of every task.
-/// @param steps  most updates
-/// @param ties_left_out  see UnjudgedTies
-nlohmann::json base_settings(const config::RunConfig& config, const plan::TaskId& task, std::int64_t steps, bool ties_left_out);
+/// Settings that affect a phase-1 model, besides those of every task. @param steps  most updates
+nlohmann::json base_settings(const config::RunConfig& config, const plan::TaskId& task, std::int64_t steps);
 
 /// Train one reward model on the overall preferences of the task's category, or of all if it has none, and on the pairs of points
 /// that plan::point_labels_of() names, from the weights of plan::starts_from(). Collective over `ranks`; the first of them

@@ -80,10 +80,8 @@ std::vector<FinishedExpert> train_experts(RunContext& context, const plan::TaskI
 
 }  // namespace
 
-nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category, std::int32_t fold,
-                               bool ties_left_out) {
-  nlohmann::json settings{{"train", training_settings(config.experts.train, ties_left_out)},
-                          {"category", result_settings(category)}};
+nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category, std::int32_t fold) {
+  nlohmann::json settings{{"train", training_settings(config.experts.train)}, {"category", result_settings(category)}};
   settings.update(phase1_settings(config, fold));
   settings.update(head_settings(config));
   if (config.experts.base_weights != config::BaseWeights::float32)

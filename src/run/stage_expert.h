@@ -9,9 +9,8 @@
 
 namespace dmoerm::run {
 
-/// Settings that affect experts, besides those of every task. @param ties_left_out  see UnjudgedTies
-nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category, std::int32_t fold,
-                               bool ties_left_out);
+/// Settings that affect experts, besides those of every task.
+nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category, std::int32_t fold);
 
 /// Train the experts of the task's points together, in its round of labelling and without the prompts of its fold (see TaskId),
 /// and take over those that are imported. Collective over `ranks`; the first of them writes.

@@ -16,10 +16,9 @@ void drop_defaults(nlohmann::json& settings, const nlohmann::json& defaults, std
   }
 }
 
-nlohmann::json training_settings(const config::TrainConfig& train, bool ties_left_out) {
+nlohmann::json training_settings(const config::TrainConfig& train) {
   nlohmann::json settings = result_settings(train);
   drop_defaults(settings, result_settings(config::TrainConfig{}), {"select_by", "soft_gaps", "ties", "average_decay"});
-  if (settings.contains("ties") && !ties_left_out) settings["ties"] = true;
   return settings;
 }
 

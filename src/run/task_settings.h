@@ -15,9 +15,8 @@ template <class Section>
 nlohmann::json result_settings(const Section& section) {
   return config::settings_that_affect(section, config::Affects::result);
 }
-/// result_settings() of a training, see drop_defaults(). Ties are true, as before they were words, unless some are left out.
-/// @param ties_left_out  see UnjudgedTies
-nlohmann::json training_settings(const config::TrainConfig& train, bool ties_left_out);
+/// result_settings() of a training, see drop_defaults().
+nlohmann::json training_settings(const config::TrainConfig& train);
 /// Leave out settings of keys that 0.1.0 did not have and that have their default, so that what was made before stays done.
 /// @param later  those keys
 void drop_defaults(nlohmann::json& settings, const nlohmann::json& defaults, std::initializer_list<const char*> later);

@@ -131,14 +131,6 @@ std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::i
   return result;
 }
 
-bool has_unjudged_ties(const data::TokenStore& store, std::int32_t category, std::string_view label,
-                       const config::RunConfig& config) {
-  const auto pairs = [&](std::int64_t group, preference::Ties ties) { return store.preferences(group, label, 0, ties).size(); };
-  return std::ranges::any_of(groups_of(store, category, Subset::train, config), [&](std::int64_t group) {
-    return pairs(group, preference::Ties::all) != pairs(group, preference::Ties::judged);
-  });
-}
-
 std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                         const config::RunConfig& config) {
   std::vector<LabelledGroup> result;

@@ -55,10 +55,6 @@ inline preference::Ties ties_of(const config::TrainConfig& train) {
   return train.ties == config::Ties::judged ? preference::Ties::judged : preference::Ties::all;
 }
 
-/// Whether the train split has ties under `label` that no judge gave: equal scores, or statements that contradict each other.
-bool has_unjudged_ties(const data::TokenStore& store, std::int32_t category, std::string_view label,
-                       const config::RunConfig& config);
-
 /// The groups of a part with all their responses and no pairs, as they may be labelled.
 std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                         const config::RunConfig& config);
