@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/counted.h"
 #include "base/text_table.h"
@@ -92,7 +93,8 @@ class CategoryCount {
     ++summary_.responses[std::ssize(group.responses)];
     ++summary_.splits[stated];
     for (const std::string& label : labels_of(group)) {
-      if (!labels_.contains(label) && labels_.size() >= kLabelsMax)
+      const bool usual = label == preference::kOverall || label == preference::kFirstRater;
+      if (!usual && !labels_.contains(label) && labels_.size() >= kLabelsMax)
         summary_.labels_left_out = true;
       else
         labels_[label].add(group, label);

@@ -116,6 +116,14 @@ TEST_F(SummarisedFolder, SaysWhatIsOdd) {
   EXPECT_EQ(said.find("odd: support: empathy"), std::string::npos) << said;
 }
 
+TEST_F(SummarisedFolder, ListsTheOverallLabelAmongEndlesslyManyOthers) {
+  json scores{{"overall", {1, 2}}};
+  for (int i = 0; i < 300; ++i) scores["by_" + std::to_string(i)] = {1, 2};
+  const CategorySummary category = summary_of({write("rows.jsonl", rated_row(0, scores))}).categories.at(kNoCategory);
+  EXPECT_TRUE(category.labels_left_out);
+  EXPECT_EQ(category.labels.at("overall").prompts, 1);
+}
+
 TEST_F(SummarisedFolder, LetsNoTestPromptDecideAboutGaps) {
   std::string rows;
   for (int i = 0; i < 20; ++i) {
