@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Compares the method with its baselines on the states of a frozen backbone: computes the states, trains and tests all arms, prints
 # the tables and, as the last line, the figures as JSON. What is done is kept: the same command continues.
-# Usage: launch/evidence.sh --data DIR [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--seed N] [--prompts-min N] [--contrast ARM:ARM]... [--cluster KEY] [--quick] [--test] [--runs N [--run-config FILE] [--trained N] [--tested N]]
-#   --data DIR    folder of capability.jsonl.gz
+# Usage: launch/evidence.sh --data FILE|DIR [--data FILE|DIR]... [--data2 DIR] [--config FILE] [--out DIR] [--np RANKS] [--groups N|NAME=N]... [--seeds N] [--seed N] [--prompts-min N] [--contrast ARM:ARM]... [--cluster KEY] [--quick] [--test] [--runs N [--run-config FILE] [--trained N] [--tested N]]
+#   --data FILE   preference data of your own, in any format that dmoerm ingest --formats lists, or a folder of such .jsonl, .jsonl.gz
+#                 and .jsonl.zst files. The configuration is made of the data (dmoerm inspect data) and kept as config.yaml in the
+#                 folder of the experiment: edit it as you like, it is never replaced
+#   --data DIR    folder of capability.jsonl.gz: the comparison of docs/results/evidence.md
 #   --data2 DIR   folder of translation, explanation and data_to_text_e2e.jsonl.gz; without it, that of --data
-#   --config FILE configuration with backbone, data and categories (default: configs/evidence/categories.yaml)
+#   --config FILE configuration with backbone, data and categories (default: configs/evidence/categories.yaml, or that of your own data)
 #   --out DIR     folder of the experiment (default: runs/evidence)
 #   --np RANKS    number of ranks (default: 2)
 #   --groups N    prompts of each category, or NAME=N for one (default: 400; the states take most of the time)
@@ -22,7 +25,7 @@ set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 help_of "${BASH_SOURCE[0]}" "$@"
-config="$DMOERM_ROOT/configs/evidence/categories.yaml" out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() seed='' data='' data2='' runs='' run_config="$DMOERM_ROOT/configs/evidence/adapters.yaml" sizes=() blocks=(--block-lines 10)
+page_config="$DMOERM_ROOT/configs/evidence/categories.yaml" config='' out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() seed='' data=() data2='' runs='' run_config='' sizes=() blocks=(--block-lines 10)
 while [ $# -gt 0 ]; do
   case "$1" in
     --quick) quick=yes ;;
@@ -30,7 +33,7 @@ while [ $# -gt 0 ]; do
     --data | --data2 | --config | --out | --np | --groups | --seeds | --seed | --prompts-min | --contrast | --cluster | --runs | --run-config | --trained | --tested)
       [ -n "${2-}" ] || bad_usage "$1: a value is missing"
       case "$1" in
-        --data) data=$2 ;;
+        --data) data+=("$2") ;;
         --data2) data2=$2 ;;
         --config) config=$2 ;;
         --out) out=$2 ;;
@@ -50,16 +53,70 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ -n "$data" ] || bad_usage "--data DIR is missing: the folder of the preference data"
-data2=${data2:-$data}
-for folder in "$data" "$data2"; do [ -d "$folder" ] || bad_usage "$folder: there is no such folder of data"; done
+[ ${#data[@]} -gt 0 ] || [ -n "$config" ] || bad_usage "--data is missing: a folder or files of preference data"
+for name in "${data[@]}" ${data2:+"$data2"}; do [ -e "$name" ] || bad_usage "$name: there is no such folder or file of data"; done
 case "$runs" in *[!0-9]* | 0*) bad_usage "--runs $runs: expected a whole number above 0" ;; esac
 case "$seeds" in '' | *[!0-9]* | 0*) bad_usage "--seeds $seeds: expected a whole number above 0" ;; esac
 case "$seed" in *[!0-9]*) bad_usage "--seed $seed: expected a whole number" ;; esac
 [ ${#groups[@]} -gt 0 ] || groups=(--groups 400)
-DMOERM_DATA=$(realpath "$data") DMOERM_DATA2=$(realpath "$data2") # a configuration reads them from its own folder
-export DMOERM_DATA DMOERM_DATA2
 dmoerm=("$DMOERM_ROOT/launch/dmoerm")
+
+# of_page: whether the data are those of docs/results/evidence.md.
+of_page() {
+  local file
+  [ -z "$data2" ] || return 0
+  [ ${#data[@]} -eq 1 ] && [ -d "${data[0]}" ] || return 1
+  for file in "${data[0]}"/{capability,translation,explanation,data_to_text_e2e}.jsonl.gz; do [ ! -e "$file" ] || return 0; done
+  return 1
+}
+# data_files NAME...: these files, and the data files of these folders, each with its whole path.
+data_files() {
+  local name
+  for name in "$@"; do
+    if [ -d "$name" ]; then
+      find -L "$name" -maxdepth 1 -type f \( -name '*.jsonl' -o -name '*.jsonl.gz' -o -name '*.jsonl.zst' \) -print0 | LC_ALL=C sort -z
+    else
+      printf '%s\0' "$name"
+    fi
+  done | xargs -0 -r realpath --
+}
+# use_folders: name the folders of the data to the configuration, which would read them from its own.
+use_folders() {
+  local folder=${data[-1]} name
+  for name in "$folder" "${data2:-$folder}"; do [ -d "$name" ] || bad_usage "$name: there is no such folder of data"; done
+  DMOERM_DATA=$(realpath "$folder") DMOERM_DATA2=$(realpath "${data2:-$folder}")
+  export DMOERM_DATA DMOERM_DATA2
+}
+# use_own_data: the configuration of these files, which an earlier call may have made.
+use_own_data() {
+  local files file
+  mapfile -t files < <(data_files "${data[@]}")
+  [ ${#files[@]} -gt 0 ] || bad_usage "${data[*]}: no .jsonl, .jsonl.gz or .jsonl.zst file lies there: name your files with --data FILE, or a configuration with --config FILE"
+  [ -z "$runs" ] || [ -n "$run_config" ] || bad_usage "--runs needs --run-config FILE for data of your own: a copy of configs/evidence/adapters.yaml with the categories of $out/config.yaml, without first_rater and gaps of overall"
+  config=$out/config.yaml
+  if [ ! -e "$config" ]; then
+    mkdir -p "$out"
+    say "what the data hold"
+    "${dmoerm[@]}" inspect data "${files[@]}" --out "$config" --evidence
+    return
+  fi
+  for file in "${files[@]}"; do
+    grep -qF -- "$file" "$config" || bad_usage "--data $file: $config, which an earlier call made, does not name this file: use another --out, remove $config, or continue with --config $config alone"
+  done
+  say "the configuration is $config as it stands"
+}
+if [ -n "$config" ]; then
+  [ ${#data[@]} -eq 0 ] || use_folders
+elif ! of_page; then
+  use_own_data
+else
+  config=$page_config
+  use_folders
+  for file in "$DMOERM_DATA/capability.jsonl.gz" "$DMOERM_DATA2"/{translation,explanation,data_to_text_e2e}.jsonl.gz; do
+    [ -e "$file" ] || bad_usage "$file is missing, which configs/evidence/categories.yaml reads: name data of your own by file with --data FILE, or a configuration with --config FILE"
+  done
+fi
+run_config=${run_config:-$DMOERM_ROOT/configs/evidence/adapters.yaml}
 common=(--config "$config" --out "$out")
 cells() { "${dmoerm[@]}" --np "$ranks" evidence cells "${common[@]}" "${groups[@]}" "${blocks[@]}" ${seed:+--seed "$seed"} "$@"; }
 

@@ -65,5 +65,6 @@ void add_inspect_tokens(CLI::App& inspect);
 void add_inspect_hidden(CLI::App& inspect);
 void add_inspect_config(CLI::App& inspect);
 void add_inspect_checkpoint(CLI::App& inspect);
+void add_inspect_data(CLI::App& inspect);
 
 }  // namespace dmoerm::cli

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <unordered_map>
@@ -103,6 +104,17 @@ void add_first_rater(const json& row, Response& response) {
   if (raters.size() > 1) response.scores[std::string(kFirstRater)] = score_of(raters.front(), "overall_raters");
 }
 
+/// Count the single raters of a response. What is no list of their scores is none: rater_scores() says what is wrong with it.
+void count_raters(const json& row, Response& response) {
+  const auto count = [&](const std::string& label, const json& scores) {
+    const auto raters = scores.is_array() ? std::ranges::count_if(scores, [](const json& s) { return s.is_number(); }) : 0;
+    if (raters > 0) response.raters[label] = raters;
+  };
+  if (has(row, {"overall_raters"})) count(std::string(kOverall), row["overall_raters"]);
+  if (!has(row, {"scores_raters"}) || !row["scores_raters"].is_object()) return;
+  for (const auto& [point, scores] : row["scores_raters"].items()) count(point, scores);
+}
+
 }  // namespace
 
 std::map<std::string, std::vector<std::vector<double>>> rater_scores(const json& row) {
@@ -144,6 +156,7 @@ Group parse_native(const json& row) {
       for (const auto& [point, value] : r["scores"].items()) add_score(response, point, score_of(value, point.c_str()));
     }
     add_first_rater(r, response);
+    count_raters(r, response);
     group.responses.push_back(std::move(response));
   }
   const ResponseNumbers numbers(row["responses"]);

@@ -39,9 +39,10 @@ struct StatedPair {
 };
 
 struct Response {
-  std::string text;                      ///< the last assistant turn
-  double overall = kMissing;             ///< overall score, higher is better; a rank is stored as its negative
-  std::map<std::string, double> scores;  ///< capability point -> score, higher is better
+  std::string text;                                 ///< the last assistant turn
+  double overall = kMissing;                        ///< overall score, higher is better; a rank is stored as its negative
+  std::map<std::string, double> scores;             ///< capability point -> score, higher is better
+  std::map<std::string, std::int64_t> raters = {};  ///< label -> number of single raters whose scores the row states
 };
 
 /// One prompt with its responses.

@@ -86,6 +86,7 @@ void merge_equal_responses(Group& group) {
     Response& earlier = group.responses[kept_from[static_cast<std::size_t>(same->second)]];
     if (std::isnan(earlier.overall)) earlier.overall = group.responses[i].overall;
     earlier.scores.insert(group.responses[i].scores.begin(), group.responses[i].scores.end());
+    earlier.raters.insert(group.responses[i].raters.begin(), group.responses[i].raters.end());
   }
   if (kept_from.size() == group.responses.size()) return;
   std::vector<Response> kept;

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs `dmoerm evidence` in a folder that is not there yet, with a tiny model of two layers, and again with other data; and whole runs over its draws.
+"""Runs `dmoerm evidence` in a folder that is not there yet, with a tiny model of two layers, and again with other data and the
+configuration that `dmoerm inspect data` derives from them; and whole runs over its draws.
 
 Usage: evidence_test.py PROGRAM"""
 import json
@@ -35,6 +36,31 @@ class Evidence(unittest.TestCase):
                 responses = [{"text": f"{word} {i % 9}", "overall": k, "overall_raters": [k, 2 * k, 1], "scores": {"tone": k}} for k, word in enumerate(("poor", "fair", "good"))]
                 file.write(json.dumps({"id": str(i), "category": "chat", "split": "train", "document": i % documents, "prompt": f"say {i} words", "responses": responses}) + "\n")
 
+    def own_rows(self):
+        """Two categories, one of rows that name none, with other points than those of rows(), of which one has few labels."""
+        with open(os.path.join(self.folder, "own.jsonl"), "w", encoding="utf-8") as file:
+            for i in range(50):
+                responses = [{"text": f"{word} {i % 9}", "overall": k, "overall_raters": [k, 2 * k, 1], "scores": {"warmth": 2 * k, "depth": k % 2}} for k, word in enumerate(("poor", "fair", "good"))]
+                if i < 6:
+                    responses[0]["scores"]["rare"], responses[1]["scores"]["rare"] = 1, 2
+                file.write(json.dumps({"split": "train", "prompt": f"tell {i} words", "responses": responses, **({"category": "advice"} if i % 2 else {})}) + "\n")
+
+    def derive(self):
+        """Makes c.yaml what is derived of own.jsonl, with the tiny model."""
+        self.own_rows()
+        said = self.program("inspect", "data", "own.jsonl", "--evidence", "--out", "own.yaml").stdout
+        self.assertIn("odd: advice: rare: 3 prompts", said)
+        refused = subprocess.run([PROGRAM, "inspect", "data", "own.jsonl", "--out", "own.yaml"], cwd=self.folder, capture_output=True, text=True, check=False)
+        self.assertIn("[output-exists]", refused.stderr)
+        with open(os.path.join(self.folder, "own.yaml"), encoding="utf-8") as file:
+            text = file.read()
+        self.assertEqual(text.count("points: [depth, warmth, first_rater]"), 2, text)
+        for usual, tiny in (("${DMOERM_MODELS}/smollm2-135m-instruct", "model"), ("chatml", "dmoerm"), ("max_length: 512", "max_length: 96"), ("min_prompt_tokens: 64", "min_prompt_tokens: 8")):
+            self.assertIn(usual, text)
+            text = text.replace(usual, tiny)
+        with open(os.path.join(self.folder, "c.yaml"), "w", encoding="utf-8") as file:
+            file.write(text)
+
     def program(self, *options):
         done = subprocess.run([PROGRAM, *options], cwd=self.folder, capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
@@ -61,8 +87,10 @@ class Evidence(unittest.TestCase):
         self.assertEqual(figures["noise_ceiling"]["chat"]["overall"]["without_ties"], {"share": 1.0, "prompts": 30, "pairs": 90})
         refused = subprocess.run([PROGRAM, "evidence", "tables", "--config", "c.yaml", "--out", "out", "--primary", "20-none", "--contrast", "stack:none"], cwd=self.folder, capture_output=True, text=True, check=False)
         self.assertIn("unknown-arm", refused.stderr)
-        self.rows(40)
-        self.assertIn("chat (40)", self.tables())
+        self.derive()
+        own = self.tables()
+        self.assertIn("advice (25)", own)
+        self.assertIn("default (25)", own)
 
     def test_wrong_options_are_refused_before_anything_is_read(self):
         for verb, option, value, code in (("tables", "--contrast", "a", "not-a-contrast"), ("cells", "--regimes", "80-noisy", "unknown-regime"),

@@ -32,19 +32,39 @@ done
 for verb in gpu build fuzz doctor; do
   expect "dev $verb says how it is used" 0 "gpu     on a machine with a GPU" env DMOERM_BUILD="$scratch/not-a-folder/build" "$root/launch/dev" "$verb" --help
 done
-expect "the experiment asks for its data" 2 "--data DIR is missing" "$root/launch/evidence.sh"
+expect "the experiment asks for its data" 2 "--data is missing" "$root/launch/evidence.sh"
 expect "the experiment names a folder that is not there" 2 "there is no such folder" "$root/launch/evidence.sh" --data "$scratch/nowhere"
 expect "the experiment refuses an option without a value" 2 "--seeds: a value is missing" "$root/launch/evidence.sh" --data "$scratch" --seeds
 expect "the experiment refuses a contrast without its arms" 2 "--contrast: a value is missing" "$root/launch/evidence.sh" --data "$scratch" --contrast
+mkdir "$scratch/page" "$scratch/no-data"
+: >"$scratch/page/capability.jsonl.gz"
+expect "the experiment says what to do where a file of its page is missing" 2 "translation.jsonl.gz is missing, which configs/evidence/categories.yaml reads: name data of your own by file with --data FILE" \
+  "$root/launch/evidence.sh" --data "$scratch/page"
+expect "the experiment refuses a folder without data" 2 "no .jsonl, .jsonl.gz or .jsonl.zst file lies there" "$root/launch/evidence.sh" --data "$scratch/no-data"
+: >"$scratch/page/translation.jsonl.gz" >"$scratch/page/explanation.jsonl.gz" >"$scratch/page/data_to_text_e2e.jsonl.gz"
 mkdir "$scratch/empty"
 expect "dmoerm says how to build" 1 "launch/build.sh" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --version
 printf '#!/bin/sh\necho "ran: $*"\n' >"$scratch/empty/dmoerm"
 chmod +x "$scratch/empty/dmoerm"
 expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" a "b c"
 expect "the experiment's seed is that of folds and draws" 0 "--block-lines 10 --seed 5 --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
-  "$root/launch/evidence.sh" --data "$scratch" --np 1 --seeds 3 --seed 5 --quick
+  "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --seeds 3 --seed 5 --quick
 expect "the experiment's clusters take the place of blocks of lines" 0 "--cluster document --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
-  "$root/launch/evidence.sh" --data "$scratch" --np 1 --seeds 3 --cluster document --quick
+  "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --seeds 3 --cluster document --quick
+mkdir "$scratch/own" "$scratch/experiment"
+: >"$scratch/own/b.jsonl" >"$scratch/own/a.jsonl.zst" >"$scratch/own/notes.txt" >"$scratch/c.data"
+own=(env -C "$scratch" DMOERM_BUILD="$scratch/empty" "$root/launch/evidence.sh" --data own --data c.data --np 1 --out experiment --quick)
+expect "the experiment derives a configuration from own files" 0 \
+  "ran: inspect data $scratch/own/a.jsonl.zst $scratch/own/b.jsonl $scratch/c.data --out experiment/config.yaml --evidence" "${own[@]}"
+expect "the experiment reads the derived configuration" 0 "evidence tables --config experiment/config.yaml --out experiment" "${own[@]}"
+printf '%s\n' "$scratch/own/a.jsonl.zst" "$scratch/own/b.jsonl" >"$scratch/experiment/config.yaml"
+expect "the experiment refuses a file that the kept configuration does not name" 2 "--data $scratch/c.data: experiment/config.yaml, which an earlier call made, does not name this file" "${own[@]}"
+echo "$scratch/c.data" >>"$scratch/experiment/config.yaml"
+expect "the experiment keeps a configuration that may have been edited" 0 "the configuration is experiment/config.yaml as it stands" "${own[@]}"
+! grep -q "inspect data" "$scratch/out" || fail "the experiment derived a configuration that is there"
+expect "the experiment asks for the runs' configuration of own data" 2 "--runs needs --run-config FILE for data of your own" "${own[@]}" --runs 2
+expect "the experiment takes a configuration without data" 0 "evidence states --config experiment/config.yaml" env -C "$scratch" DMOERM_BUILD="$scratch/empty" \
+  "$root/launch/evidence.sh" --config experiment/config.yaml --np 1 --out experiment --quick
 expect "the experiment refuses a seed that is none" 2 "--seed x: expected a whole number" "$root/launch/evidence.sh" --data "$scratch" --seed x
 expect "dmoerm refuses --np 0" 2 "--np: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
 expect "dmoerm refuses ranks by the billion, for which mpirun would take all memory" 2 "1 to 99999" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 9999999999 run

@@ -35,6 +35,14 @@ TEST(RaterScores, OfRowsWithoutRatersAreNone) {
     EXPECT_TRUE(rater_scores(json::parse(row)).empty()) << row;
 }
 
+TEST(RaterScores, AreCountedByLabelInAGroup) {
+  const Group group = parse_native(json::parse(R"({"prompt": "p", "responses": [
+      {"text": "a", "overall_raters": [1, null, 3], "scores_raters": {"polite": [2, 4], "calm": null}},
+      {"text": "b", "scores_raters": {"calm": 1}}]})"));
+  EXPECT_EQ(group.responses.at(0).raters, (std::map<std::string, std::int64_t>{{"overall", 2}, {"polite", 2}}));
+  EXPECT_TRUE(group.responses.at(1).raters.empty()) << "what is no list has no raters, and is no bad line";
+}
+
 TEST(RaterScores, OfAnotherTypeAreRefused) {
   for (const char* row : {R"({"responses": [{"overall_raters": 3}]})", R"({"responses": [{"overall_raters": ["good"]}]})",
                           R"({"responses": [{"scores_raters": [1, 2]}]})", R"({"responses": [{"scores_raters": {"calm": 1}}]})"})
