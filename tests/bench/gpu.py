@@ -299,7 +299,7 @@ def best_of(run):
     sizes = [word for key, value in run.sizes["best_of"].items() for word in ("--" + key, value)]
     bundles = os.path.join(run.out, "bundles")
     try:
-        found = run.python("score_best_of.py", "--model", run.model, "--device", run.device, "--dtype", "bfloat16", "--work", bundles, "--threads", run.threads, *sizes, *(["--ours-only"] if alone else []))
+        found = run.python("score_best_of.py", "--model", run.model, "--device", run.device, "--dtype", "bfloat16", "--batch-tokens", run.sizes["tokens"], "--work", bundles, "--threads", run.threads, *sizes, *(["--ours-only"] if alone else []))
     finally:
         shutil.rmtree(bundles, ignore_errors=True)  # another copy of the model
     more = {} if "peer" not in found else {"peer_s": found["peer"], "ours_is_times_as_fast": found["ratio"], **{key: found[key] for key in ("largest_difference", "of_deviation", "same_order")}}

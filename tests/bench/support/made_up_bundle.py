@@ -1,6 +1,6 @@
 """A bundle over a real decoder with made-up weights, for measurements of speed.
 
-    made_up_bundle.py --model DIR --out DIR --program DMOERM [--categories 2 --points 3 --rank 16 --max-length 512 --top-layers 0 --router-layers 0 --dtype float32 --device cpu --whole]
+    made_up_bundle.py --model DIR --out DIR --program DMOERM [--categories 2 --points 3 --rank 16 --max-length 512 --top-layers 0 --router-layers 0 --batch-tokens 2048 --dtype float32 --device cpu --whole]
 
 Every category has `--points` experts, LoRA adapters on q and v of all layers or of the top ones, with random values; the router and the aggregators (kind stack) are random too, and no prompt goes to the
 single model. The router reads the mean state of a prompt after `--router-layers` layers, or after all of them. With `--whole` every category and the single model have a backbone of their own, as training of all weights leaves it: the model with random changes.
@@ -68,7 +68,7 @@ def make_adapter(config, rank, out, top_layers=0):
     save_file(tensors, os.path.join(out, "adapter_model.safetensors"), {"format": "pt"})
 
 
-def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length=512, top_layers=0, router_layers=0, whole=False, seed=7, dtype="float32", device="cpu", all_golden=True):
+def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length=512, top_layers=0, router_layers=0, whole=False, seed=7, dtype="float32", device="cpu", all_golden=True, batch_tokens=2048):
     """Writes the bundle unless the folder exists. Without `all_golden` it has the golden scores of the routed text only, for which the program loads it once instead of once a category."""
     if os.path.exists(os.path.join(out, "dmoerm.json")):
         return
@@ -94,7 +94,7 @@ def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length
         save_file({"reward_mean": torch.zeros(points), "reward_std": torch.ones(points), "weight": torch.rand(points)}, path("aggregator", name + ".safetensors"), meta)
     with open(EARLIER, encoding="utf-8") as file:
         manifest = json.load(file)
-    manifest.update(schema_version=2, dtype=dtype, batch_tokens=2048, max_length=max_length, min_prompt_tokens=32, golden=[], single="checkpoint" if whole else "adapter", provenance={"run": "made up", "seed": seed},
+    manifest.update(schema_version=2, dtype=dtype, batch_tokens=batch_tokens, max_length=max_length, min_prompt_tokens=32, golden=[], single="checkpoint" if whole else "adapter", provenance={"run": "made up", "seed": seed},
                     categories=[{"name": name, "base": f"base/{name}" if whole else "base", "aggregator": "stack", "points": [f"point_{p}" for p in range(points)]} for name in names],
                     single_stats={"count": 2, "mean": 0.0, "std": 1.0}, score_stats={name: {"count": 2, "mean": 0.0, "std": 1.0} for name in names}, files={})
     for folder, _, files in os.walk(part):
@@ -119,7 +119,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--program", required=True)
-    for name, number in (("categories", 2), ("points", 3), ("rank", 16), ("max-length", 512), ("top-layers", 0), ("router-layers", 0)):
+    for name, number in (("categories", 2), ("points", 3), ("rank", 16), ("max-length", 512), ("top-layers", 0), ("router-layers", 0), ("batch-tokens", 2048)):
         parser.add_argument("--" + name, type=int, default=number)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])

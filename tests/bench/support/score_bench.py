@@ -38,6 +38,7 @@ def parse(doc, responses, prompt_words, response_words, rounds=3):
     parser.add_argument("--response-words", type=int, default=response_words)
     parser.add_argument("--weights", choices=["float32", "int8"], default="float32", help="int8: ours with int8 weights in turns with ours with float32, without the peer")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the bundle and of the peer; a GPU is made for bfloat16")
+    parser.add_argument("--batch-tokens", type=int, default=2048, help="most tokens of a pass of ours; a GPU needs more to be busy")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="of ours and of the peer")
@@ -126,11 +127,11 @@ def measure(name, args):
     if absent:
         return print(f"skipped: {', '.join(absent)} not installed: launch/setup.sh --with tests")
     os.makedirs(args.work, exist_ok=True)
-    bundle = os.path.join(args.work, f"{args.part}-{args.top_layers}-{args.experts}-{args.rank}" + ("" if args.dtype == "float32" else "-" + args.dtype))
+    bundle = os.path.join(args.work, f"{args.part}-{args.top_layers}-{args.experts}-{args.rank}" + ("" if args.dtype == "float32" else "-" + args.dtype) + ("" if args.batch_tokens == 2048 else f"-{args.batch_tokens}"))
     with open(os.path.join(args.model, "config.json"), encoding="utf-8") as file:
         layers = json.load(file)["num_hidden_layers"]
     make_bundle(args.model, bundle, program, categories=2, points=args.experts, rank=args.rank, max_length=1024, top_layers=args.top_layers, router_layers=-(-2 * layers // 3), dtype=args.dtype, device=args.device,
-                all_golden=False)
+                all_golden=False, batch_tokens=args.batch_tokens)
     with open(os.path.join(bundle, "dmoerm.json"), encoding="utf-8") as file:
         manifest = json.load(file)
     rows = make_rows(args.rounds + 1, args.responses, args.prompt_words, args.response_words, args.seed)
