@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the scripts of this folder. Sets their paths, which the caller's environment may override.
+# Sourced by the scripts of this folder. Sets their paths and libtorch's allocator, which the caller's environment may override.
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 DMOERM_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 export DMOERM_HOME="${DMOERM_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/dmoerm}"
@@ -10,6 +10,10 @@ if [ -f "$DMOERM_ROOT/CMakeLists.txt" ]; then
 else # installed: this is PREFIX/share/dmoerm
   export DMOERM_BUILD="${DMOERM_BUILD:-${DMOERM_ROOT%/share/dmoerm}/bin}"
 fi
+
+# Every pass has another number of tokens. Segments that can grow keep libtorch's memory on a GPU from falling into pieces. What the
+# program has, its benchmarks and tests have too, and the peers in them.
+export PYTORCH_ALLOC_CONF="${PYTORCH_ALLOC_CONF:-expandable_segments:True}"
 
 # shellcheck disable=SC2034  # for the scripts that source this
 DMOERM_VENV="$DMOERM_HOME/venv"  # what setup.sh makes; DMOERM_PYTHON may be another

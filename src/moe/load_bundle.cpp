@@ -227,8 +227,9 @@ Bundle load_bundle(const fs::path& directory, at::Device device, nn::BaseWeights
       throw DataError("unknown-bundle-schema",
                       fmt::format("{}: schema version {}, this program reads {} to {}: use the program that wrote it",
                                   directory.string(), version.dump(), kBundleSchemaBefore, kBundleSchemaMixed));
-    if (weights == nn::BaseWeights::int8)
-      nn::Backbone::expect_int8_possible(directory.string(), device, nn::pick_dtype(manifest.value("dtype", "float32")));
+    const at::ScalarType dtype = nn::pick_dtype(manifest.value("dtype", "float32"));
+    if (weights == nn::BaseWeights::int8) nn::Backbone::expect_int8_possible(directory.string(), device, dtype);
+    nn::warn_if_slow(device, dtype, "[bundle] " + directory.string());
     check_files(directory, manifest.at("files"));
     Bundle bundle = read(directory, manifest, device, backbones);
     GoldenCheck check(bundle);

@@ -11,6 +11,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -101,6 +102,14 @@ bool computes_in_bfloat16(c10::Device device) {
     own = 1 + (ask != nullptr && ask(&major, kCapabilityMajor, device.index()) == 0 ? major : 0);
   }
   return own > 8;
+}
+
+void warn_if_slow(c10::Device device, c10::ScalarType dtype, const std::string& what) {
+  if (device.is_cuda() && dtype == c10::kFloat)
+    spdlog::warn(
+        "{}: float32 on a GPU does without flash attention and the program's own kernels, and is many times slower; a run with "
+        "compute.dtype: bfloat16 is fast, and so is the bundle that it makes",
+        what);
 }
 
 double free_gpu_memory_mib(c10::Device device) {

@@ -28,6 +28,9 @@ std::string gpu_address(c10::Device device);
 /// Whether a GPU multiplies matrices of bfloat16 itself (compute capability 8.0 or later: A100, H100), which flash attention and
 /// the kernels of kernels/ are made for. False for a CPU.
 bool computes_in_bfloat16(c10::Device device);
+/// Warn that a GPU is slow with float32, which has neither flash attention nor the kernels of kernels/.
+/// @param what  stands before the message: what asks for these numbers
+void warn_if_slow(c10::Device device, c10::ScalarType dtype, const std::string& what);
 /// Memory of a GPU in MiB that libtorch can give out now: what is free, and what libtorch holds unused. 0 for a CPU, or if it is
 /// not known.
 double free_gpu_memory_mib(c10::Device device);

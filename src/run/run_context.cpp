@@ -13,7 +13,6 @@
 #include "base/rng.h"
 #include "nn/device.h"
 #include "plan/graph_builder.h"
-#include "run/device_checks.h"
 #include "run/model_shape.h"
 #include "tokenizer/tokenizer.h"
 
@@ -68,7 +67,7 @@ std::shared_ptr<nn::Backbone> load_backbone(const config::RunConfig& config, at:
 
 ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes) {
   const at::Device device = nn::pick_device(config::word(config.compute.device), "compute.device");
-  warn_if_slow(config.compute, device);
+  nn::warn_if_slow(device, nn::pick_dtype(config::word(config.compute.dtype)), "[run] compute.dtype");
   const auto backbone = load_backbone(config, at::kCPU);  // a GPU's memory is for the tasks
   const nn::BackboneSpec& spec = backbone->spec();
   check_tokenizer(config.backbone.dir, spec);

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/outer.h>
+#include <ATen/record_function.h>
 
 #include <algorithm>
 #include <cmath>
@@ -32,6 +33,7 @@ std::uint64_t dropout_draw(std::int64_t step, std::int64_t number) {
 }
 
 void MicroBatchPass::add(TraineeState& trainee, const MicroBatch& portions, const Push* known) {
+  RECORD_FUNCTION("train::data", {});
   const nn::Backbone& backbone = trainee.model().backbone();
   Slice slice{&trainee, {}, portions, known};
   slice.rows.adapter = trainee.model().adapter();

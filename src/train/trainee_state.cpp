@@ -3,6 +3,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/record_function.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -153,6 +154,7 @@ at::Tensor TraineeState::take_sums() {
 }
 
 std::vector<std::vector<double>> TraineeState::measure(const std::vector<TraineeState*>& trainees) {
+  RECORD_FUNCTION("train::optimizer", {});
   std::vector<at::Tensor> gradients, losses;
   for (TraineeState* trainee : trainees) {
     losses.push_back(trainee->take_sums());
@@ -176,6 +178,7 @@ std::vector<std::vector<double>> TraineeState::measure(const std::vector<Trainee
 }
 
 double TraineeState::update(const TrainerContext& context, std::int64_t step, std::span<const double> measured) {
+  RECORD_FUNCTION("train::optimizer", {});
   const std::vector<at::Tensor> gradients = std::move(measured_);
   measured_.clear();
   double loss = measured.back();

@@ -2,8 +2,8 @@
 
     gpu.py [PART...] [--limit-s 585] [--out runs/gpu] [--trial]
 
-Each part has a limit of its own and none stops the others; one that cannot run says why. Ends with a table, as docs/results/gpu.md has it, and one JSON line; `--out` keeps what each part printed, and 3 GB of
-model while it runs. Exit code 0, 1 if a part failed, 77 without a GPU. With --trial the parts run on the CPU at small sizes, so that a machine without a GPU can check the script; its figures mean nothing.
+Each part has a limit of its own and none stops the others; one that cannot run says why. Ends with a table, as docs/results/gpu.md has it, and one JSON line; `--out` keeps what each part printed, and while
+it runs 3 GB of model, twice for best-of-64. Exit code 0, 1 if a part failed, 77 without a GPU. With --trial the parts run on the CPU at small sizes, so that a machine without a GPU can check the script; its figures mean nothing.
 """
 import argparse
 import importlib.util
@@ -16,17 +16,17 @@ import subprocess
 import sys
 import time
 
-from bench_common import DEFAULT_MODEL, ROOT, write_lines
+from bench_common import ROOT, write_lines
 from made_up_groups import group_of_lengths
 
 BUILD = os.environ["DMOERM_BUILD"]
 BENCH = os.path.join(ROOT, "tests", "bench")
 SIZES = {  # of a run, and of a trial
-    False: {"device": "cuda", "shape": {}, "vocabulary": 151936, "pairs": 64, "lengths": (119, 45), "tokens": 16384, "repeats": 5, "matmul": ["--size", 8192], "tests": "-*Golden*", "micro": (8, 32, 64),
-            "best_of": {"responses": 64, "experts": 6, "prompt-words": 200, "response-words": 120, "rounds": 5}},
+    False: {"device": "cuda", "shape": {}, "vocabulary": 151936, "pairs": 64, "lengths": (119, 45), "tokens": 16384, "repeats": 5, "matmul": ["--size", 8192], "tests": "-*Golden*", "pair_batches": (8, 32, 64),
+            "groups": {"count": 8, "prefix": 450, "responses": [61] * 16, "pairs_per_group": 4, "pair_batches": (8, 32), "batches": (1, 2, 8)}, "best_of": {"responses": 64, "experts": 6, "prompt-words": 200, "response-words": 120, "rounds": 5}},
     True: {"device": "cpu", "shape": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 1100}, "vocabulary": 1100, "pairs": 4,
-           "lengths": (9, 5), "tokens": 64, "repeats": 1, "matmul": ["--size", 64, "--copy-mib", 1], "tests": "FlashOffsets.*:GradientNorm.*", "micro": (2, 4),
-           "best_of": {"responses": 4, "experts": 2, "prompt-words": 5, "response-words": 3, "rounds": 1, "rank": 2}},
+           "lengths": (9, 5), "tokens": 64, "repeats": 1, "matmul": ["--size", 64, "--copy-mib", 1], "tests": "FlashOffsets.*:GradientNorm.*", "pair_batches": (2, 4),
+           "groups": {"count": 2, "prefix": 9, "responses": [4] * 3, "pairs_per_group": 1, "pair_batches": (2,), "batches": (1, 2)}, "best_of": {"responses": 4, "experts": 2, "prompt-words": 5, "response-words": 3, "rounds": 1, "rank": 2}},
 }
 
 
@@ -47,7 +47,7 @@ class Run:
         self.device = self.sizes["device"]
         self.ends = time.monotonic() + limit_s
         self.threads = min(4, os.cpu_count() or 1)
-        self.model, self.groups = os.path.join(out, "model"), os.path.join(out, "groups.jsonl")
+        self.model, self.pairs, self.groups = (os.path.join(out, name) for name in ("model", "pairs.jsonl", "groups.jsonl"))
 
     def begin(self, name, limit_s):
         self.log, self.part_ends = os.path.join(self.out, name + ".log"), min(self.ends, time.monotonic() + limit_s)
@@ -82,8 +82,8 @@ class Run:
             raise Failed(f"{os.path.basename(str(words[1] if words[0] == sys.executable else words[0]))} ended with code {code}: {last_line(self.log)}")
         return json.loads(lines[-1])
 
-    def python(self, script, *words):
-        return self.result(sys.executable, os.path.join(BENCH, script), *words)
+    def python(self, script, *words, python=sys.executable):
+        return self.result(python, os.path.join(BENCH, script), *words)
 
 
 def last_line(path):
@@ -183,34 +183,53 @@ def ceiling(run):
     return run.python("support/matmul_peak.py", "--device", run.device, *run.sizes["matmul"])
 
 
-def step(run):
-    """A training step of one LoRA expert over Qwen2.5-1.5B's shapes, twice in two processes: the bits must be the same."""
+def make_model(run):
+    """The random model, unless it is there."""
     need("torch")
-    program = built("tests", "bench", "bench_train_step")
-    make_inputs(run)
-    sizes = run.sizes
-    options = ["--model", run.model, "--groups", run.groups, "--groups-per-step", sizes["pairs"], "--micro-batch-tokens", sizes["tokens"], "--dropout", 0.05, "--dtype", "bfloat16", "--device", run.device,
-               "--repeats", sizes["repeats"], "--threads", run.threads]
-    first, second = run.result(program, *options), run.result(program, *options)
-    for what in ("first_loss", "weights_sha256"):
-        if first[what] != second[what]:
-            raise Failed(f"the same steps do not repeat their bits: {what} {first[what]} and {second[what]}")
-    found = {"bits": "same", "step_s": min(first["seconds"][len(first["seconds"]) // 2], second["seconds"][len(second["seconds"]) // 2]),
-             "pairs_per_s": max(first["pairs_per_s"], second["pairs_per_s"]), "tokens_per_s": round(max(first["packed_tokens_per_s"], second["packed_tokens_per_s"])),
-             "tflops": max(first["gflops"], second["gflops"]) / 1000, "gpu_mib": round(first["training_gpu_mib"])}
-    if "ceiling" in run.found:
-        found["share_of_measured_peak"] = found["tflops"] / run.found["ceiling"]["matmul_tflops"]
-    return found
-
-
-def make_inputs(run):
-    """The random model, and pairs of HH's mean lengths."""
+    if os.path.exists(os.path.join(run.model, "model.safetensors")):
+        return
     changed = [f"{key}={value}" for key, value in run.sizes["shape"].items()]
     code, _ = run.command(sys.executable, os.path.join(BENCH, "support", "random_decoder.py"), "--out", run.model, *(["--set", *changed] if changed else []))
     if code != 0:
         raise Failed(f"no model could be made: {last_line(run.log)}")
+
+
+def train_steps(run, groups, count):
+    """Steps of the program's trainer over all these groups at once. -> what bench_train_step found"""
+    sizes = run.sizes
+    return run.result(built("tests", "bench", "bench_train_step"), "--model", run.model, "--groups", groups, "--groups-per-step", count, "--micro-batch-tokens", sizes["tokens"], "--dropout", 0.05,
+                      "--dtype", "bfloat16", "--device", run.device, "--repeats", sizes["repeats"], "--threads", run.threads)
+
+
+def speed_of(run, found):
+    speed = {"pairs_per_s": found["pairs_per_s"], "tokens_per_s": round(found["packed_tokens_per_s"]), "tflops": found["gflops"] / 1000, "gpu_mib": round(found["training_gpu_mib"])}
+    if "ceiling" in run.found:
+        speed["share_of_measured_peak"] = speed["tflops"] / run.found["ceiling"]["matmul_tflops"]
+    return speed
+
+
+def step(run):
+    """A training step of one LoRA expert over Qwen2.5-1.5B's shapes, twice in two processes: the bits must be the same."""
+    built("tests", "bench", "bench_train_step")
+    make_model(run)
+    make_pairs(run)
+    first, second = train_steps(run, run.pairs, run.sizes["pairs"]), train_steps(run, run.pairs, run.sizes["pairs"])
+    for what in ("first_loss", "weights_sha256"):
+        if first[what] != second[what]:
+            raise Failed(f"the same steps do not repeat their bits: {what} {first[what]} and {second[what]}")
+    fastest = max(first, second, key=lambda found: found["pairs_per_s"])
+    return {"bits": "same", "step_s": fastest["seconds"][len(fastest["seconds"]) // 2], **speed_of(run, fastest)}
+
+
+def make_pairs(run):
+    """Pairs of HH's mean lengths."""
     prefix, response = run.sizes["lengths"]
-    write_lines(run.groups, group_of_lengths(run.sizes["pairs"], run.sizes["vocabulary"], prefix, [response, response]))
+    write_lines(run.pairs, group_of_lengths(run.sizes["pairs"], run.sizes["vocabulary"], prefix, [response, response]))
+
+
+def peer_speed(run, groups, sizes, *options):
+    """The fastest way of transformers and PEFT."""
+    return run.python("support/peer_decoder.py", "--model", run.model, "--groups", groups, "--device", run.device, "--sizes", *sizes, "--repeats", min(3, run.sizes["repeats"]), "--threads", run.threads, *options)
 
 
 def peer(run):
@@ -218,31 +237,77 @@ def peer(run):
     need("torch", "transformers", "peft")
     if "step" not in run.found:
         raise NotRun("it needs the part step before it")
-    found = run.python("support/peer_decoder.py", "--model", run.model, "--groups", run.groups, "--device", run.device, "--micro-pairs", *run.sizes["micro"], "--repeats", min(3, run.sizes["repeats"]),
-                       "--threads", run.threads)
-    return {"pairs_per_s": found["pairs_per_s"], "micro_pairs": found["micro_pairs"], "ours_is_times_as_fast": run.found["step"]["pairs_per_s"] / found["pairs_per_s"]}
+    found = peer_speed(run, run.pairs, run.sizes["pair_batches"])
+    return {"pairs_per_s": found["pairs_per_s"], "batch": found["batch"], "ours_is_times_as_fast": run.found["step"]["pairs_per_s"] / found["pairs_per_s"]}
+
+
+def groups(run):
+    """Steps on groups of 16 responses, beside transformers and PEFT on both texts of every labelled pair, and on each response once (listwise)."""
+    wanted = run.sizes["groups"]
+    built("tests", "bench", "bench_train_step")
+    make_model(run)
+    write_lines(run.groups, group_of_lengths(wanted["count"], run.sizes["vocabulary"], wanted["prefix"], wanted["responses"]))
+    result = speed_of(run, train_steps(run, run.groups, wanted["count"]))
+    if absent := [package for package in ("transformers", "peft") if importlib.util.find_spec(package) is None]:
+        return {**result, "peers": f"{', '.join(absent)} not installed"}
+    for mode, sizes, options in (("pairs", wanted["pair_batches"], ["--pairs-per-group", wanted["pairs_per_group"]]), ("listwise", wanted["batches"], [])):
+        found = peer_speed(run, run.groups, sizes, "--mode", mode, *options)
+        result |= {f"peer_{mode}_pairs_per_s": found["pairs_per_s"], f"times_{mode}": result["pairs_per_s"] / found["pairs_per_s"]}
+    return result
+
+
+def trl_python():
+    """A Python that has trl and datasets: this one, or that of the clients of the reward server."""
+    for python in (sys.executable, os.path.join(os.environ.get("DMOERM_HOME", ""), "clients", "bin", "python")):
+        asked = "import importlib.util as u; exit(any(u.find_spec(name) is None for name in ('trl', 'datasets', 'peft')))"
+        if os.path.exists(python) and subprocess.run([python, "-c", asked], check=False).returncode == 0:
+            return python
+    raise NotRun("trl and datasets not installed: launch/setup.sh --with clients")
+
+
+def trl(run):
+    """The same pairs with TRL's RewardTrainer."""
+    need("torch")
+    python = trl_python()
+    if "step" not in run.found:
+        raise NotRun("it needs the part step before it")
+    found = run.python("support/peer_trl.py", "--model", run.model, "--groups", run.pairs, "--device", run.device, "--sizes", *run.sizes["pair_batches"], "--repeats", min(3, run.sizes["repeats"]),
+                       "--threads", run.threads, python=python)
+    return {"pairs_per_s": found["pairs_per_s"], "batch": found["batch"], "liger": found["liger"], "ours_is_times_as_fast": run.found["step"]["pairs_per_s"] / found["pairs_per_s"]}
+
+
+def add_tokenizer(model):
+    """A tokenizer for which each word of the benchmark's texts is one token."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+    import tiny_model
+    from serve_load import WORDS
+    tokenizer = tiny_model.tokenizer()
+    vocabulary = tokenizer["model"]["vocab"]
+    for word in WORDS:
+        vocabulary.setdefault(word, len(vocabulary))
+    with open(os.path.join(model, "tokenizer.json"), "w", encoding="utf-8") as file:
+        json.dump(tokenizer, file)
 
 
 def best_of(run):
-    """The best of 64 responses with six experts over SmolLM2, through the reward server."""
+    """The best of 64 responses with six experts over Qwen2.5-1.5B's shapes in bfloat16, through the reward server."""
     need("torch", "safetensors")
     built("dmoerm")
-    model = DEFAULT_MODEL
-    if run.trial:
-        sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
-        import tiny_model
-        model = os.path.join(run.out, "tiny")
-        tiny_model.write_model(model, settings=tiny_model.config() | {"max_position_embeddings": 2048})
-    if not os.path.exists(os.path.join(model, "model.safetensors")):
-        raise NotRun("SmolLM2 is not there: launch/setup.sh --with smollm2")
+    make_model(run)
+    add_tokenizer(run.model)
     alone = any(importlib.util.find_spec(package) is None for package in ("transformers", "peft"))
     sizes = [word for key, value in run.sizes["best_of"].items() for word in ("--" + key, value)]
-    found = run.python("score_best_of.py", "--model", model, "--device", run.device, "--work", os.path.join(run.out, "bundles"), "--threads", run.threads, *sizes, *(["--ours-only"] if alone else []))
-    more = {} if "peer" not in found else {"peer_s": found["peer"], "ours_is_times_as_fast": found["ratio"], "largest_difference": found["largest_difference"]}
+    bundles = os.path.join(run.out, "bundles")
+    try:
+        found = run.python("score_best_of.py", "--model", run.model, "--device", run.device, "--dtype", "bfloat16", "--batch-tokens", run.sizes["tokens"], "--work", bundles, "--threads", run.threads, *sizes, *(["--ours-only"] if alone else []))
+    finally:
+        shutil.rmtree(bundles, ignore_errors=True)  # another copy of the model
+    more = {} if "peer" not in found else {"peer_s": found["peer"], "ours_is_times_as_fast": found["ratio"], **{key: found[key] for key in ("largest_difference", "of_deviation", "same_order")}}
     return {"ours_s": found["ours"], "responses": found["responses"], "experts": found["experts"], **more}
 
 
-PARTS = {"kernels": (60, kernels), "memcheck": (60, memcheck), "racecheck": (60, racecheck), "tests": (200, tests), "ceiling": (40, ceiling), "step": (150, step), "peer": (110, peer), "best-of-64": (110, best_of)}
+PARTS = {"kernels": (60, kernels), "memcheck": (60, memcheck), "racecheck": (60, racecheck), "tests": (200, tests), "ceiling": (40, ceiling), "step": (150, step), "peer": (110, peer),
+         "groups": (150, groups), "best-of-64": (150, best_of), "trl": (90, trl)}
 
 
 def run_part(run, name):

@@ -26,7 +26,8 @@ def main():
                *(["--mean"] if a.mean else [])]
     for name in ("layers", "pairs", "micro_batch_tokens", "dropout", "experts"):
         command += ["--" + name.replace("_", "-"), str(getattr(a, name))]
-    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    whole_blocks = {**os.environ, "PYTORCH_ALLOC_CONF": "expandable_segments:False"}  # the runtime counts those
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=whole_blocks)
     if found.returncode == 77:
         sys.exit(found.stdout.strip())
     if found.returncode != 0:

@@ -57,7 +57,7 @@ void end(const at::RecordFunction&, at::ObserverContext*) {
 std::string kind_of(std::string_view name) {
   if (name.starts_with("nn::attention")) return "attention";
   if (name.starts_with("nn::lora")) return "LoRA";
-  if (name.starts_with("bench::")) return std::string(name.substr(7));
+  if (name.starts_with("train::")) return std::string(name.substr(7));
   if (name == "nn::product" || name == "aten::mm" || name == "aten::addmm" || name == "aten::addmm_") return "matrix products";
   return "elementwise";
 }

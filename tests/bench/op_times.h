@@ -1,6 +1,6 @@
 // Where the time of a training step goes: wall seconds and arithmetic of the main thread's outermost operations by kind.
-// libtorch calls back at the begin and end of each operation, its own and those that src/nn records; without callbacks that
-// costs a look at a flag.
+// libtorch calls back at the begin and end of each operation, its own and those that src/nn and src/train record; without
+// callbacks that costs a look at a flag.
 #pragma once
 #include <ATen/record_function.h>
 
@@ -28,7 +28,7 @@ class OpTimes {
   at::CallbackHandle handle_;
 };
 
-/// The kind of an operation, by its name. @param name  such as "aten::mm", "nn::lora" or "bench::data"
+/// The kind of an operation, by its name. @param name  such as "aten::mm", "nn::lora" or "train::data"
 std::string kind_of(std::string_view name);
 
 }  // namespace dmoerm::bench

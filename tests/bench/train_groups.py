@@ -37,9 +37,10 @@ def main():
     ours, pairs, listwise, memory = [], [], [], []
     with tempfile.TemporaryDirectory() as folder:
         path = write_lines(os.path.join(folder, "groups.jsonl"), [shared_layout(g.seqs, g.pairs) for g in groups])
+        largest = max(sum(map(len, g.seqs)) for g in groups)  # a group is one pass, as in the loop that reads each response once
         peer = ["--data", DATA, "--category", a.category, "--groups", a.groups, "--repeats", 1]
         for _ in range(a.repeats):
-            own = run_ours(a.model, path, a.threads, "--groups-per-step", 1, "--repeats", 2)
+            own = run_ours(a.model, path, a.threads, "--groups-per-step", 1, "--repeats", 2, "--micro-batch-tokens", largest)
             ours.append(own["pairs_per_s"])
             memory.append(own["peak_mib"])
             listwise.append(run_peer("peer_groups.py", a.model, a.threads, *peer, "--mode", "listwise")["summary"]["pairs_per_s"]["median"])

@@ -1,33 +1,36 @@
-// Times training steps of one LoRA expert (or several over one base, in turn or in one pass) on groups of token ids: the
-// arithmetic of `dmoerm run` without its data path. Input: JSON lines {"prefix": [ids], "responses": [[ids], ...], "pairs":
-// [[winner, loser], ...]}. Output: one JSON line; `weights_sha256` is that of the bits of what was trained, which two runs with
-// the same options must share. With --profile it also says where the time goes.
+// Times training steps of one LoRA expert (or several over one base) on groups of token ids: the program's own trainer, as
+// `dmoerm run` calls it, on a token store of these groups. Input: JSON lines {"prefix": [ids], "responses": [[ids], ...],
+// "pairs": [[winner, loser], ...]}. Output: one JSON line; `weights_sha256` is that of the bits of what was trained, which two
+// runs with the same options must share. With --profile it also says where the time goes.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/mv.h>
-#include <ATen/ops/outer.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/record_function.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "base/hash.h"
 #include "base/rng.h"
 #include "bench/op_times.h"
-#include "nn/adamw.h"
+#include "comm/single_process.h"
+#include "data/store_builder.h"
 #include "nn/backbone.h"
 #include "nn/device.h"
-#include "nn/pairwise_loss.h"
-#include "support/expert.h"
-#include "train/gradient_norm.h"
+#include "train/reward_trainer.h"
 
 namespace {
 
@@ -37,12 +40,6 @@ struct Texts {
   std::vector<std::int32_t> prefix;
   std::vector<std::vector<std::int32_t>> responses;
   std::vector<preference::Preference> pairs;
-  [[nodiscard]] data::TokenGroup view() const {
-    data::TokenGroup group;
-    group.prefix = prefix;
-    for (const auto& r : responses) group.responses.emplace_back(r);
-    return group;
-  }
 };
 
 std::vector<Texts> read_groups(const std::string& path) {
@@ -55,12 +52,6 @@ std::vector<Texts> read_groups(const std::string& path) {
     groups.push_back(std::move(texts));
   }
   return groups;
-}
-
-std::vector<std::int32_t> all_responses(const Texts& texts) {
-  std::vector<std::int32_t> all(texts.responses.size());
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
-  return all;
 }
 
 /// What attention must compute for a group, forward and backward, in all layers but the last: two products of each visible pair
@@ -109,188 +100,184 @@ nlohmann::json profile_of(const bench::OpTimes& times, double wall, const Usage&
           {"page_faults", now.faults - before.faults}};
 }
 
-/// An expert under training, with its gradient and optimizer.
-struct Trained {
-  Trained(const nn::BackboneSpec& spec, const nn::LoraSpec& lora, std::uint64_t number, at::Device device)
-      : expert(spec, lora, device), gradient(spec, lora, device), optimizer({expert.flat}, nn::AdamWOptions{}) {
-    expert.adapter.initialise(17 + number);
-    std::vector<float> head(static_cast<std::size_t>(spec.width));
-    Rng rng(99);
-    for (float& h : head) h = static_cast<float>(rng.normal() * 0.02);
-    expert.head.w_D.copy_(at::tensor(head));
+/// A token store of the groups, in a folder that goes with it.
+class Store {
+ public:
+  explicit Store(std::span<const Texts> groups) {
+    std::filesystem::create_directories(folder_);
+    data::StoreBuilder builder(folder_ / "store.h5", {"category"}, 1);
+    for (const Texts& texts : groups) {
+      preference::Group group;
+      group.id = fmt::format("group {}", ++count_), group.category = "category", group.responses.resize(texts.responses.size());
+      const auto key = static_cast<std::uint64_t>(count_);
+      builder.add(group, {key, key}, {texts.prefix, texts.responses}, texts.prefix, preference::Split::train, 1.0, 0);
+    }
+    builder.finish("{}", 0);
+    store_.emplace(data::TokenStore::open(folder_ / "store.h5"));
   }
-  test::Expert expert, gradient;
-  nn::AdamW optimizer;
-  double loss = 0;
+  ~Store() { std::filesystem::remove_all(folder_); }
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+  [[nodiscard]] const data::TokenStore& operator*() const { return *store_; }
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  std::filesystem::path folder_ = std::filesystem::temp_directory_path() / fmt::format("dmoerm_train_step_{}", ::getpid());
+  std::int64_t count_ = 0;
+  std::optional<data::TokenStore> store_;
 };
 
+/// An expert whose value head is random, so that gradients reach all layers.
+train::Trainee expert_of(const std::shared_ptr<nn::Backbone>& backbone, const nn::LoraSpec& lora, std::int64_t number,
+                         std::span<const Texts> groups) {
+  train::Trainee trainee{fmt::format("expert/{}", number), nn::RewardModel(backbone, lora), {}, {}};
+  trainee.model.adapter()->initialise(static_cast<std::uint64_t>(17 + number));
+  std::vector<float> head(static_cast<std::size_t>(backbone->spec().width));
+  Rng rng(99);
+  for (float& h : head) h = static_cast<float>(rng.normal() * 0.02);
+  at::Tensor w_D = trainee.model.head().w_D;
+  w_D.copy_(at::tensor(head));
+  for (const Texts& texts : groups) {
+    train::LabelledGroup group{std::ssize(trainee.training), std::vector<std::int32_t>(texts.responses.size()), texts.pairs};
+    std::iota(group.responses.begin(), group.responses.end(), 0);
+    trainee.training.push_back(std::move(group));
+  }
+  return trainee;
+}
+
 /// SHA-256 of the bits of the experts' parameters, in hexadecimal.
-std::string sha256_of(std::span<const std::unique_ptr<Trained>> trained) {
+std::string sha256_of(const std::vector<train::Trainee>& trained) {
   std::string bits;
-  for (const auto& one : trained) {
-    const at::Tensor host = one->expert.flat.cpu().contiguous();
-    bits.append(static_cast<const char*>(host.const_data_ptr()), host.nbytes());
+  for (const train::Trainee& one : trained) {
+    for (const at::Tensor& slice : one.model.trained_slices()) {
+      const at::Tensor host = slice.cpu().contiguous();
+      bits.append(static_cast<const char*>(host.const_data_ptr()), host.nbytes());
+    }
   }
   return sha256_hex(bits);
 }
 
-/// How steps are laid out in passes.
-struct Passes {
-  data::PackingRule rule;
-  std::int64_t tokens_max;  ///< Largest number of tokens that one expert has in a pass
-  bool dropout;
+/// How the trainer is called.
+struct Settings {
+  config::TrainConfig train;
+  config::ComputeConfig compute;
 };
 
-/// A pass in which some experts see the same groups, each in rows of its own: forward, losses, backward.
-class Pass {
- public:
-  Pass(const nn::Backbone& backbone, std::span<const std::unique_ptr<Trained>> experts, std::span<const Texts> groups,
-       const Passes& how, std::int64_t step)
-      : backbone_(backbone), experts_(experts), groups_(groups) {
-    RECORD_FUNCTION("bench::data", {});
-    for (const auto& trained : experts) {
-      const std::int64_t row = batch_.tokens(), read = std::ssize(batch_.responses);
-      for (const Texts& texts : groups) append_group(batch_, texts.view(), all_responses(texts), how.rule);
-      rows_.push_back({&trained->expert.adapter, row, batch_.tokens() - row, read, std::ssize(batch_.responses) - read,
-                       how.dropout ? static_cast<std::uint64_t>(step + 1) : 0});
-      sinks_.adapters.push_back(&trained->gradient.adapter);
-    }
-  }
-
-  /// @param scale  one over the groups of a step
-  void run(double scale) {
-    nn::ForwardState keep;
-    const at::Tensor states = backbone_.forward(batch_, rows_, &keep);
-    std::vector<at::Tensor> back;
-    for (std::size_t k = 0; k < experts_.size(); ++k) {
-      Trained& trained = *experts_[k];
-      const at::Tensor own = states.narrow(0, rows_[k].first_read, rows_[k].reads);
-      const at::Tensor rewards = at::mv(own, trained.expert.head.w_D).cpu();
-      std::vector<float> push(static_cast<std::size_t>(rewards.numel()), 0.0F);
-      std::size_t at = 0;
-      for (const Texts& texts : groups_) {
-        const std::size_t n = texts.responses.size();
-        trained.loss += nn::pairwise_loss({rewards.data_ptr<float>() + at, n}, texts.pairs, scale, {push.data() + at, n});
-        at += n;
-      }
-      const at::Tensor push_R = at::tensor(push).to(states.device());
-      trained.gradient.head.w_D.add_(at::mv(own.t(), push_R));
-      back.push_back(at::outer(push_R, trained.expert.head.w_D));
-    }
-    backbone_.backward(back.size() == 1 ? back.front() : at::cat(back), keep, sinks_);
-  }
-  [[nodiscard]] std::int64_t tokens() const { return batch_.tokens(); }
-
- private:
-  const nn::Backbone& backbone_;
-  std::span<const std::unique_ptr<Trained>> experts_;
-  std::span<const Texts> groups_;
-  data::PackedBatch batch_;
-  std::vector<nn::AdapterRows> rows_;
-  nn::BackboneGradients sinks_;
+/// What a training says while it runs.
+struct Watched {
+  std::vector<std::chrono::steady_clock::time_point> at;  ///< When each step began; the last: when the last one had ended
+  nlohmann::json last = nlohmann::json::object();         ///< The last report of its loss and its gradient's norm
+  std::int64_t tokens = 0;                                ///< of all its passes
 };
 
-/// How many groups, from the first on, an expert has in one pass.
-std::size_t groups_in_pass(std::span<const Texts> groups, const Passes& how) {
-  std::size_t count = 0;
-  for (std::int64_t tokens = 0; count < groups.size(); ++count) {
-    tokens += data::packed_tokens(groups[count].view(), all_responses(groups[count]), how.rule);
-    if (count > 0 && tokens > how.tokens_max) break;
+/// @param before_step  is called as each step begins
+Watched train_on(const Store& store, Settings settings, std::int64_t steps, std::vector<train::Trainee>& trainees,
+                 const std::function<void(std::int64_t step)>& before_step = {}) {
+  settings.train.steps_max = steps;
+  std::filesystem::remove_all(store.folder() / "run");
+  Watched watched;
+  train::TaskProgress progress;
+  progress.doing = [&](const std::string& what) {  // "step N", twice where the step is evaluated
+    const std::size_t step = std::stoul(what.substr(what.find(' ') + 1));
+    if (before_step) before_step(static_cast<std::int64_t>(step));
+    watched.at.resize(step + 1);
+    watched.at[step] = std::chrono::steady_clock::now();
+  };
+  progress.report = [&](const nlohmann::json& said) {
+    if (said.contains("train_loss")) watched.last = said;
+  };
+  const auto alone = comm::single();
+  train::TrunkCache trunks(0);
+  const auto outcomes = train::train_rewards(
+      {*store, settings.train, settings.compute, 17, *alone, store.folder() / "run", "key", trunks, progress}, trainees);
+  for (const auto& outcome : outcomes) {
+    if (!outcome.failure.empty() || outcome.steps != steps)
+      throw std::runtime_error(fmt::format("{} of {} steps: {}", outcome.steps, steps, outcome.failure));
   }
-  return count;
-}
-
-/// One step of some experts that share its passes. @return tokens in all passes
-std::int64_t step_of(const nn::Backbone& backbone, std::span<const std::unique_ptr<Trained>> experts,
-                     std::span<const Texts> groups, const Passes& how, std::int64_t step) {
-  for (const auto& trained : experts) trained->gradient.flat.zero_(), trained->loss = 0;
-  const double scale = 1.0 / static_cast<double>(groups.size());
-  std::int64_t tokens = 0;
-  for (std::span<const Texts> left = groups; !left.empty();) {
-    const std::size_t count = groups_in_pass(left, how);
-    Pass pass(backbone, experts, left.first(count), how, step);
-    pass.run(scale);
-    tokens += pass.tokens();
-    left = left.subspan(count);
-  }
-  return tokens;
+  watched.tokens = outcomes.front().tokens;
+  return watched;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   std::string model_dir, groups_file, device_name = "cpu", dtype = "float32";
-  std::int64_t groups_per_step = 8, threads = 2, repeats = 3, tokens_max = 2048, experts = 1, in_pass = 1, rank = 32;
-  double dropout = 0.0;
+  std::int64_t threads = 2, repeats = 3, experts = 1;
+  nn::LoraSpec shape{.dropout = 0};
+  Settings settings;
+  settings.compute.micro_batch_tokens = 2048;
   bool profile = false;
   CLI::App app{"Times training steps"};
   app.add_option("--model", model_dir)->required();
   app.add_option("--groups", groups_file)->required();
-  app.add_option("--groups-per-step", groups_per_step);
+  app.add_option("--groups-per-step", settings.train.groups_per_step, "at most all groups, which it must divide");
   app.add_option("--threads", threads);
-  app.add_option("--repeats", repeats);
-  app.add_option("--micro-batch-tokens", tokens_max, "most tokens of an expert in one pass");
-  app.add_option("--experts", experts, "experts over one base");
-  app.add_option("--in-pass", in_pass, "so many of them share each pass; the others wait")->check(CLI::PositiveNumber);
-  app.add_option("--rank", rank, "of LoRA");
-  app.add_option("--dropout", dropout);
+  app.add_option("--repeats", repeats, "of steps over all groups")->check(CLI::PositiveNumber);
+  app.add_option("--micro-batch-tokens", settings.compute.micro_batch_tokens, "most tokens of a pass, which experts share");
+  app.add_option("--experts", experts, "experts over one base")->check(CLI::PositiveNumber);
+  app.add_option("--rank", shape.rank, "of LoRA");
+  app.add_option("--dropout", shape.dropout);
   app.add_option("--device", device_name);
   app.add_option("--dtype", dtype);
   app.add_flag("--profile", profile, "where the time of one more repeat goes");
   CLI11_PARSE(app, argc, argv);
+  spdlog::set_level(spdlog::level::warn);  // the result is what is printed
   const at::Device device = nn::pick_device(device_name, "--device");
   at::set_num_threads(static_cast<int>(threads));
   const auto backbone = nn::Backbone::load(model_dir, device, 0, nn::pick_dtype(dtype));
   const std::vector<Texts> groups = read_groups(groups_file);
-
-  std::vector<std::unique_ptr<Trained>> trained;
-  for (std::int64_t k = 0; k < experts; ++k)
-    trained.push_back(std::make_unique<Trained>(backbone->spec(), nn::LoraSpec{rank, static_cast<double>(rank), dropout},
-                                                static_cast<std::uint64_t>(k), device));
-  const Passes how{backbone->packing(), tokens_max, dropout > 0};
-  const auto together = static_cast<std::size_t>(in_pass);
-  const double lr = 1e-4;
+  std::int64_t& in_step = settings.train.groups_per_step;
+  in_step = std::min(in_step, std::ssize(groups));
+  if (in_step < 1 || std::ssize(groups) % in_step != 0) {
+    fmt::print(stderr, "--groups-per-step {}: {} has {} groups, which are no whole steps\n", in_step, groups_file, groups.size());
+    return 2;
+  }
+  shape.alpha = static_cast<double>(shape.rank);
+  settings.train.lr = 1e-4, settings.train.lora_rank = shape.rank, settings.train.lora_dropout = shape.dropout;
+  settings.train.eval_every_steps = std::int64_t{1} << 40, settings.train.checkpoint_every_s = 1e9;
+  const Store store(groups);
 
   const double loading_mib = largest_mib();
   forget_largest();
-  std::vector<double> seconds;
-  double first_loss = 0, first_norm = 0;
-  std::int64_t packed = 0, pairs = 0, step = 0;
+  // One step on the first groups warms up, and tells the first loss.
+  std::vector<train::Trainee> first{expert_of(backbone, shape, 0, std::span(groups).first(static_cast<std::size_t>(in_step)))};
+  const nlohmann::json first_step = train_on(store, settings, 1, first).last;
+  first.clear();
+  std::vector<train::Trainee> trained;
+  for (std::int64_t k = 0; k < experts; ++k) trained.push_back(expert_of(backbone, shape, k, groups));
+  const std::int64_t steps = std::ssize(groups) / in_step, profiled_from = repeats * steps;
+  const std::int64_t end = profiled_from + (profile ? steps : 0);
+  std::optional<bench::OpTimes> times;
+  std::chrono::steady_clock::time_point began;
+  Usage before;
   nlohmann::json where;
-  for (std::int64_t repeat = 0; repeat < repeats + (profile ? 1 : 0); ++repeat) {
-    std::optional<bench::OpTimes> times;
-    const Usage before = usage_now();
-    if (repeat == repeats) times.emplace();
-    const auto start = std::chrono::steady_clock::now();
-    packed = pairs = 0;
-    for (std::span<const Texts> left = groups; !left.empty(); ++step) {
-      const std::span<const Texts> now = left.first(std::min(left.size(), static_cast<std::size_t>(groups_per_step)));
-      left = left.subspan(now.size());
-      for (std::size_t k = 0; k < trained.size(); k += together) {
-        const auto share = std::span<const std::unique_ptr<Trained>>(trained).subspan(k, std::min(together, trained.size() - k));
-        packed += step_of(*backbone, share, now, how, step);
-        RECORD_FUNCTION("bench::optimizer", {});
-        for (const auto& one : share) {
-          const double norm = train::gradient_norm({one->gradient.flat});
-          if (step == 0 && one == trained.front()) first_loss = one->loss / static_cast<double>(now.size()), first_norm = norm;
-          one->optimizer.step({one->expert.flat}, {one->gradient.flat}, lr, step + 1, norm > 1 ? 1 / norm : 1);
-          for (const Texts& texts : now) pairs += std::ssize(texts.pairs);
-        }
-      }
+  const Watched watched = train_on(store, settings, end, trained, [&](std::int64_t step) {
+    const auto now = std::chrono::steady_clock::now();
+    if (times && step == end) {
+      where = profile_of(*times, std::chrono::duration<double>(now - began).count(), before);
+      times.reset();
+    } else if (profile && step == profiled_from) {
+      began = now, before = usage_now();
+      times.emplace();
     }
-    const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (times) {
-      where = profile_of(*times, wall, before);
-    } else {
-      seconds.push_back(wall);
-    }
-  }
+  });
+  const auto seconds_between = [&](std::int64_t from, std::int64_t to) {
+    return std::chrono::duration<double>(watched.at[static_cast<std::size_t>(to)] - watched.at[static_cast<std::size_t>(from)])
+        .count();
+  };
+  std::vector<double> seconds;
+  for (std::int64_t repeat = 0; repeat < repeats; ++repeat)
+    seconds.push_back(seconds_between(repeat * steps, (repeat + 1) * steps));
+  const std::int64_t packed = watched.tokens / (repeats + (profile ? 1 : 0));
+  std::int64_t pairs = 0;
+  for (const Texts& texts : groups) pairs += experts * std::ssize(texts.pairs);
   std::ranges::sort(seconds);
   const double median = seconds[seconds.size() / 2];
   double attention = 0;
   for (const Texts& texts : groups) attention += attention_flops(texts, backbone->spec()) * static_cast<double>(experts);
   const double gflops = 4e-9 * backbone->spec().linear_macs_per_token() * static_cast<double>(packed) / median;
-  const double lora = 6.0 * static_cast<double>(trained.front()->expert.adapter.flat.numel()) * static_cast<double>(packed);
+  const double lora = 6.0 * static_cast<double>(trained.front().model.adapter()->flat.numel()) * static_cast<double>(packed);
   nlohmann::json found{{"seconds", seconds},
                        {"pairs", pairs},
                        {"packed_tokens", packed},
@@ -305,8 +292,8 @@ int main(int argc, char** argv) {
                        {"training_mib", largest_mib()},
                        {"training_gpu_mib", nn::peak_gpu_memory_mib(device)},
                        {"weights_sha256", sha256_of(trained)},
-                       {"first_loss", first_loss},
-                       {"first_grad_norm", first_norm}};
+                       {"first_loss", first_step.at("train_loss")},
+                       {"first_grad_norm", first_step.at("gradient_norm")}};
   if (profile) found["profile"] = where;
   fmt::print("{}\n", found.dump());
   return 0;

@@ -67,13 +67,20 @@ class Trial(Scratch):
 @unittest.skipUnless(PEERS, "with --peers")
 class Peers(Scratch):
     def test_the_peers_get_the_same_work(self):
-        results = self.trial("step", "peer", "best-of-64")
+        from score_bench import TOLERANCE
+        results = self.trial("step", "peer", "groups", "best-of-64", "trl")
         if "not installed" in results["peer"].get("why", ""):
             self.skipTest(results["peer"]["why"])
-        for part in ("peer", "best-of-64"):
+        for part in ("peer", "groups", "best-of-64"):
             self.assertEqual(results[part]["state"], "ok", results[part])
         self.assertGreater(results["peer"]["found"]["ours_is_times_as_fast"], 0)
-        self.assertLess(results["best-of-64"]["found"]["largest_difference"], 1e-3)
+        for mode in ("pairs", "listwise"):
+            self.assertGreater(results["groups"]["found"][f"times_{mode}"], 0)
+        self.assertLess(results["best-of-64"]["found"]["largest_difference"], TOLERANCE["bfloat16"])
+        self.assertGreater(results["best-of-64"]["found"]["largest_difference"], 0, "the peer does not compute in bfloat16 of its own")
+        if "not installed" not in results["trl"].get("why", ""):
+            self.assertEqual(results["trl"]["state"], "ok", results["trl"])
+            self.assertGreater(results["trl"]["found"]["ours_is_times_as_fast"], 0)
 
 
 @unittest.skipIf(PEERS, "needs no peers")
@@ -135,7 +142,7 @@ class Parts(Scratch):
 
     def test_a_step_that_does_not_repeat_its_bits_is_a_failure(self):
         step = {"seconds": [1.0], "pairs_per_s": 1.0, "packed_tokens_per_s": 1.0, "gflops": 1.0, "training_gpu_mib": 0.0, "first_loss": 0.7}
-        with mock.patch.object(gpu, "make_inputs"), mock.patch.object(gpu.Run, "result", side_effect=[step | {"weights_sha256": "a"}, step | {"weights_sha256": "b"}]):
+        with mock.patch.multiple(gpu, make_model=mock.DEFAULT, make_pairs=mock.DEFAULT, built=mock.DEFAULT), mock.patch.object(gpu.Run, "result", side_effect=[step | {"weights_sha256": "a"}, step | {"weights_sha256": "b"}]):
             result = self.result_of(gpu.step)
         self.assertEqual(result["state"], "FAILED")
         self.assertIn("do not repeat their bits: weights_sha256 a and b", result["why"])

@@ -87,6 +87,11 @@ expect "a list of hosts is passed on" 3 "--map-by node --host n1:2,n2 " "${with_
 for variable in DMOERM_BUILD NCCL_DEBUG OMP_NUM_THREADS MALLOC_TRIM_THRESHOLD_ PYTORCH_ALLOC_CONF MY_KEY; do
   expect "$variable goes to all hosts" 3 "-x $variable " "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts n1:2,n2 run
 done
+# shellcheck disable=SC2016  # for the stand-in
+printf '#!/bin/sh\necho "allocator: $PYTORCH_ALLOC_CONF"\nexit 3\n' >"$scratch/bin/benchmark"
+chmod +x "$scratch/bin/benchmark"
+expect "benchmarks have the program's allocator" 3 "allocator: expandable_segments:True" env -u PYTORCH_ALLOC_CONF DMOERM_PEER_PYTHON="$scratch/bin/benchmark" "$root/launch/bench.sh" gpu
+expect "the caller's allocator stays" 3 "allocator: backend:native" env PYTORCH_ALLOC_CONF=backend:native DMOERM_PEER_PYTHON="$scratch/bin/benchmark" "$root/launch/bench.sh" gpu
 touch "$scratch/host file"
 expect "a host file is one" 3 "--hostfile $scratch/host file" "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts "$scratch/host file" run
 

@@ -247,6 +247,25 @@ TEST_F(BundleFolder, KeepsAndLoadsBfloat16) {
   }
 }
 
+TEST_F(BundleFolder, WarnsOfFloat32OnAGpuBeforeItLoads) {
+  const auto said_of = [&](at::Device device) {
+    const test::CapturedLog log;
+    try {
+      load_bundle(folder_ / "bundle", device);
+    } catch (const std::exception&) {  // a machine without a GPU says so after the warning
+      EXPECT_TRUE(device.is_cuda());
+    }
+    return log.has("bundle: float32 on a GPU does without flash attention");
+  };
+  save();
+  EXPECT_FALSE(said_of(at::kCPU));
+  EXPECT_TRUE(said_of({at::kCUDA, 0}));
+  json manifest = read_json(folder_ / "bundle" / kBundleManifest);
+  manifest["dtype"] = "bfloat16";
+  write_file_atomically(folder_ / "bundle" / kBundleManifest, manifest.dump());
+  EXPECT_FALSE(said_of({at::kCUDA, 0}));
+}
+
 TEST_F(BundleFolder, ScoresNearlyTheSameWithInt8WeightsAndWarnsHowNear) {
   const std::shared_ptr<nn::Backbone> own = nn::Backbone::load(folder_ / "model", at::kCPU);
   bundle_.model.categories[1].base = nn::RewardModel(own);

@@ -1,9 +1,10 @@
 """A bundle over a real decoder with made-up weights, for measurements of speed.
 
-    made_up_bundle.py --model DIR --out DIR --program DMOERM [--categories 2 --points 3 --rank 16 --max-length 512 --top-layers 0 --router-layers 0 --whole]
+    made_up_bundle.py --model DIR --out DIR --program DMOERM [--categories 2 --points 3 --rank 16 --max-length 512 --top-layers 0 --router-layers 0 --batch-tokens 2048 --dtype float32 --device cpu --whole]
 
 Every category has `--points` experts, LoRA adapters on q and v of all layers or of the top ones, with random values; the router and the aggregators (kind stack) are random too, and no prompt goes to the
 single model. The router reads the mean state of a prompt after `--router-layers` layers, or after all of them. With `--whole` every category and the single model have a backbone of their own, as training of all weights leaves it: the model with random changes.
+With `--dtype bfloat16` the base has bfloat16 weights and the bundle is computed in them, as a run with compute.dtype: bfloat16 leaves it. `--device` computes the golden scores.
 """
 import argparse
 import hashlib
@@ -19,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 EARLIER = os.path.join(HERE, "..", "..", "golden", "earlier", "bundle", "dmoerm.json")
 GOLDEN = {"prompt": [{"role": "user", "content": "How do I keep bread fresh for longer?"}], "responses": ["Store it in a paper bag at room temperature.", "Bread is bread."]}
 
+ARCHITECTURES = {"llama": "LlamaForSequenceClassification", "qwen2": "Qwen2ForSequenceClassification"}
 CHANGE = 0.05  # of backbones of their own, in deviations of each tensor
 
 
@@ -28,17 +30,23 @@ def write_json(path, value):
         json.dump(value, file, indent=1)
 
 
-def make_base(model, out, change=0.0):
-    """The model as a sequence classifier, its weights moved by `change` times their deviation. -> its configuration"""
+def make_base(model, out, change=0.0, dtype="float32"):
+    """The model as a sequence classifier, its weights moved by `change` times their deviation. In float32 the tensors stay as they are, or wider where they are moved. -> its configuration"""
     shutil.copytree(model, out, ignore=shutil.ignore_patterns("*.safetensors", "PROVENANCE.json"))
-    tensors = {name: tensor for name, tensor in load_file(os.path.join(model, "model.safetensors")).items() if name.startswith("model.")}
+    tensors = load_file(os.path.join(model, "model.safetensors"))
+    if "embed_tokens.weight" in tensors:  # a bare model
+        tensors = {"model." + name: tensor for name, tensor in tensors.items()}
+    tensors = {name: tensor for name, tensor in tensors.items() if name.startswith("model.")}
     if change:
         tensors = {name: tensor.float() + torch.randn(tensor.shape) * tensor.float().std() * change for name, tensor in tensors.items()}
     with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     tensors["score.weight"] = torch.randn(1, config["hidden_size"]) * 0.02
+    if dtype == "bfloat16":
+        tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
+        config["dtype"] = dtype
     save_file(tensors, os.path.join(out, "model.safetensors"), {"format": "pt"})
-    config.update(architectures=["LlamaForSequenceClassification"], num_labels=1, id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0}, pad_token_id=config["vocab_size"] - 1)
+    config.update(architectures=[ARCHITECTURES[config["model_type"]]], num_labels=1, id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0}, pad_token_id=config["vocab_size"] - 1)
     write_json(os.path.join(out, "config.json"), config)
     return config
 
@@ -60,33 +68,33 @@ def make_adapter(config, rank, out, top_layers=0):
     save_file(tensors, os.path.join(out, "adapter_model.safetensors"), {"format": "pt"})
 
 
-def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length=512, top_layers=0, router_layers=0, whole=False, seed=7):
-    """Writes the bundle unless the folder exists."""
+def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length=512, top_layers=0, router_layers=0, whole=False, seed=7, dtype="float32", device="cpu", all_golden=True, batch_tokens=2048):
+    """Writes the bundle unless the folder exists. Without `all_golden` it has the golden scores of the routed text only, for which the program loads it once instead of once a category."""
     if os.path.exists(os.path.join(out, "dmoerm.json")):
         return
     torch.manual_seed(seed)
     part = out + ".part"
     shutil.rmtree(part, ignore_errors=True)
-    config = make_base(model, os.path.join(part, "base"))
+    config = make_base(model, os.path.join(part, "base"), dtype=dtype)
     names = [f"category_{c}" for c in range(categories)]
     hidden, path = config["hidden_size"], lambda *words: os.path.join(part, *words)
     write_json(path("router", "router.json"), {"categories": names, "confidence_min": 0.0, "pooling": "mean", "temperature": 1.0, "layers": router_layers})
     save_file({"mean": torch.zeros(hidden), "std": torch.ones(hidden), "weight": torch.randn(categories, hidden) * 0.1, "bias": torch.zeros(categories)}, path("router", "router.safetensors"), {"format": "pt"})
     if whole:
-        make_base(model, path("single"), CHANGE)
+        make_base(model, path("single"), CHANGE, dtype)
     else:
         make_adapter(config, rank, path("single"), top_layers)
     os.makedirs(path("aggregator"))
     for name in names:
         if whole:
-            make_base(model, path("base", name), CHANGE)
+            make_base(model, path("base", name), CHANGE, dtype)
         for point in range(points):
             make_adapter(config, rank, path("experts", name, f"point_{point}"), top_layers)
         meta = {"format": "pt", "kind": "stack", "version": "2", "reads_base": "false", "variance_price": "0", "best_step": "0", "validation_accuracy": "0"}
         save_file({"reward_mean": torch.zeros(points), "reward_std": torch.ones(points), "weight": torch.rand(points)}, path("aggregator", name + ".safetensors"), meta)
     with open(EARLIER, encoding="utf-8") as file:
         manifest = json.load(file)
-    manifest.update(schema_version=2, dtype="float32", batch_tokens=2048, max_length=max_length, min_prompt_tokens=32, golden=[], single="checkpoint" if whole else "adapter", provenance={"run": "made up", "seed": seed},
+    manifest.update(schema_version=2, dtype=dtype, batch_tokens=batch_tokens, max_length=max_length, min_prompt_tokens=32, golden=[], single="checkpoint" if whole else "adapter", provenance={"run": "made up", "seed": seed},
                     categories=[{"name": name, "base": f"base/{name}" if whole else "base", "aggregator": "stack", "points": [f"point_{p}" for p in range(points)]} for name in names],
                     single_stats={"count": 2, "mean": 0.0, "std": 1.0}, score_stats={name: {"count": 2, "mean": 0.0, "std": 1.0} for name in names}, files={})
     for folder, _, files in os.walk(part):
@@ -95,13 +103,13 @@ def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length
             with open(whole, "rb") as stream:
                 manifest["files"][os.path.relpath(whole, part)] = hashlib.file_digest(stream, "sha256").hexdigest()
     write_json(path("dmoerm.json"), manifest)
-    manifest["golden"] = [golden_of(program, part, category) for category in ["", *names]]
+    manifest["golden"] = [golden_of(program, part, category, device) for category in ["", *(names if all_golden else [])]]
     write_json(path("dmoerm.json"), manifest)
     os.rename(part, out)
 
 
-def golden_of(program, bundle, category):
-    command = [program, "score", "--bundle", bundle, "--threads", "1"] + (["--category", category] if category else [])
+def golden_of(program, bundle, category, device="cpu"):
+    command = [program, "score", "--bundle", bundle, "--threads", "1", *([] if device == "cpu" else ["--device", device])] + (["--category", category] if category else [])
     done = subprocess.run(command, input=json.dumps(GOLDEN) + "\n", capture_output=True, text=True, check=True)
     return {**GOLDEN, "category": category, "scores": json.loads(done.stdout)["scores"]}
 
@@ -111,8 +119,10 @@ if __name__ == "__main__":
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--program", required=True)
-    for name, number in (("categories", 2), ("points", 3), ("rank", 16), ("max-length", 512), ("top-layers", 0), ("router-layers", 0)):
+    for name, number in (("categories", 2), ("points", 3), ("rank", 16), ("max-length", 512), ("top-layers", 0), ("router-layers", 0), ("batch-tokens", 2048)):
         parser.add_argument("--" + name, type=int, default=number)
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--whole", action="store_true")
     given = parser.parse_args()
     make_bundle(**vars(given))

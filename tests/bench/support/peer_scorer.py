@@ -23,20 +23,20 @@ class Reached(Exception):
 
 
 class PeerScorer:
-    def __init__(self, bundle, categories, threads, batch=0, device="cpu"):
+    def __init__(self, bundle, categories, threads, batch=0, device="cpu", dtype="float32"):
         torch.set_num_threads(threads)
         bundle = Path(bundle)
         self.router, self.batch, self.categories, self.device = Router(bundle / "router"), batch, categories, device
         self.aggregators = {name: Aggregator(bundle / "aggregator" / f"{name}.safetensors") for name in categories}
-        base = AutoModelForSequenceClassification.from_pretrained(bundle / "base", dtype=torch.float32)
+        base = AutoModelForSequenceClassification.from_pretrained(bundle / "base", dtype=getattr(torch, dtype))
         self.model = None
         for name, points in categories.items():
             for point in points:
                 folder = bundle / "experts" / name / point
                 if self.model is None:
-                    self.model = PeftModel.from_pretrained(base, folder, adapter_name=f"{name}/{point}")
+                    self.model = PeftModel.from_pretrained(base, folder, adapter_name=f"{name}/{point}", autocast_adapter_dtype=False)  # in the base's dtype, which is fastest
                 else:
-                    self.model.load_adapter(folder, adapter_name=f"{name}/{point}")
+                    self.model.load_adapter(folder, adapter_name=f"{name}/{point}", autocast_adapter_dtype=False)
         self.model.eval().to(device)
         self.pad = base.config.pad_token_id
 
@@ -65,7 +65,7 @@ class PeerScorer:
         finally:
             if hook is not None:
                 hook.remove()
-        rows = kept[0].reshape(len(prompt), -1).cpu()
+        rows = kept[0].reshape(len(prompt), -1).float().cpu()
         return rows[-1] if self.router.pooling == "last" else rows.mean(0)
 
     @torch.inference_mode()
