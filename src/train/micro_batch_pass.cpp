@@ -34,7 +34,7 @@ std::uint64_t dropout_draw(std::int64_t step, std::int64_t number) {
 void MicroBatchPass::add(TraineeState& trainee, const MicroBatch& portions, const Push* known) {
   const nn::Backbone& backbone = trainee.model().backbone();
   Slice slice{&trainee, {}, portions, known};
-  slice.rows.adapter = trainee.model().adapter();
+  slice.rows.adapter = trainee.adapter_of_step();
   slice.rows.first_row = batch_.tokens();
   slice.rows.first_read = static_cast<std::int64_t>(batch_.responses.size());
   for (const Portion& portion : portions) {

@@ -330,6 +330,20 @@ void check_together(const std::string& title, const Case& wanted, const Pairs& p
   expect(launches <= most, fmt::format("{}: {} launches, at most {}", title, launches, most));
 }
 
+/// A step rounds an adapter to bfloat16 once, whatever its passes. A pass rounds its gradient too.
+void check_rounding(const Pairs& pairs) {
+  constexpr std::int64_t kPasses = 4, kSteps = 2;
+  Case wanted;
+  wanted.micro_batch_tokens = 4096;
+  Measurement measurement(wanted, pairs);
+  measurement.run();
+  std::int64_t rounded = 0;
+  for (const auto& [name, count] : measurement.calls())
+    if (name.find("bfloat16_copy_kernel_cuda") != std::string::npos) rounded += count;
+  const std::int64_t most = kSteps * (kPasses + 1);
+  expect(!kernels::for_gpu() || rounded <= most, fmt::format("steps of four passes round {} times, at most {}", rounded, most));
+}
+
 /// Work that does not belong to the host shows, by copies that nobody waits for too.
 void check_planted(const Pairs& pairs) {
   const at::Device device = nn::pick_device("cuda", "device");
@@ -446,6 +460,7 @@ int check_all() {
   // A head that reads means costs as many launches for 128 responses as for one.
   check_together("a step of one expert whose head reads means", mean, pairs, {60, 260, 170, 2});
   check_together("a scoring pass of a head that reads means", score_mean, pairs, {25, 61, 60, 1});
+  check_rounding(pairs);
   check_all_weights();
   return test::failures > 0 ? 1 : 0;
 }
