@@ -36,7 +36,7 @@ void MicroBatchPass::add(TraineeState& trainee, const MicroBatch& portions, cons
   RECORD_FUNCTION("train::data", {});
   const nn::Backbone& backbone = trainee.model().backbone();
   Slice slice{&trainee, {}, portions, known};
-  slice.rows.adapter = trainee.model().adapter();
+  slice.rows.adapter = trainee.adapter_of_step();
   slice.rows.first_row = batch_.tokens();
   slice.rows.first_read = static_cast<std::int64_t>(batch_.responses.size());
   for (const Portion& portion : portions) {

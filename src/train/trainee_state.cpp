@@ -102,6 +102,14 @@ std::vector<const LabelledGroup*> TraineeState::groups_of_step(std::int64_t step
   return groups;
 }
 
+const nn::LoraAdapter* TraineeState::adapter_of_step() {
+  const nn::LoraAdapter* own = trainee_.model.adapter();
+  const at::ScalarType dtype = trainee_.model.backbone().dtype();
+  if (own == nullptr || own->flat.scalar_type() == dtype) return own;
+  if (!narrowed_) narrowed_ = own->in(dtype);
+  return &*narrowed_;
+}
+
 void TraineeState::begin_micro_batch(nn::BackboneGradients& sinks) {
   gradients_.connect(
       sinks, [this](std::size_t, const at::Tensor& buffer) { sums_.wait_until_unused(buffer); },
@@ -181,6 +189,7 @@ double TraineeState::update(const TrainerContext& context, std::int64_t step, st
   RECORD_FUNCTION("train::optimizer", {});
   const std::vector<at::Tensor> gradients = std::move(measured_);
   measured_.clear();
+  narrowed_.reset();
   double loss = measured.back();
   const double norm = norm_of(measured.first(measured.size() - 1), loss);
   if (!std::isfinite(norm) || !std::isfinite(loss)) {

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,9 @@ class TraineeState {
   [[nodiscard]] bool active() const { return active_; }
   [[nodiscard]] std::int64_t steps_total() const { return steps_total_; }
   [[nodiscard]] const nn::RewardModel& model() const { return trainee_.model; }
+  /// The adapter in the backbone's type, for passes of a step; nullptr if there is none. It is made once, and lasts until
+  /// update().
+  const nn::LoraAdapter* adapter_of_step();
   /// The gradients of the current micro batch.
   [[nodiscard]] nn::RewardGradients& gradients() { return gradients_; }
   [[nodiscard]] GradientSums& sums() { return sums_; }
@@ -96,6 +100,7 @@ class TraineeState {
   [[nodiscard]] double norm_of(std::span<const double> squares, double& loss) const;
 
   Trainee& trainee_;
+  std::optional<nn::LoraAdapter> narrowed_;  ///< adapter_of_step(), if its type is not the adapter's own
   comm::Communicator& ranks_;
   std::vector<LabelledGroup> validation_;
   GroupOrder order_;

@@ -1,13 +1,16 @@
 """gpu-launches: what one training step asks of a GPU, counted without one: 64 pairs of HH's mean lengths, one LoRA expert over Qwen2.5-1.5B's 28 layers in
 bfloat16, dropout 0.05, one pass of 16,384 tokens. Times cannot be had this way; counts can.
 
-Ends with one JSON line: launches (kernels, products, copies and fills on the card), syncs (waits of the host). Needs a torch wheel with CUDA, no GPU.
+Ends with one JSON line: launches (kernels, products, copies and fills on the card), syncs (waits of the host). `ratio` is the peer's launches over
+ours: a step of transformers with PEFT, of 8 padded pairs where ours has 64; null for other work, for which the peer was not counted. Needs a torch wheel with CUDA, no GPU.
 """
 import argparse
 import json
 import os
 import subprocess
 import sys
+
+PEER_LAUNCHES = 4111  # transformers 5.17 with PEFT, 8 pairs padded, 28 layers: docs/results/gpu.md
 
 
 def main():
@@ -32,7 +35,10 @@ def main():
         sys.exit(found.stdout.strip())
     if found.returncode != 0:
         sys.exit(f"{found.stdout}gpu_launches ended with code {found.returncode}")
-    print(json.dumps({"name": "gpu-launches", **json.loads(found.stdout[found.stdout.index("{"):])}))
+    counts = json.loads(found.stdout[found.stdout.index("{"):])
+    same_work = (a.what, a.layers, a.experts) == ("train", 28, 1)
+    print(json.dumps({"name": "gpu-launches", "unit": "launches", "ours": counts["launches"], "peer": PEER_LAUNCHES if same_work else None,
+                      "ratio": round(PEER_LAUNCHES / counts["launches"], 2) if same_work else None, **counts}))
 
 
 if __name__ == "__main__":

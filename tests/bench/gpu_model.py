@@ -15,7 +15,7 @@ LAYER_MACS = WIDTH * (Q + 2 * KV) + Q * WIDTH + 3 * WIDTH * INNER
 ADAPTER = LAYERS * RANK * (WIDTH + Q + WIDTH + KV)
 MEMORY_GB_S = {"h100": 3350, "h200": 4800}  # the makers' figures
 PEER_PAIRS = {"h100": (8, 32), "h200": (8, 32, 64)}  # of a pass; what autograd keeps of 64 pairs, some 135 kB for a token and layer, fits 141 GB only
-LAUNCHES, PEER_LAUNCHES = 1374, 4111  # of a step of one pass, and of the peer's pass: docs/results/gpu.md, counted
+LAUNCHES, PEER_LAUNCHES = 1346, 4111  # of a step of one pass, and of the peer's pass: docs/results/gpu.md, counted
 ASSUMED = {  # name: value, what it stands for
     "matrix_peak": (700, "TFLOP/s that a product of two 8192 x 8192 matrices reaches (`launch/dev gpu ceiling` measures it)"),
     "products_reach": (0.80, "share of that in the products of the model, 1,536 to 17,920 wide"),
