@@ -33,7 +33,7 @@ using preference::RowError;
 using preference::text_of;
 
 constexpr const char* kTies = "Ties";
-constexpr std::int64_t kWarningsMax = 10;  // rows left out that are told
+constexpr std::int64_t kToldMax = 10;  // rows left out that are told
 
 bool is_list(const json& row, const char* key) { return row.contains(key) && row[key].is_array(); }
 bool is_text(const json& row, const char* key) { return row.contains(key) && row[key].is_string(); }
@@ -292,9 +292,8 @@ Data read_benchmark(const Benchmark& benchmark, const std::vector<std::string>& 
         items = benchmark.items(row, file);
       } catch (const RowError& e) {
         if (e.bad()) throw DataError(e.code(), fmt::format("{}: {}", place, e.what()));
-        if (told++ < kWarningsMax)
-          spdlog::warn("[eval] left out: {}", with_code(fmt::format("{}: {}", place, e.what()), e.code()));
-        if (told == kWarningsMax) spdlog::warn("[eval] what else is left out is only counted");
+        if (told++ < kToldMax) spdlog::warn("[eval] left out: {}", with_code(fmt::format("{}: {}", place, e.what()), e.code()));
+        if (told == kToldMax) spdlog::warn("[eval] what else is left out is only counted");
       }
       about.left_out += items.empty() ? 1 : 0;
       for (Item& item : items) {

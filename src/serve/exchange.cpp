@@ -1,6 +1,6 @@
-// Requests, and answers that may come later from another thread.
+#include "serve/exchange.h"
+
 #include "base/text.h"
-#include "serve/http_server.h"
 
 namespace dmoerm::serve {
 
