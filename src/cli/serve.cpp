@@ -34,7 +34,7 @@ struct Options {
   serve::EngineOptions engine;
   serve::ServiceOptions service;
   int threads = 0, ranks = 1, rank_socket = -1, rank = 0;
-  double drain_s = 30, batch_wait_ms = 2;
+  double drain_s = 25, batch_wait_ms = 2;  // Kubernetes and Slurm kill 30 s after SIGTERM
 };
 
 volatile std::sig_atomic_t hang_ups = 0;

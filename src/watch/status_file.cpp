@@ -210,11 +210,13 @@ std::optional<Liveness> find_starting(const fs::path& run_directory, const std::
   const Liveness alive{Life::alive, fmt::format("{} has been starting here since {}: it is reading its inputs and has not listed "
                                                 "its tasks yet; this is the state before it started",
                                                 who, owner->since)};
+  // Without a status.json it may have listed its tasks before the file was lost.
+  const char* const shown = status ? "it had not listed its tasks; this is the state before it started"
+                                   : "there is no status.json: this is what the directory holds";
   if (is_here(*owner)) {
     if (is_there(owner->process)) return alive;
-    return Liveness{Life::dead, fmt::format("dead: {}, which started at {}, is gone and had not listed its tasks; this is the "
-                                            "state before it started; the same command continues",
-                                            who, owner->since)};
+    return Liveness{Life::dead, fmt::format("dead: {}, which started at {}, is gone; {}; the same command continues", who,
+                                            owner->since, shown)};
   }
   std::error_code missing;
   const auto before = fs::last_write_time(owner_path(run_directory), missing);
@@ -226,11 +228,11 @@ std::optional<Liveness> find_starting(const fs::path& run_directory, const std::
     if (missing) return std::nullopt;  // it left by itself
     if (now != before) return alive;
   } while (std::chrono::steady_clock::now() < until);
-  return Liveness{Life::silent,
-                  fmt::format("silent: {}, which started at {}, has not listed its tasks and has not touched owner.json for the "
-                              "{:.0f} s that this looked; this is the state before it started; if it is gone, the same command "
-                              "continues",
-                              who, owner->since, patience_s)};
+  return Liveness{
+      Life::silent,
+      fmt::format("silent: {}, which started at {}, has not touched owner.json for the {:.0f} s that this looked; {}; "
+                  "if it is gone, the same command continues",
+                  who, owner->since, patience_s, shown)};
 }
 
 }  // namespace dmoerm::watch
