@@ -57,7 +57,8 @@ ELSEWHERE = {
 }
 # What a page leaves to its reader -> what stands for it here.
 STANDS_FOR = {"ingest FILE --model DIR --template NAME": "ingest pairs.jsonl --model model --template plain", "/tmp/a.html": "elsewhere.html",
-              "watch.port=8080": "watch.port=0"}
+              "watch.port=8080": "watch.port=0", "data FILE --out ": "data runs/quickstart-data/synth.jsonl --out from-data-",
+              "data my/a.jsonl.gz my/b.jsonl": "data pairs.jsonl runs/quickstart-data/synth.jsonl"}
 PIECES = {"customer_support": ["empathy", "next_step", "professional"], "story_opening": ["imagery", "mystery", "voice"],
           "howto_answer": ["order", "directness", "self_contained"]}
 SHORT = {"lr": 1e-2, "groups_per_step": 4, "steps_max": 4, "eval_every_steps": 2, "lora_rank": 2}

@@ -41,7 +41,7 @@ mkdir "$scratch/page" "$scratch/no-data"
 expect "the experiment says what to do where a file of its page is missing" 2 "translation.jsonl.gz is missing, which configs/evidence/categories.yaml reads: name data of your own by file with --data FILE" \
   "$root/launch/evidence.sh" --data "$scratch/page"
 expect "the experiment refuses a folder without data" 2 "no .jsonl, .jsonl.gz or .jsonl.zst file lies there" "$root/launch/evidence.sh" --data "$scratch/no-data"
-: >"$scratch/page/translation.jsonl.gz" >"$scratch/page/explanation.jsonl.gz" >"$scratch/page/data_to_text_e2e.jsonl.gz"
+touch "$scratch"/page/{translation,explanation,data_to_text_e2e}.jsonl.gz
 mkdir "$scratch/empty"
 expect "dmoerm says how to build" 1 "launch/build.sh" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --version
 printf '#!/bin/sh\necho "ran: $*"\n' >"$scratch/empty/dmoerm"
@@ -52,7 +52,7 @@ expect "the experiment's seed is that of folds and draws" 0 "--block-lines 10 --
 expect "the experiment's clusters take the place of blocks of lines" 0 "--cluster document --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
   "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --seeds 3 --cluster document --quick
 mkdir "$scratch/own" "$scratch/experiment"
-: >"$scratch/own/b.jsonl" >"$scratch/own/a.jsonl.zst" >"$scratch/own/notes.txt" >"$scratch/c.data"
+touch "$scratch/own/b.jsonl" "$scratch/own/a.jsonl.zst" "$scratch/own/notes.txt" "$scratch/c.data"
 own=(env -C "$scratch" DMOERM_BUILD="$scratch/empty" "$root/launch/evidence.sh" --data own --data c.data --np 1 --out experiment --quick)
 expect "the experiment derives a configuration from own files" 0 \
   "ran: inspect data $scratch/own/a.jsonl.zst $scratch/own/b.jsonl $scratch/c.data --out experiment/config.yaml --evidence" "${own[@]}"
