@@ -45,6 +45,7 @@ ELSEWHERE = {
     "zcat ": "message_trees",
     "vllm serve": "needs vllm",
     "ssh ": "needs another host",
+    "launch/evidence.sh": "evidence_verb and launch_scripts",
     "http://gpu7": "needs another host; the tests of eval",
     "tensorboard ": "needs tensorboard",
     "configs/real/": "hours of training on real data",
