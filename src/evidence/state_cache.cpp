@@ -57,6 +57,13 @@ std::vector<std::span<const std::int64_t>> pieces_of(const std::vector<std::int6
   return pieces;
 }
 
+/// Tokens that the backbone computes for a group with all its responses.
+std::int64_t tokens_of(const data::TokenGroup& group, data::PackingRule rule) {
+  std::vector<std::int32_t> all(group.responses.size());
+  std::iota(all.begin(), all.end(), 0);
+  return data::packed_tokens(group, all, rule);
+}
+
 }  // namespace
 
 std::vector<std::vector<std::int64_t>> choose_groups(const data::TokenStore& store, const GroupChoice& choice) {
@@ -167,13 +174,16 @@ std::int64_t StateCache::fill(const nn::Backbone& backbone, const std::vector<st
     most = std::max(most, pieces.back().size());
   }
   const std::vector<Reading> readings = readings_of(depths_, backbone.spec().layers);
-  std::int64_t number = 0, tokens = 0;
+  std::int64_t tokens = 0;
+  std::vector<std::int64_t> dealt(static_cast<std::size_t>(ranks.size()));  // tokens of the pieces of each rank
   for (std::size_t p = 0; p < most; ++p) {
     for (std::size_t c = 0; c < pieces.size(); ++c) {
       if (p >= pieces[c].size()) continue;
-      const fs::path path = file_of(pieces[c][p]);
       // Each piece has its rank, whatever is there: another rank may have written its own already.
-      if (number++ % ranks.size() != ranks.rank() || is_whole(path)) continue;
+      const auto owner = std::ranges::min_element(dealt);
+      for (const std::int64_t index : pieces[c][p]) *owner += tokens_of(store_.group(index), backbone.packing());
+      const fs::path path = file_of(pieces[c][p]);
+      if (owner - dealt.begin() != ranks.rank() || is_whole(path)) continue;
       if (stop_requested()) throw Stopped("stopped-on-request", "states were being computed: run the same command to continue");
       std::vector<train::LabelledGroup> whole;
       std::vector<const train::LabelledGroup*> pointers;

@@ -155,10 +155,23 @@ class OpposedCategories {
     scores_ = std::make_unique<StoreScores>(request.output);
     cache_ = std::make_unique<StateCache>(states, *store_, std::vector<std::int64_t>{0}, "model");
     taught_ = choose_groups(*store_, {}), tested_ = choose_groups(*store_, {.test = true});
+    const std::unique_ptr<comm::World> world = comm::make_single_world();
+    for (const auto& groups : {taught_, tested_}) cache_->fill(*backbone(), groups, 2048, world->all());
+  }
+  static std::shared_ptr<nn::Backbone> backbone() {
     nn::BackboneSpec spec = test::tiny_spec(kWords);
     spec.width = kWidth, spec.heads = 2, spec.kv_heads = 1, spec.head_dim = 8;
-    const std::unique_ptr<comm::World> world = comm::make_single_world();
-    for (const auto& groups : {taught_, tested_}) cache_->fill(*test::random_backbone(spec), groups, 2048, world->all());
+    return test::random_backbone(spec);
+  }
+  /// Tokens that each of two ranks computes for the states of all training prompts of chat and of two of code.
+  [[nodiscard]] std::vector<std::int64_t> tokens_by_rank(const fs::path& states) const {
+    const StateCache cache(states, *store_, {0}, "model");
+    test::ThreadMeeting meeting(2);
+    std::vector<std::int64_t> tokens;
+    for (const int rank : {0, 1})
+      tokens.push_back(cache.fill(*backbone(), {taught_[0], {taught_[1].begin(), taught_[1].begin() + 2}}, 2048,
+                                  test::ThreadCommunicator(meeting, rank)));
+    return tokens;
   }
   /// Models that learn from all training prompts and are tested on the test split, or on folds of the training prompts.
   [[nodiscard]] std::unique_ptr<Experiment> experiment(bool test_split) const {
@@ -566,6 +579,12 @@ TEST_F(ArmsTest, ASingleModelSuitsNoCategoryWhereTheyWantOppositeThings) {
   data_->compute(*experiment_, 0, 0);
   EXPECT_EQ(read_json(cell_file(data_->folder(), "all-none", "chat", 0)).at("arms").at("own").at("groups"),
             cell.at("categories").at("chat").at("arms").at("single_of_1").at("groups"));
+}
+
+/// Pieces of two categories in turns would give one rank all of chat: 24 prompts of 26.
+TEST_F(ArmsTest, RanksShareStatesByTheirTokens) {
+  const std::vector<std::int64_t> tokens = data_->tokens_by_rank(root_ / "shared");
+  EXPECT_GT(2 * std::ranges::min(tokens), std::ranges::max(tokens));
 }
 
 TEST_F(ArmsTest, FeaturesAreTheReadingsTurnedAndScaled) {
