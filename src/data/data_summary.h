@@ -13,7 +13,7 @@ namespace dmoerm::data {
 
 /// One label of a category: preference::kOverall, a capability point, or preference::kFirstRater.
 struct LabelSummary {
-  std::int64_t prompts = 0;  ///< that have an ordered pair, whatever its gap
+  std::int64_t prompts = 0;  ///< Prompts that have an ordered pair of any gap
   std::int64_t scores = 0;   ///< responses with a score
   double least = std::numeric_limits<double>::infinity(), most = -std::numeric_limits<double>::infinity();  ///< scores
   std::int64_t raters_least = 0, raters_most = 0;  ///< single raters of a response that names some; 0 = none does

@@ -20,9 +20,9 @@ class ScoreGapRule {
  private:
   static constexpr std::size_t kGapsMax = 1000;  ///< More different ones are a continuum, of which the half itself is a gap
 
-  double squares_ = 0;  ///< of the differences from the means of prompts
+  double squares_ = 0;  ///< Sum of the squared differences of scores from the mean of their prompt
   std::int64_t freedom_ = 0;
-  std::set<double> gaps_;  ///< that occur; at most kGapsMax
+  std::set<double> gaps_;  ///< Gaps that occur; at most kGapsMax
 };
 
 }  // namespace dmoerm::data

@@ -12,9 +12,9 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json_problem.h"
-#include "base/log.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "eval/left_out.h"
 #include "eval/read_data.h"
 #include "preference/formats.h"
 #include "preference/line_reader.h"
@@ -33,7 +33,6 @@ using preference::RowError;
 using preference::text_of;
 
 constexpr const char* kTies = "Ties";
-constexpr std::int64_t kToldMax = 10;  // rows left out that are told
 
 bool is_list(const json& row, const char* key) { return row.contains(key) && row[key].is_array(); }
 bool is_text(const json& row, const char* key) { return row.contains(key) && row[key].is_string(); }
@@ -279,7 +278,7 @@ Data read_benchmark(const Benchmark& benchmark, const std::vector<std::string>& 
   Data data;
   data.benchmark = benchmark.name;
   data.split = "all";
-  std::int64_t told = 0;
+  LeftOutWarnings warnings;
   for (const std::string& file : files) {
     Data::File& about = data.files.emplace_back(file, sha256_file(file), benchmark.name);
     for (const auto& [line, row] : rows_of(file)) {
@@ -292,8 +291,7 @@ Data read_benchmark(const Benchmark& benchmark, const std::vector<std::string>& 
         items = benchmark.items(row, file);
       } catch (const RowError& e) {
         if (e.bad()) throw DataError(e.code(), fmt::format("{}: {}", place, e.what()));
-        if (told++ < kToldMax) spdlog::warn("[eval] left out: {}", with_code(fmt::format("{}: {}", place, e.what()), e.code()));
-        if (told == kToldMax) spdlog::warn("[eval] what else is left out is only counted");
+        warnings.add(fmt::format("{}: {}", place, e.what()), e.code());
       }
       about.left_out += items.empty() ? 1 : 0;
       for (Item& item : items) {

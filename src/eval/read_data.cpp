@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/joined_sets.h"
 #include "base/log.h"
+#include "eval/left_out.h"
 #include "eval/scored.h"
 #include "preference/group_reader.h"
 #include "preference/ordered_pairs.h"
@@ -20,8 +21,6 @@ namespace dmoerm::eval {
 namespace {
 
 using preference::Split;
-
-constexpr std::int64_t kWarningsMax = 10;  // left-out lines that are told
 
 Split split_named(const std::string& name) {
   for (const Split split : {Split::train, Split::validation, Split::test}) {
@@ -40,14 +39,14 @@ class LeftOut {
     ++count_;
     if (dropped.bad && ++bad_ > bad_lines_max_)
       throw DataError(dropped.code, fmt::format("{} (more than --bad-lines {})", message, bad_lines_max_));
-    if (told_++ < kWarningsMax) spdlog::warn("[eval] left out: {}", with_code(message, dropped.code));
-    if (told_ == kWarningsMax) spdlog::warn("[eval] what else is left out is only counted");
+    warnings_.add(message, dropped.code);
   }
   /// Lines since the last call.
   std::int64_t take() { return std::exchange(count_, 0); }
 
  private:
-  std::int64_t bad_lines_max_, count_ = 0, bad_ = 0, told_ = 0;
+  std::int64_t bad_lines_max_, count_ = 0, bad_ = 0;
+  LeftOutWarnings warnings_;
 };
 
 /// What groups have in common that say the same: category, prompt, responses and their order under each label.

@@ -182,8 +182,9 @@ std::int64_t StateCache::fill(const nn::Backbone& backbone, const std::vector<st
       // Each piece has its rank, whatever is there: another rank may have written its own already.
       const auto owner = std::ranges::min_element(dealt);
       for (const std::int64_t index : pieces[c][p]) *owner += tokens_of(store_.group(index), backbone.packing());
+      if (owner - dealt.begin() != ranks.rank()) continue;
       const fs::path path = file_of(pieces[c][p]);
-      if (owner - dealt.begin() != ranks.rank() || is_whole(path)) continue;
+      if (is_whole(path)) continue;
       if (stop_requested()) throw Stopped("stopped-on-request", "states were being computed: run the same command to continue");
       std::vector<train::LabelledGroup> whole;
       std::vector<const train::LabelledGroup*> pointers;

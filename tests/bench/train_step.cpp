@@ -168,7 +168,7 @@ struct Settings {
 struct Watched {
   std::vector<std::chrono::steady_clock::time_point> at;  ///< When each step began; the last: when the last one had ended
   nlohmann::json last = nlohmann::json::object();         ///< The last report of its loss and its gradient's norm
-  std::int64_t tokens = 0;                                ///< of all its passes
+  std::int64_t tokens = 0;                                ///< Tokens of all its passes
 };
 
 /// @param before_step  is called as each step begins
