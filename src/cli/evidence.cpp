@@ -305,6 +305,7 @@ void print_tables(const Options& options) {
   write_file_atomically(out / ("tables" + ending + ".md"), tables.markdown);
   write_json_atomically(out / ("figures" + ending + ".json"), tables.figures);
   if (!tables.curves_svg.empty()) write_file_atomically(out / ("labels" + ending + ".svg"), tables.curves_svg);
+  if (!tables.best_of_svg.empty()) write_file_atomically(out / ("best-of-n" + ending + ".svg"), tables.best_of_svg);
   nlohmann::json line;
   for (const char* key :
        {"categories", "minus_single", "minus_pooled", "minus_own", "minus_ensemble", "p_holm", "p_pooled_apart"})

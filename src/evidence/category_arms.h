@@ -32,6 +32,7 @@ struct CategoryData {
   at::Tensor topic_GD;                           ///< Of each group the mean state of its responses
   PairLists overall;                             ///< What is tested
   PairLists equal_length;                        ///< Those of the tested pairs whose responses are equally long
+  ResponseGold responses;                        ///< Of each row; gold in standard deviations within the lists that are tested
   std::map<std::string, PairLists> points;       ///< Pairs of each point
   std::map<std::string, PairLists> tied_points;  ///< The same and all ties, whose target is 0.5
 
@@ -51,6 +52,8 @@ struct CategoryData {
   /// The same groups, perhaps without pairs.
   [[nodiscard]] std::vector<moe::ExpertFeatures::Group> tested_at_equal_length(std::int64_t fold) const;
   [[nodiscard]] std::vector<std::int64_t> tested_groups(std::int64_t fold) const;
+  /// An empty table of the tested groups.
+  [[nodiscard]] ArmTable table(std::int64_t fold) const { return {tested(fold), tested_at_equal_length(fold), responses}; }
 };
 
 /// Overall labels of a regime with one seed: the chosen prompts of the training groups.

@@ -49,6 +49,21 @@ std::optional<json> read_cell(const fs::path& file, const json& basis) {
   return cell;
 }
 
+/// Adds the best of n of a fold, whose groups have been added.
+void add_best_of(const json& arm, std::size_t groups_before, ArmResult& own) {
+  const auto append = [&](std::vector<double>& values, const json& more) {
+    values.resize(groups_before, std::nan(""));
+    for (const json& value : more) values.push_back(value.is_null() ? std::nan("") : value.get<double>());
+  };
+  for (const auto& [n, kinds] : arm.value("best_of", json::object()).items()) {
+    BestOf& best = own.best_of[std::stoll(n)];
+    append(best.gold, kinds.at("gold")), append(best.own, kinds.at("own")), append(best.longest, kinds.at("longest"));
+  }
+  for (auto& [n, best] : own.best_of) {  // a fold may have no list of n
+    for (std::vector<double>* values : {&best.gold, &best.own, &best.longest}) values->resize(own.groups.size(), std::nan(""));
+  }
+}
+
 /// Adds a fold's arms. An arm that a fold lacks will be removed, since its groups would not be those of the others.
 void add_arms(const json& cell, std::int64_t fold, std::size_t groups_before, CategoryResult& result) {
   const std::size_t groups = result.ids.size() - groups_before;
@@ -65,6 +80,7 @@ void add_arms(const json& cell, std::int64_t fold, std::size_t groups_before, Ca
     for (const json& share : arm.value("at_equal_length", json::array()))
       own.at_equal_length.push_back(share.is_null() ? std::nan("") : share.get<double>());
     own.at_equal_length.resize(own.groups.size(), std::nan(""));
+    add_best_of(arm, groups_before, own);
     own.seeds.resize(is_new ? seeds.size() : std::min(own.seeds.size(), seeds.size()));
     for (std::size_t s = 0; s < own.seeds.size(); ++s) own.seeds[s] += seeds[s] * static_cast<double>(groups);
   }
@@ -100,6 +116,16 @@ void add_weights(const json& cell, CategoryResult& result) {
   }
 }
 
+void add_labels(const json& cell, CategoryResult& result) {
+  if (!cell.contains("labels")) result.labels.reset();
+  if (!result.labels) return;
+  const auto add = [&](double& mean, const char* of, const char* what) {
+    mean += cell["labels"].at(of).at(what).get<double>() / static_cast<double>(result.folds);
+  };
+  add(result.labels->overall_prompts, "overall", "prompts"), add(result.labels->overall_pairs, "overall", "pairs");
+  add(result.labels->point_prompts, "points", "prompts"), add(result.labels->point_pairs, "points", "pairs");
+}
+
 /// Whether clusters are those that a key of the rows names, and have one number in all categories.
 bool has_clusters_over_all(const json& basis) {
   const json draws = basis.value("draws", json::object());
@@ -111,6 +137,7 @@ std::optional<CategoryResult> read_category(const fs::path& folder, const json& 
                                             const std::string& category, const std::vector<std::vector<json>>& over_all) {
   CategoryResult result;
   result.folds = std::ssize(over_all);
+  result.labels.emplace();
   result.clusters_over_all = has_clusters_over_all(basis);
   for (std::int64_t fold = 0; fold < result.folds; ++fold) {
     const std::optional<json> cell = read_cell(cell_file(folder, regime, category, fold), basis);
@@ -124,6 +151,7 @@ std::optional<CategoryResult> read_category(const fs::path& folder, const json& 
     add_arms(*cell, fold, before, result);
     add_experts(*cell, fold, result);
     add_weights(*cell, result);
+    add_labels(*cell, result);
     for (const json& trained_on_all : over_all[static_cast<std::size_t>(fold)]) {
       if (const json& of = trained_on_all.at("categories"); of.contains(category))
         add_arms(of.at(category), fold, before, result);
@@ -150,6 +178,7 @@ std::vector<std::vector<Cluster>> clusters_of_sets(const std::vector<const Categ
   std::map<std::pair<std::size_t, std::int64_t>, Cluster> clusters;
   for (std::size_t c = 0; c < categories.size(); ++c) {
     for (std::size_t g = 0; g < values[c].size(); ++g) {
+      if (std::isnan(values[c][g])) continue;
       Cluster& own = clusters[{categories[c]->clusters_over_all ? 0 : c + 1, categories[c]->clusters[g]}];
       if (own.empty() || own.back().category != c) own.push_back({.category = c});
       own.back().sum += values[c][g];
@@ -257,18 +286,28 @@ std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categori
                               const std::string& other, int resamples) {
   if (categories.empty()) return std::nullopt;
   std::vector<std::vector<double>> values;
-  std::vector<double> means, groups;
-  Estimate estimate;
   for (const CategoryResult* category : categories) {
     const auto a = category->arms.find(arm), b = category->arms.find(other);
     if (a == category->arms.end() || (!other.empty() && b == category->arms.end())) return std::nullopt;
     std::vector<double>& own = values.emplace_back(a->second.groups);
     for (std::size_t g = 0; !other.empty() && g < own.size(); ++g) own[g] -= b->second.groups[g];
-    if (own.empty()) return std::nullopt;
-    const double sum = std::reduce(own.begin(), own.end());
-    groups.push_back(static_cast<double>(own.size()));
-    means.push_back(sum / groups.back());
-    estimate.value += sum / static_cast<double>(own.size() * categories.size());
+  }
+  return macro_of(categories, values, !other.empty(), resamples);
+}
+
+std::optional<Estimate> macro_of(const std::vector<const CategoryResult*>& categories,
+                                 const std::vector<std::vector<double>>& values, bool is_difference, int resamples) {
+  std::vector<double> means, groups;
+  Estimate estimate;
+  for (const std::vector<double>& own : values) {
+    double sum = 0, count = 0;
+    for (const double value : own) {
+      if (!std::isnan(value)) sum += value, ++count;
+    }
+    if (count == 0) return std::nullopt;
+    groups.push_back(count);
+    means.push_back(sum / count);
+    estimate.value += means.back() / static_cast<double>(categories.size());
   }
   const std::vector<std::vector<Cluster>> sets = clusters_of_sets(categories, values);
   const std::vector<double> drawn = draws_of(sets, means, resamples);
@@ -277,7 +316,7 @@ std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categori
   const double mean = std::reduce(drawn.begin(), drawn.end()) / resamples;
   for (const double value : drawn) estimate.error += (value - mean) * (value - mean) / resamples;
   estimate.error = std::sqrt(estimate.error);
-  if (!other.empty()) bound(estimate, sets, groups, drawn);
+  if (is_difference) bound(estimate, sets, groups, drawn);
   return estimate;
 }
 

@@ -13,11 +13,17 @@
 
 namespace dmoerm::evidence {
 
+/// The best of n responses of each tested group (kBestOfKinds), averaged over seeds; NaN for a group with fewer.
+struct BestOf {
+  std::vector<double> gold, own, longest;
+};
+
 /// An arm on the tested groups of a category: the share of pairs that it orders correctly, averaged over seeds.
 struct ArmResult {
   std::vector<double> groups;
-  std::vector<double> at_equal_length;  ///< The same of pairs of equally long responses; NaN for a group without one
-  std::vector<double> seeds;            ///< Mean over groups for each seed that every fold has
+  std::vector<double> at_equal_length;     ///< The same of pairs of equally long responses; NaN for a group without one
+  std::vector<double> seeds;               ///< Mean over groups for each seed that every fold has
+  std::map<std::int64_t, BestOf> best_of;  ///< By n
 };
 
 /// An expert on the tested groups that have pairs of its point, over folds.
@@ -26,6 +32,11 @@ struct ExpertResult {
   double own = 0, universal = 0, length = 0;     ///< Shares of the point's pairs that three rewards order correctly
   double overall = 0;                            ///< Share of overall pairs that the expert orders correctly
   std::map<std::int64_t, std::int64_t> too_few;  ///< Folds without the expert: training groups that have pairs of the point
+};
+
+/// Labels that arms learn from.
+struct LabelsSeen {
+  double overall_prompts = 0, overall_pairs = 0, point_prompts = 0, point_pairs = 0;
 };
 
 /// What an arm weights a feature by, as a share of the sizes of all its weights in the same fold.
@@ -46,6 +57,8 @@ struct CategoryResult {
   std::map<std::string, ExpertResult> experts;                           ///< By point
   std::map<std::string, std::map<std::string, FeatureWeights>> weights;  ///< By arm and feature
   std::map<std::string, std::map<std::string, std::int64_t>> counts;     ///< What arms chose, over folds and seeds
+  /// What the arms of a fold learn from, the mean over folds and seeds; nothing if a fold's cell does not say it
+  std::optional<LabelsSeen> labels;
 };
 
 /// The file of a category's cell.
@@ -81,6 +94,11 @@ struct Estimate {
 /// @return nothing if a category lacks an arm, or there is no category
 std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categories, const std::string& arm,
                               const std::string& other, int resamples = 10000);
+
+/// The same of any values of the groups of each category, NaN where a group does not count; nothing if none of a category counts.
+/// @param is_difference  whether they are differences of two arms, which few clusters may show
+std::optional<Estimate> macro_of(const std::vector<const CategoryResult*>& categories,
+                                 const std::vector<std::vector<double>>& values, bool is_difference, int resamples = 10000);
 
 /// The mean over categories of the mean over those groups that have pairs of equally long responses.
 /// @return NaN if no category has such a group, or one lacks the arm

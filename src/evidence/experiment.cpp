@@ -5,6 +5,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -32,7 +34,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::int64_t kBagWidth = 128;
-constexpr int kCellSchema = 5;  // of the arms and folds: a change of what a cell's figures are must raise it
+constexpr int kCellSchema = 6;  // of the arms and folds: a change of what a cell's figures are must raise it
 constexpr std::array<std::size_t, 3> kSomeCategories = {1, 2, 4};  // over which further single models are trained
 
 std::vector<Rows> rows_of(const CategoryData& category) {
@@ -52,6 +54,27 @@ std::string cannot_be_tested(const CategoryData& category, std::int64_t folds, c
                        counted(std::ssize(category.groups), "prompt"), settings.cluster.empty() ? " of lines" : " of rows",
                        settings.cluster.empty() ? "--block-lines" : "--cluster " + settings.cluster);
   return "";
+}
+
+/// Gold scores and lengths of a category's responses.
+ResponseGold responses_of(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category) {
+  ResponseGold all;
+  double squares = 0, freedom = 0;
+  for (std::size_t g = 0; g < category.groups.size(); ++g) {
+    std::vector<double> rated;
+    for (const double score : scores.of(category.groups[g], preference::kOverall)) {
+      all.gold.push_back(score);
+      if (!std::isnan(score)) rated.push_back(score);
+    }
+    for (const auto& response : store.group(category.groups[g]).responses)
+      all.lengths.push_back(static_cast<double>(response.size()));
+    if (category.overall[g].empty() || rated.size() < 2) continue;
+    const double mean = std::reduce(rated.begin(), rated.end()) / static_cast<double>(rated.size());
+    for (const double score : rated) squares += (score - mean) * (score - mean);
+    freedom += static_cast<double>(rated.size() - 1);
+  }
+  for (double& score : all.gold) score /= squares > 0 ? std::sqrt(squares / freedom) : 1;
+  return all;
 }
 
 json group_list(const data::TokenStore& store, const BlockRule& rule, const CategoryData& category,
@@ -204,6 +227,7 @@ CategoryData Experiment::category_of(const config::CategoryConfig& config, const
   data.inner = deal(blocks, kInnerFolds, settings_.seed + 1);
   data.overall = pairs_of(store_, groups, config, std::string(preference::kOverall));
   data.equal_length = of_equal_length(data.overall, store_, groups);
+  data.responses = responses_of(store_, scores_, data);
   for (const std::string& point : points_of(config)) {
     data.points[point] = pairs_of(store_, groups, config, point);
     data.tied_points[point] = pairs_of(store_, groups, config, point, preference::Ties::all);
@@ -270,12 +294,37 @@ void Experiment::run(const std::vector<Regime>& regimes, const fs::path& folder,
 
 void Experiment::category_cell(const Regime& regime, CategoryArms& arms, const CategoryData& category, std::int64_t fold,
                                const fs::path& path) const {
-  ArmTable table(category.tested(fold), category.tested_at_equal_length(fold));
+  ArmTable table = category.table(fold);
+  table.add(kGoldArm, at::tensor(category.responses.gold));
   for (std::int64_t s = 0; s < settings_.seeds; ++s) arms.run(regime, settings_.seed + static_cast<std::uint64_t>(s), table);
   json result = table.to_json();
   result["experts"] = arms.experts(regime, settings_.seed);
+  result["labels"] = labels_seen(regime, category, fold);
   result["groups"] = group_list(store_, blocks_, category, category.tested_groups(fold));
   write(path, result);
+}
+
+json Experiment::labels_seen(const Regime& regime, const CategoryData& category, std::int64_t fold) const {
+  json seen = {{"overall", {{"prompts", 0.0}, {"pairs", 0.0}}}, {"points", {{"prompts", 0.0}, {"pairs", 0.0}}}};
+  const auto add = [&](json& to, const std::vector<LabelledGroups>& lists) {
+    std::set<std::int64_t> prompts;
+    std::size_t pairs = 0;
+    for (const LabelledGroups& labelled : lists) {
+      for (const auto& group : labelled.groups) prompts.insert(group.first), pairs += group.pairs.size();
+    }
+    const auto seeds = static_cast<double>(settings_.seeds);
+    to["prompts"] = to["prompts"].get<double>() + static_cast<double>(prompts.size()) / seeds;
+    to["pairs"] = to["pairs"].get<double>() + static_cast<double>(pairs) / seeds;
+  };
+  for (std::int64_t s = 0; s < settings_.seeds; ++s) {
+    const std::uint64_t seed = settings_.seed + static_cast<std::uint64_t>(s);
+    add(seen["overall"], {labelled_overall(store_, scores_, category, fold, regime, seed)});
+    std::vector<LabelledGroups> points;
+    for (auto& [name, labelled] : labelled_points(store_, scores_, category, fold, regime, seed))
+      points.push_back(std::move(labelled));
+    add(seen["points"], points);
+  }
+  return seen;
 }
 
 void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const fs::path& path) const {
@@ -321,8 +370,7 @@ void Experiment::inner_cell(const Regime& regime, std::int64_t fold, const at::T
 
 std::vector<ArmTable> Experiment::tables_of_all(std::int64_t fold) const {
   std::vector<ArmTable> tables;
-  for (const CategoryData& category : categories_)
-    tables.emplace_back(category.tested(fold), category.tested_at_equal_length(fold));
+  for (const CategoryData& category : categories_) tables.push_back(category.table(fold));
   return tables;
 }
 

@@ -54,6 +54,8 @@ class Experiment {
   void write(const std::filesystem::path& path, nlohmann::json cell) const;
   /// The readings of all responses and prompts in the principal components of those outside a fold.
   [[nodiscard]] ReadingsByGroup features(std::int64_t fold) const;
+  /// What the arms of a category learn from, the mean over seeds: {"overall", "points": {"prompts", "pairs"}}.
+  [[nodiscard]] nlohmann::json labels_seen(const Regime& regime, const CategoryData& category, std::int64_t fold) const;
   void single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const std::filesystem::path& path) const;
   void inner_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const std::filesystem::path& path) const;
   /// Of each category, without arms yet.

@@ -13,7 +13,9 @@
 #include "base/error.h"
 #include "base/text_table.h"
 #include "eval/paired_difference.h"
+#include "evidence/arm_names.h"
 #include "evidence/averages.h"
+#include "evidence/best_of_table.h"
 #include "evidence/category_arms.h"
 #include "evidence/contrasts.h"
 #include "evidence/curve_chart.h"
@@ -25,50 +27,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kTestedMin = 10;  // prompts of a small category that is shown
-
-/// Arms in the order of the tables, and what they are.
-struct ArmText {
-  const char* name;
-  const char* text;
-};
-constexpr ArmText kArms[] = {
-    {"single", "single, overall labels"},
-    {"single_of_4", "single over 4 categories"},
-    {"single_of_2", "single over 2 categories"},
-    {"single_of_1", "single over 1 category"},
-    {"single_points", "single, overall and all points"},
-    {"own", "one per category, overall labels (own)"},
-    {"base", "base of the experts"},
-    {"pooled", "one per category, overall and points pooled"},
-    {"pooled_weighted", "the same, overall pairs weighted 1, 3 or 10 times"},
-    {"universal", "one per category, points pooled"},
-    {"mean", "mean of experts"},
-    {"linear", "experts, ridge to the mean"},
-    {"inner", "inner layer only: experts over all categories, no router"},
-    {"dmoerm", "DMoERM, as chosen by held-out prompts (of runs: and routed)"},
-    {"oracle_route", "DMoERM, routed without errors"},
-    {"stack", "stack: experts and base, ridge to the mean"},
-    {"stack_in_sample", "stack without folds: its experts have seen its prompts"},
-    {"stack_split", "stack without folds: experts on three fifths of the prompts, weights on the others"},
-    {"stack_clusters", "stack with weights for each of four clusters of prompts"},
-    {"stack_gate", "stack with weights linear in the prompt (gate)"},
-    {"stack_doubt", "stack with the experts' disagreement as one more reward"},
-    {"stack_doubt_alone", "the same, of rewards with their means over the prompt"},
-    {"gate", "gate on the prompt's state"},
-    {"mlp", "stack and a network on the experts' states"},
-    {"paper_mlp", "the paper's network on the experts' states"},
-    {"stack_universal", "experts, base and universal expert, ridge to the universal"},
-    {"warm", "head that shrinks to the universal expert"},
-    {"residual", "head that shrinks to the pooled model"},
-    {"best", "the likeliest of own, pooled, ridge and the two heads"},
-    {"equal", "these five, equal weights"},
-    {"vote", "these five, by their likelihood"},
-    {"ensemble_mean", "ensemble of overall models, mean"},
-    {"ensemble_wco", "ensemble, worst of members"},
-    {"ensemble_uwo", "ensemble, mean less variance"},
-    {"bag", "bag of tokens, overall labels"},
-    {"length", "length only"},
-};
 
 std::string value_text(const std::optional<Estimate>& e) { return e ? fmt::format("{:.3f}", e->value) : "-"; }
 
@@ -224,6 +182,29 @@ std::string expert_table(const Results& results, json& figures) {
          markdown_table(rows) + "\n";
 }
 
+/// What the arms learn from in a fold; "" if no cell says it.
+std::string labels_seen_table(const Results& results, json& figures) {
+  std::vector<std::vector<std::string>> rows = {
+      {"category", "prompts with overall labels", "overall pairs", "prompts with capability labels", "capability pairs"}};
+  for (const auto& [name, category] : results) {
+    if (!category.labels) continue;
+    const LabelsSeen& seen = *category.labels;
+    const auto text = [](double count) { return fmt::format("{:.0f}", count); };
+    rows.push_back(
+        {name, text(seen.overall_prompts), text(seen.overall_pairs), text(seen.point_prompts), text(seen.point_pairs)});
+    figures[name] = {{"overall_prompts", seen.overall_prompts},
+                     {"overall_pairs", seen.overall_pairs},
+                     {"point_prompts", seen.point_prompts},
+                     {"point_pairs", seen.point_pairs}};
+  }
+  if (rows.size() < 2) return "";
+  return "## Labels seen\n\nWhat there is to learn from in a fold, the mean over folds and seeds. *Own* and the ensembles learn "
+         "from the overall pairs of their category, *single* from those of all categories; *pooled* and DMoERM also from the "
+         "capability pairs of the category, and *single, overall and all points* from all pairs. Of a prompt with more, each "
+         "label counts twelve pairs.\n\n" +
+         markdown_table(rows) + "\n";
+}
+
 /// What was not measured, a line each.
 /// @param wanted  all categories that the tables should show
 std::string gaps(const TableRequest& request, const std::vector<std::string>& wanted, const Results& results) {
@@ -314,6 +295,10 @@ Tables make_tables(TableRequest request) {
   }
   label_table(request, results, tables);
   tables.markdown += other_table(request, results, tables.figures["labels"]);
+  tables.markdown += labels_seen_table(results[request.primary], tables.figures["labels_seen"]);
+  const BestOfSection best_of = best_of_section(those(results[request.primary], average.names), average.names);
+  tables.markdown += best_of.markdown, tables.best_of_svg = best_of.svg;
+  if (!best_of.figures.is_null()) tables.figures["best_of"] = best_of.figures;
   Results shown = results[request.primary];  // a small category that it lacks stands there under the next regime that has it
   for (const auto& [regime, of_regime] : results) {
     for (const auto& [name, category] : of_regime) {

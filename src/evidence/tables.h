@@ -24,9 +24,10 @@ struct TableRequest {
 
 struct Tables {
   std::string markdown;
-  nlohmann::json figures;  ///< minus_single, minus_pooled, ...: [value, low, high], or null without both arms; p-values;
-                           ///< categories of the average; each table's numbers
-  std::string curves_svg;  ///< Accuracy by number of labelled prompts
+  nlohmann::json figures;   ///< minus_single, minus_pooled, ...: [value, low, high], or null without both arms; p-values;
+                            ///< categories of the average; each table's numbers
+  std::string curves_svg;   ///< Accuracy by number of labelled prompts
+  std::string best_of_svg;  ///< Gold gain of the best of n; "" without gold scores
 };
 /// @throws DataError if the primary regime lacks a category; ConfigError for a contrast of what is not there
 Tables make_tables(TableRequest request);

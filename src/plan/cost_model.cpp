@@ -1,7 +1,9 @@
 #include "plan/cost_model.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 
 #include "base/text.h"
 
@@ -30,6 +32,7 @@ std::vector<DeviceModel> devices(bool bfloat16) {
   DeviceModel cpu;
   const CpuSpeed speed = cpu_speed(cpu_kind_here());
   cpu.name = "cpu", cpu.peak_tflops = cpu.float32_tflops = speed.peak_tflops, cpu.reached = speed.reached, cpu.half_tokens = 16;
+  cpu.attention_cost = speed.attention_cost;
   cpu.memory_gb_s = 10, cpu.program_mib = 300;
   cpu.inside_gb_s = 4, cpu.across_gb_s = 1, cpu.load_gb_s = 0.5, cpu.weight_bytes = bfloat16 ? 2 : 4;
   all.push_back(cpu);
@@ -52,10 +55,21 @@ struct Seconds {
   double rest = 0;    ///< Seconds that ranks do not share
 };
 
-double seconds_per_token(const ModelShape& model, const DeviceModel& device, double passes_over, double group_tokens,
-                         double pass_tokens) {
-  const double attention = model.layers * model.q_width * group_tokens;  // a token attends to half of its group, twice
-  const double flops = 2 * passes_over * (model.linear_macs + attention);
+/// Tokens that a token of a group attends to, on average.
+double visible_tokens(const Load& load, const ModelShape& model) {
+  const double tokens = load.group_tokens, responses = std::max(1.0, load.responses);
+  if (!model.shares_prefix) return tokens / responses;  // all of its own text
+  if (responses <= 1 || load.plain_group_tokens <= tokens) return tokens / 2;
+  const double prompt = (load.plain_group_tokens - tokens) / (responses - 1), response = (tokens - prompt) / responses;
+  return (prompt * prompt / 2 + responses * response * (prompt + response / 2)) / tokens;
+}
+
+/// @param adapter_passes  passes over the adapter, counted as those over the model
+double seconds_per_token(const ModelShape& model, const DeviceModel& device, const Load& load, double passes_over,
+                         double adapter_passes, double pass_tokens) {
+  const double attention = 2 * model.layers * model.q_width * visible_tokens(load, model);  // scores of keys, sums of values
+  const double adapter = load.all_weights ? 0 : load.adapter_rank * model.adapter_per_rank;
+  const double flops = 2 * (passes_over * (model.linear_macs + device.attention_cost * attention) + adapter_passes * adapter);
   return flops / (device.peak_tflops * 1e12 * device.reached * pass_tokens / (pass_tokens + device.half_tokens));
 }
 
@@ -138,14 +152,14 @@ CpuKind cpu_kind_here() {
 CpuSpeed cpu_speed(CpuKind kind) {
   switch (kind) {
     case CpuKind::avx512:
-      return {0.262, 0.78};
+      return {0.262, 0.89, 3.1};
     case CpuKind::avx2_in_halves:
-      return {0.040, 0.80};
+      return {0.040, 0.79, 1.8};
     case CpuKind::avx2:
     case CpuKind::other:
       break;
   }
-  return {0.115, 0.80};
+  return {0.115, 0.80, 1.8};
 }
 
 std::vector<std::string> device_names() {
@@ -201,7 +215,9 @@ double flash_backward_bytes(const ModelShape& model, const DeviceModel& device, 
 double micro_batches(const Load& load, std::int64_t micro_batch_tokens) {
   const auto limit = static_cast<double>(micro_batch_tokens);
   if (load.group_tokens > limit) return load.groups_per_step * std::ceil(load.group_tokens / limit);  // portions of groups
-  return std::max(1.0, std::ceil(load.groups_per_step / std::max(1.0, std::floor(limit / std::max(1.0, load.group_tokens)))));
+  const double fewest = std::ceil(load.groups_per_step / std::max(1.0, std::floor(limit / std::max(1.0, load.group_tokens))));
+  const auto whole = static_cast<std::uint64_t>(std::max(1.0, fewest));
+  return std::max(1.0, std::min(load.groups_per_step, static_cast<double>(std::bit_ceil(whole))));  // train::cut_step()
 }
 
 void price(Task& task, const Load& stated, const ModelShape& model, const DeviceModel& device, std::int64_t micro_batch_tokens) {
@@ -220,14 +236,14 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
 
   Seconds s;
   const double per_token =  // a task without training has no tokens of its own
-      own_tokens > 0 ? seconds_per_token(model, device, passes_over, load.group_tokens, own_tokens * together) : 0;
+      own_tokens > 0 ? seconds_per_token(model, device, load, passes_over, passes_over + adapted, own_tokens * together) : 0;
   s.passes = per_token * load.groups_per_step * load.group_tokens * load.models;
   const double of_average = load.averages ? 12 : 0;  // bytes that an update reads and writes of it
   s.update = device.memory_gb_s > 0
                  ? trained * load.models * ((load.all_weights ? 28 : 24) + of_average) / (device.memory_gb_s * 1e9)
                  : 0;
   const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted) + load.whole_read_groups;
-  s.read = read * load.group_tokens * seconds_per_token(model, device, 1, load.group_tokens, limit);
+  s.read = read * load.group_tokens * seconds_per_token(model, device, load, 1, adapted, limit);
   s.rest = load.seconds + fitting_seconds(load, model, device);
 
   const auto seconds_on = [&](int ranks, bool across) {
@@ -255,10 +271,13 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
 
   constexpr double kMib = 1024.0 * 1024.0;
   const double weights = model.parameters * device.weight_bytes;
-  // Per trained number, float32: gradient, both moments, the best so far, and an average if there is one; and the weights
-  // themselves where the forward pass uses fewer bits.
-  const double average = load.averages ? 4.0 : 0.0;
-  const double state = trained * load.models * (16.0 + average + (load.all_weights && device.weight_bytes >= 4 ? 0.0 : 4.0));
+  // Per trained number, float32: sums of gradients, both moments, the best so far, and an average if there is one; and the
+  // weights themselves where the forward pass uses fewer bits. The tree of sums over a rank's micro batches keeps one for each
+  // of its levels (comm::TreeSum); in shards there are at least two ranks.
+  const double levels = std::ceil(std::log2(count / (load.shard ? 2 : 1)));
+  const double average = load.averages ? 4.0 : 0.0, sums = 4 * std::max(1.0, levels);
+  const double state =
+      trained * load.models * (12.0 + sums + average + (load.all_weights && device.weight_bytes >= 4 ? 0.0 : 4.0));
   const double kept_layers = adapted * model.layers;
   // A decoder layer keeps its input, q, k and v, what attention gives, the state after it and both halves of the MLP
   // (nn::LayerSaved); the layer that is being computed has more in hand.

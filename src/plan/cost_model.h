@@ -43,10 +43,12 @@ struct DeviceModel {
   double load_gb_s = 2;        ///< Bandwidth of reading weights from the file system
   double weight_bytes = 2;     ///< Bytes of a weight in the forward pass: 2 = bfloat16, 4 = float32
   double multiprocessors = 0;  ///< Multiprocessors of a GPU; 0 = a CPU
+  double attention_cost = 1;   ///< Time of a multiply-add of attention, in that of one of the other products
 };
-/// What a thread of a CPU does in float32: the peak of multiply-adds in its registers, and the share of it that training reaches.
+/// What a thread of a CPU does in float32: the peak of multiply-adds in its registers, the share of it that the products of
+/// training reach, and how much longer a multiply-add of attention takes.
 struct CpuSpeed {
-  double peak_tflops = 0, reached = 0;
+  double peak_tflops = 0, reached = 0, attention_cost = 1;
 };
 /// Processors by what is known of their speed. `avx2_in_halves` is AMD's first Zen, which takes two steps for a register of 256
 /// bits; `other` has no AVX2 with FMA, such as an older one or an ARM.

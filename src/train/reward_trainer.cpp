@@ -169,8 +169,8 @@ class Training {
     for (const auto& trainee : trainees_) {
       if (!trainee->takes_part(step_)) continue;
       active.push_back(trainee.get());
-      cuts.push_back(cut_micro_batches(context_.store, trainee->groups_of_step(step_, context_.train.groups_per_step),
-                                       trainee->model().backbone().packing(), context_.compute.micro_batch_tokens));
+      cuts.push_back(cut_step(context_.store, trainee->groups_of_step(step_, context_.train.groups_per_step),
+                              trainee->model().backbone().packing(), context_.compute.micro_batch_tokens));
       passes = std::max(passes, cuts.back().size());
     }
     for (std::size_t c = 0; c < active.size(); ++c) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -80,6 +81,52 @@ std::vector<bool> in_fold(const data::TokenStore& store, std::int32_t category, 
   std::vector<bool> in(static_cast<std::size_t>(store.size()));
   for (std::int64_t i = 0; i < store.size(); ++i) in[static_cast<std::size_t>(i)] = sessions.contains(store.group(i).session_key);
   return in;
+}
+
+/// What is never divided between passes, with its tokens.
+struct Piece {
+  Portion portion;
+  std::int64_t tokens = 0;
+  bool alone = false;  ///< Whether it is of a group that is too large for a pass
+};
+
+std::vector<Piece> pieces_of(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups,
+                             data::PackingRule rule, std::int64_t tokens_max) {
+  std::vector<Piece> pieces;
+  for (const LabelledGroup* group : groups) {
+    const data::TokenGroup texts = store.group(group->group);
+    const std::size_t count = group->responses.size();
+    const std::int64_t tokens = data::packed_tokens(texts, group->responses, rule);
+    if (tokens <= tokens_max) {
+      pieces.push_back({{group, 0, count}, tokens});
+      continue;
+    }
+    for (std::size_t first = 0; first < count;) {
+      Portion portion{group, first, 1};
+      while (first + portion.count < count) {  // as many responses as fit
+        const Portion more{group, first, portion.count + 1};
+        if (data::packed_tokens(texts, more.responses(), rule) > tokens_max) break;
+        portion = more;
+      }
+      pieces.push_back({portion, data::packed_tokens(texts, portion.responses(), rule), true});
+      first += portion.count;
+    }
+  }
+  return pieces;
+}
+
+/// Micro batches of consecutive pieces, each of which takes as many as fit.
+std::vector<MicroBatch> joined(const std::vector<Piece>& pieces, std::int64_t tokens_max) {
+  std::vector<MicroBatch> batches;
+  std::int64_t tokens = 0;
+  bool open = false;
+  for (const Piece& piece : pieces) {
+    if (!open || piece.alone || tokens + piece.tokens > tokens_max) batches.emplace_back(), tokens = 0;
+    batches.back().push_back(piece.portion);
+    tokens += piece.tokens;
+    open = !piece.alone;
+  }
+  return batches;
 }
 
 }  // namespace
@@ -229,26 +276,23 @@ std::size_t GroupOrder::at(std::int64_t position) {
 
 std::vector<MicroBatch> cut_micro_batches(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups,
                                           data::PackingRule rule, std::int64_t tokens_max) {
-  std::vector<MicroBatch> batches;
-  std::int64_t tokens = tokens_max;  // of the last batch, to which the next group is added if it fits
-  for (const LabelledGroup* group : groups) {
-    const data::TokenGroup texts = store.group(group->group);
-    const std::int64_t more = data::packed_tokens(texts, group->responses, rule);
-    if (batches.empty() || tokens + more > tokens_max) {
-      batches.emplace_back();
-      tokens = 0;
-    }
-    tokens += more;
-    batches.back().push_back({group, 0, more > tokens_max ? 0 : group->responses.size()});
-    while (batches.back().back().first + batches.back().back().count < group->responses.size()) {  // the group is too large
-      Portion& portion = batches.back().back();
-      ++portion.count;
-      if (portion.count == 1 || data::packed_tokens(texts, portion.responses(), rule) <= tokens_max) continue;
-      --portion.count;
-      batches.push_back({{group, portion.first + portion.count, 0}});
+  return joined(pieces_of(store, groups, rule, tokens_max), tokens_max);
+}
+
+std::vector<MicroBatch> cut_step(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups,
+                                 data::PackingRule rule, std::int64_t tokens_max) {
+  const std::vector<Piece> pieces = pieces_of(store, groups, rule, tokens_max);
+  const std::size_t most = std::bit_ceil(joined(pieces, tokens_max).size());
+  std::int64_t low = 1, high = tokens_max;  // the smallest limit that makes at most so many lies between them
+  while (low < high) {
+    const std::int64_t middle = low + (high - low) / 2;
+    if (joined(pieces, middle).size() <= most) {
+      high = middle;
+    } else {
+      low = middle + 1;
     }
   }
-  return batches;
+  return joined(pieces, low);
 }
 
 std::int64_t tokens_of(const data::TokenStore& store, const MicroBatch& batch, data::PackingRule rule) {

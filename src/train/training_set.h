@@ -118,6 +118,12 @@ using MicroBatch = std::vector<Portion>;
 std::vector<MicroBatch> cut_micro_batches(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups,
                                           data::PackingRule rule, std::int64_t tokens_max);
 
+/// The same for a step of training, whose micro batches ranks share out in a complete binary tree (comm::micro_batch_range):
+/// their number is raised to a power of two if there are groups for it, and they are about equally long, so that no rank has much
+/// more work than others.
+std::vector<MicroBatch> cut_step(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups,
+                                 data::PackingRule rule, std::int64_t tokens_max);
+
 /// Tokens of a micro batch in a packed batch.
 std::int64_t tokens_of(const data::TokenStore& store, const MicroBatch& batch, data::PackingRule rule);
 

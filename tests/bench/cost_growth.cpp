@@ -21,7 +21,8 @@ using nlohmann::json;
 json predicted(const json& workload) {
   plan::Load load;
   load.steps = workload.at("steps"), load.groups_per_step = workload.at("groups_per_step");
-  load.group_tokens = workload.at("group_tokens"), load.models = workload.at("experts");
+  load.group_tokens = workload.at("group_tokens"), load.plain_group_tokens = workload.at("plain_group_tokens");
+  load.responses = workload.at("responses"), load.models = workload.at("experts");
   load.adapter_rank = workload.at("rank"), load.all_weights = workload.at("all_weights"), load.shard = workload.at("shard");
   load.read_groups = workload.at("read_groups");
   const int ranks = workload.at("ranks");

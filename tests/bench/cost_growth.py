@@ -30,7 +30,7 @@ TRAININGS = [("ranks, an adapter", 1, ["--adapter"]), ("ranks, an adapter", 2, [
 
 def predict(**workload):
     """What the formulas of the plan say: (seconds, MiB of a rank)."""
-    usual = {"steps": 1, "experts": 1, "rank": 32, "all_weights": False, "shard": False, "read_groups": 0, "ranks": 1, "shape": "smollm2-135m"}
+    usual = {"steps": 1, "experts": 1, "rank": 32, "all_weights": False, "shard": False, "read_groups": 0, "ranks": 1, "shape": "smollm2-135m", "responses": 1, "plain_group_tokens": 0}
     done = subprocess.run([PROGRAM, "predict"], input=json.dumps(usual | workload), check=True, capture_output=True, text=True)
     found = json.loads(done.stdout)
     return found["seconds"], found["mib"]
@@ -47,7 +47,7 @@ def steps(a, folder, work):
     path = write_lines(os.path.join(folder, "groups.jsonl"), rows)
     in_pass = fits * size * work["in_pass"]  # room for the groups of so many experts, and for no other's
     found = run_ours(a.model, path, a.threads, "--groups-per-step", groups, "--repeats", a.repeats, "--micro-batch-tokens", in_pass, "--experts", work["experts"], "--rank", work["rank"])
-    expected = predict(groups_per_step=groups, group_tokens=size, experts=work["experts"], rank=work["rank"], micro_batch_tokens=in_pass, threads=a.threads)
+    expected = predict(groups_per_step=groups, group_tokens=size, responses=work["responses"], plain_group_tokens=work["responses"] * (work["prompt"] + work["response"]), experts=work["experts"], rank=work["rank"], micro_batch_tokens=in_pass, threads=a.threads)
     return found["packed_tokens"], found["packed_tokens"] / found["packed_tokens_per_s"], found["training_mib"], expected
 
 

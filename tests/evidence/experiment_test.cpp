@@ -2,10 +2,13 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -263,6 +266,28 @@ TEST_F(ExperimentTest, FewerCapabilityLabelsMakeOtherExperts) {
   const nlohmann::json all = cell("20-none"), few = cell("20-none-scored9");
   EXPECT_EQ(all.at("arms").at("own"), few.at("arms").at("own")) << "the overall labels are the same";
   EXPECT_NE(all.at("weights").at("stack"), few.at("weights").at("stack"));
+  // Overall scores 0, 1, 2 and polite ones make three pairs of a prompt, calm ones 0, 0, 1 two.
+  const nlohmann::json overall = {{"prompts", 20.0}, {"pairs", 60.0}};
+  EXPECT_EQ(few.at("labels"), nlohmann::json({{"overall", overall}, {"points", {{"prompts", 9.0}, {"pairs", 45.0}}}}));
+  const auto read = read_cells(directory_ / "cells", "20-none-scored9", {"chat"}, kOuterFolds).at("chat").labels;
+  EXPECT_DOUBLE_EQ(read.value().point_pairs, 45);
+}
+
+TEST_F(ExperimentTest, BestOfNIsMeasuredByTheOverallScoresOfAllRaters) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  Experiment(config_, *store_, *scores_, cache(), groups, {}, {.readings = {{2, false}}, .components = 8, .seeds = 2})
+      .run({regime_from("20-rater")}, directory_ / "cells", *ranks_);
+  const CategoryResult chat = read_cells(directory_ / "cells", "20-rater", {"chat"}, kOuterFolds).at("chat");
+  ASSERT_EQ(chat.ids.size(), 50U);
+  for (std::size_t g = 0; g < chat.ids.size(); ++g) {
+    // Scores 0, 1, 2 have a standard deviation of 1; the best of two of them is 2, 2 or 1, and the third is the longest.
+    EXPECT_NEAR(chat.arms.at(kGoldArm).best_of.at(2).gold[g], 5.0 / 3 - 1, 1e-6);
+    EXPECT_NEAR(chat.arms.at(kGoldArm).best_of.at(2).longest[g], 1, 1e-6);
+    EXPECT_LE(chat.arms.at("mean").best_of.at(2).gold[g], 5.0 / 3 - 1 + 1e-6);
+  }
+  EXPECT_TRUE(chat.arms.at("single").best_of.contains(2)) << "the models over all categories have it, too";
+  EXPECT_FALSE(chat.arms.at("single").best_of.contains(4)) << "lists have three responses";
 }
 
 TEST_F(ExperimentTest, TheExpertsThatAreShownHaveTheCapabilityLabelsOfTheRegime) {
@@ -691,6 +716,64 @@ TEST(ArmTable, CountsPairsOfEqualLengthApart) {
   const nlohmann::json arm = table.to_json().at("arms").at("arm");
   EXPECT_EQ(arm.at("groups"), nlohmann::json({0.5, 0.5}));
   EXPECT_EQ(arm.at("at_equal_length"), nlohmann::json({0.5, nullptr}));
+}
+
+/// The gain of the best of n over all subsets, one after the other: gold, own reward, and the share of picks that are the
+/// longest.
+std::array<double, 3> best_of_all_subsets(const std::vector<double>& reward, const std::vector<double>& gold,
+                                          const std::vector<double>& lengths, int n) {
+  std::array<double, 3> sum = {};
+  double subsets = 0, mean_gold = 0, mean_reward = 0;
+  const auto size = static_cast<double>(gold.size());
+  for (std::size_t i = 0; i < gold.size(); ++i) mean_gold += gold[i] / size, mean_reward += reward[i] / size;
+  for (unsigned subset = 0; subset < 1U << gold.size(); ++subset) {
+    if (std::popcount(subset) != n) continue;
+    std::size_t pick = gold.size();
+    double longest = 0;
+    for (std::size_t i = 0; i < gold.size(); ++i) {
+      if ((subset >> i & 1U) == 0) continue;
+      if (pick == gold.size() || reward[i] > reward[pick]) pick = i;
+      longest = std::max(longest, lengths[i]);
+    }
+    sum[0] += gold[pick] - mean_gold, sum[1] += reward[pick] - mean_reward, sum[2] += lengths[pick] == longest ? 1 : 0;
+    ++subsets;
+  }
+  for (double& value : sum) value /= subsets;
+  return sum;
+}
+
+TEST(ArmTable, BestOfNIsTheMeanOverAllSubsets) {
+  // Two groups: five responses, of which one has no gold score, and two.
+  const moe::ExpertFeatures::Group first{0, 5, {{1, 0, 0.0F}}, 0}, second{5, 2, {{0, 1, 0.0F}}, 1};
+  const ResponseGold responses{{0.5, 2, NAN, -1, 1, 3, 1}, {10, 30, 99, 20, 40, 5, 5}};
+  const std::vector<std::vector<double>> rewards = {{0.1, 0.7, 9, 0.9, 0.2, 0.3, 0.8}, {3, 2, -9, 1, 0, 0, 5}};
+  ArmTable table({first, second}, {first, second}, responses);
+  std::map<std::string, std::array<double, 3>> wanted;
+  for (const std::vector<double>& reward : rewards) {
+    table.add("arm", at::tensor(reward));
+    const std::vector<double> rated = {reward[0], reward[1], reward[3], reward[4]}, pair = {reward[5], reward[6]};
+    const double mean = (rated[0] + rated[1] + rated[2] + rated[3]) / 4, middle = (pair[0] + pair[1]) / 2;
+    double squares = 0;
+    for (const double r : rated) squares += (r - mean) * (r - mean);
+    for (const double r : pair) squares += (r - middle) * (r - middle);
+    const double spread = std::sqrt(squares / 4);  // six responses less two means
+    const auto add = [&](const std::string& key, std::array<double, 3> gain) {
+      gain[1] /= spread;
+      for (std::size_t k = 0; k < gain.size(); ++k) wanted[key][k] += gain[k] / static_cast<double>(rewards.size());
+    };
+    add("2 of four", best_of_all_subsets(rated, {0.5, 2, -1, 1}, {10, 30, 20, 40}, 2));
+    add("4 of four", best_of_all_subsets(rated, {0.5, 2, -1, 1}, {10, 30, 20, 40}, 4));
+    add("2 of two", best_of_all_subsets(pair, {3, 1}, {5, 5}, 2));
+  }
+  const nlohmann::json best = table.to_json().at("arms").at("arm").at("best_of");
+  ASSERT_EQ(best.size(), 2U) << best;
+  for (std::size_t k = 0; k < kBestOfKinds.size(); ++k) {
+    const char* const kind = kBestOfKinds[k];
+    EXPECT_NEAR(best.at("2").at(kind).at(0).get<double>(), wanted["2 of four"][k], 1e-6) << kind;
+    EXPECT_NEAR(best.at("2").at(kind).at(1).get<double>(), wanted["2 of two"][k], 1e-6) << kind;
+    EXPECT_NEAR(best.at("4").at(kind).at(0).get<double>(), wanted["4 of four"][k], 1e-6) << kind;
+    EXPECT_TRUE(best.at("4").at(kind).at(1).is_null()) << "a list of two has no best of four";
+  }
 }
 
 TEST_F(ExperimentTest, TheTestSplitIsTestedByModelsOfTheOthers) {

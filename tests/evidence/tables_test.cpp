@@ -276,6 +276,31 @@ TEST_F(TablesTest, APointOfACurveStandsAtItsAmountOfLabels) {
   EXPECT_EQ(lines(broken), 4U) << "DMoERM's is broken";
 }
 
+TEST_F(TablesTest, BestOfNIsOverTheListsThatAreLongEnough) {
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
+  EXPECT_EQ(make_tables(request()).markdown.find("## Best of n"), std::string::npos) << "cells without gold scores";
+  const auto best_of = [](double gain) -> nlohmann::json {
+    const std::vector<double> of_groups(4, gain);
+    return {{"2", {{"gold", of_groups}, {"own", of_groups}, {"longest", {0.5, 0.5, 0.25, 0.75}}}},
+            {"4", {{"gold", {nullptr, gain, gain, gain}}, {"own", {nullptr, 1, 1, 1}}, {"longest", {nullptr, 0, 0, 0}}}}};
+  };
+  for (int fold = 0; fold < 5; ++fold) {
+    change_cell("80-rater", fold, [&](nlohmann::json& cell) { cell["arms"]["dmoerm"]["best_of"] = best_of(0.1 * fold); });
+    nlohmann::json all = read_json(single_file(directory_, "80-rater", fold));
+    all["categories"]["chat"]["arms"]["single"]["best_of"] = best_of(0.05);
+    write_json_atomically(single_file(directory_, "80-rater", fold), all);
+  }
+  const Tables tables = make_tables(request());
+  const nlohmann::json& best = tables.figures.at("best_of");
+  ASSERT_EQ(best.size(), 1U) << "15 of 20 lists have four responses: too few\n" << best;
+  EXPECT_NEAR(best["2"]["arms"]["dmoerm"]["gold"][0].get<double>(), 0.2, 1e-12);
+  EXPECT_NEAR(best["2"]["arms"]["dmoerm"]["longest"].get<double>(), 0.5, 1e-12);
+  EXPECT_NEAR(best["2"]["less"]["single"][0].get<double>(), 0.15, 1e-12);
+  EXPECT_FALSE(best["2"]["arms"].contains("pooled")) << "no figure of it is known";
+  EXPECT_NE(tables.markdown.find("- n = 2: chat (20)\n"), std::string::npos) << tables.markdown;
+  EXPECT_NE(tables.best_of_svg.find("<title>1: 0.2</title>"), std::string::npos) << tables.best_of_svg;
+}
+
 TEST_F(TablesTest, AContrastThatIsAskedForIsThatOfTheContrastsOfDmoerm) {
   write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}}, 0.5);
   for (int fold = 0; fold < 5; ++fold) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -49,8 +51,8 @@ TEST(Price, CostsWhatTheArithmeticTakes) {
   device.half_tokens = 0;
   Task task{"t", {}, 1, 1};
   price(task, adapter_training(), shape, device, 2000);
-  const double attention = shape.layers * shape.q_width * 1000;
-  const double expected = 100 * 8 * 1000 * 2 * 2 * (shape.linear_macs + attention) / (989e12 * 0.4);
+  const double attention = shape.layers * shape.q_width * 1000, adapter = 32 * shape.adapter_per_rank;
+  const double expected = 100 * 8 * 1000 * 2 * (2 * (shape.linear_macs + attention) + 3 * adapter) / (989e12 * 0.4);
   EXPECT_NEAR(task.cost, expected, 0.01 * expected);
   Load all = adapter_training();
   all.all_weights = true;
@@ -79,7 +81,7 @@ TEST(Price, IsWithinAQuarterOfTheSpeedPage) {
     load.steps = 1, load.groups_per_step = m.groups, load.group_tokens = m.group_tokens, load.adapter_rank = 32;
     DeviceModel device = *find_device("cpu");
     const CpuSpeed speed = cpu_speed(m.kind);
-    device.peak_tflops = 2 * speed.peak_tflops, device.reached = speed.reached;
+    device.peak_tflops = 2 * speed.peak_tflops, device.reached = speed.reached, device.attention_cost = speed.attention_cost;
     Task task{"expert/c/p", {}, 1, 1};
     price(task, load, *find_shape("smollm2-135m"), device, 2048);
     const double measured = number_on_speed_page(m.row);
@@ -159,10 +161,15 @@ TEST(Price, RanksBeyondTheMicroBatchesOfAStepGiveNothing) {
   EXPECT_NEAR(speedup(task, 2), 2, 0.1);
   EXPECT_NEAR(speedup(task, 4), 4, 0.3);
   EXPECT_LT(speedup(task, 8), 1.02 * speedup(task, 4));
+  Load ten = adapter_training();
+  ten.groups_per_step = 10;
+  EXPECT_EQ(micro_batches(ten, 2000), 8) << "five would do, but leave four to one of two ranks";
+  EXPECT_NEAR(speedup(priced(ten), 2), 2, 0.1);
+  EXPECT_NEAR(speedup(priced(ten), 8), 8, 0.6);
   Load five = adapter_training();
-  five.groups_per_step = 10;
-  EXPECT_NEAR(speedup(priced(five), 2), 5.0 / 4, 0.05) << "five micro batches: four and one";
-  EXPECT_NEAR(speedup(priced(five), 8), 5, 0.3);
+  five.groups_per_step = 5;
+  EXPECT_EQ(micro_batches(five, 1000), 5) << "there are no more groups";
+  EXPECT_NEAR(speedup(priced(five, "h100", 1000), 2), 5.0 / 4, 0.05) << "five micro batches: four and one";
 }
 
 TEST(Price, GroupsLargerThanAPassTakeItsMemoryAndOneMorePass) {
@@ -203,6 +210,41 @@ TEST(Price, FusedExpertsShareTheBaseAndFillThePass) {
   const Task four = priced(load);
   EXPECT_LT(four.cost, 2.5 * one.cost) << "short passes leave the device half idle";
   EXPECT_LT(four.memory_mib, 1.2 * one.memory_mib) << "one base";
+}
+
+TEST(Price, ATreeOfSumsKeepsOneForEachLevel) {
+  Load load = adapter_training();
+  load.all_weights = true;
+  const double four = priced(load).memory_mib, parameters = find_shape("qwen2.5-1.5b")->parameters;
+  load.groups_per_step = 32;
+  EXPECT_NEAR(priced(load).memory_mib - four, 2 * 4 * parameters / (1 << 20), 1) << "16 micro batches have four levels";
+  load.groups_per_step = 2;
+  EXPECT_NEAR(four - priced(load).memory_mib, 4 * parameters / (1 << 20), 1) << "one micro batch";
+}
+
+TEST(Price, LongPromptsAndWideAdaptersTakeTheirTime) {
+  // Of cost-growth on an AMD EPYC of the first generation: tokens of a prompt, responses of 64 tokens, rank, tokens a second.
+  struct Measured {
+    double prompt, responses, rank, per_second;
+  };
+  const CpuSpeed speed = cpu_speed(CpuKind::avx2_in_halves);
+  DeviceModel device = *find_device("cpu");
+  device.peak_tflops = 2 * speed.peak_tflops, device.reached = speed.reached, device.attention_cost = speed.attention_cost;
+  for (const Measured& m : {Measured{32, 4, 32, 138.8},
+                            {512, 4, 32, 124.6},
+                            {1536, 4, 32, 89.2},
+                            {256, 16, 32, 132.8},
+                            {256, 4, 4, 124.6},
+                            {256, 4, 256, 109.5}}) {
+    Load load;
+    load.steps = 1, load.adapter_rank = m.rank, load.responses = m.responses;
+    load.group_tokens = m.prompt + 64 * m.responses, load.plain_group_tokens = m.responses * (m.prompt + 64);
+    load.groups_per_step = std::max(1.0, std::floor(2048 / load.group_tokens));
+    Task task{"expert/c/p", {}, 1, 1};
+    price(task, load, *find_shape("smollm2-135m"), device, 2048);
+    EXPECT_NEAR(load.groups_per_step * load.group_tokens / task.cost, m.per_second, 0.1 * m.per_second)
+        << m.prompt << " " << m.rank;
+  }
 }
 
 TEST(Price, TasksWithoutTokensCostWhatTheyState) { EXPECT_DOUBLE_EQ(priced(fixed_load(3)).cost, 3); }
