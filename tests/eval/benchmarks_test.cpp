@@ -131,7 +131,7 @@ TEST_F(Benchmarks, DifferencesFollowFromTheGroupsOfTheResult) {
     add(i % 2 == 0 ? "alpacaeval-hard" : "xstest-should-refuse", i, a, b);
   }
   const Data data = read("rewardbench", lines(rows));
-  constexpr int kResamples = 5000;
+  constexpr int kResamples = 10000;
   const json result = evaluate({data, {model("a", right_a), model("b", right_b)}, {.resamples = kResamples}});
 
   std::map<std::string, std::map<std::string, std::array<double, 2>>>
@@ -144,15 +144,15 @@ TEST_F(Benchmarks, DifferencesFollowFromTheGroupsOfTheResult) {
     };
     own[0] += 1, own[1] += credit("a") - credit("b");
   }
-  using Clusters = std::vector<std::map<std::string, std::array<double, 2>>>;
+  using Clusters = std::vector<const std::map<std::string, std::array<double, 2>>*>;
   std::array<Clusters, 3> sets;  // drawn apart, as they have no prompt in common
   for (const auto& [name, own] : by_cluster)
-    sets[own.contains("alpacaeval-hard") ? 1 : own.contains("xstest-should-refuse") ? 2 : 0].push_back(own);
+    sets[own.contains("alpacaeval-hard") ? 1 : own.contains("xstest-should-refuse") ? 2 : 0].push_back(&own);
   const auto difference = [](const std::array<Clusters, 3>& drawn) {
     std::map<std::string, std::array<double, 2>> sums;
     for (const Clusters& set : drawn) {
-      for (const auto& cluster : set) {
-        for (const auto& [subset, own] : cluster) sums[subset][0] += own[0], sums[subset][1] += own[1];
+      for (const auto* cluster : set) {
+        for (const auto& [subset, own] : *cluster) sums[subset][0] += own[0], sums[subset][1] += own[1];
       }
     }
     const auto mean = [&](const char* subset) { return sums.at(subset)[1] / sums.at(subset)[0]; };
