@@ -12,6 +12,7 @@
 #include <set>
 
 #include "base/counted.h"
+#include "eval/model_differences.h"
 #include "eval/resampling.h"
 
 namespace dmoerm::eval {
@@ -60,89 +61,128 @@ const std::vector<Section>& sections() {
 }
 constexpr double kPriorWeight = 0.5;
 
-/// Makes figures: weighted means of strata, each of which is a mean over items.
+/// Names with weights.
+using Terms = std::vector<std::pair<std::string, double>>;
+
+/// Makes figures: weighted sums of strata, each of which is a mean over items. All strata are drawn in one bootstrap, and a
+/// cluster that several of them have is drawn as a whole.
 class Figures {
  public:
   explicit Figures(const Scored& scored) : scored_(scored) {}
 
-  /// A stratum: the mean credit of some items. Items of equal `draws` are drawn with the same random numbers.
-  /// @param of  the item, and its credit for a model; nothing if the model has none
-  const Resampled& stratum(const std::string& name, const std::string& draws, const std::function<bool(const Item&)>& takes,
-                           const std::function<std::optional<double>(std::size_t item, const ModelScores&)>& credit) {
-    std::map<std::string, Cluster> clusters;
+  /// A stratum: the mean credit of some items.
+  /// @param credit  that of an item for a model; nothing if the model has none
+  /// @param range  the largest difference of two credits
+  void stratum(const std::string& name, const std::function<bool(const Item&)>& takes,
+               const std::function<std::optional<double>(std::size_t item, const ModelScores&)>& credit, double range = 1) {
+    std::map<std::string, Cluster> by_name;
     const std::size_t models = scored_.models.size();
-    std::vector<bool> missing(models);
+    Credits own{name, range, {}, std::vector<bool>(models)};
     for (std::size_t i = 0; i < scored_.data.items.size(); ++i) {
       const Item& item = scored_.data.items[i];
       if (!takes(item)) continue;
-      Cluster& cluster = clusters[item.cluster];
+      Cluster& cluster = by_name[item.cluster];
+      cluster.name = item.cluster;
       cluster.right.resize(models);
       cluster.shares.resize(models);
       cluster.pairs += 1;
       cluster.prompts = 1;
       for (std::size_t m = 0; m < models; ++m) {
-        const std::optional<double> own = credit(i, scored_.models[m]);
-        if (!own) missing[m] = true;
-        cluster.right[m] += own.value_or(0);
+        const std::optional<double> of_model = credit(i, scored_.models[m]);
+        if (!of_model) own.missing[m] = true;
+        cluster.right[m] += of_model.value_or(0);
       }
-      items_[name].insert(i);
+      own.items.push_back(i);
     }
-    std::vector<Cluster> all;
-    for (auto& [key, cluster] : clusters) all.push_back(std::move(cluster));
-    missing_[name] = missing;
-    return strata_[name] =
-               resample(all, models, scored_.options.seed, "eval/benchmark/" + draws, scored_.options.resamples).pooled;
+    if (by_name.empty()) return;
+    sums_[name] = {{strata_.size(), 1}};
+    strata_.push_back(std::move(own));
+    std::vector<Cluster>& clusters = clusters_.emplace_back();
+    for (auto& [key, cluster] : by_name) clusters.push_back(std::move(cluster));
   }
 
-  /// A figure that is the weighted mean of named strata.
-  void add(const std::string& name, const std::vector<std::pair<std::string, double>>& terms) {
-    std::vector<Stratum> of;
-    std::set<std::size_t> items;  // strata may share them
-    std::vector<bool> missing(scored_.models.size());
-    for (const auto& [stratum, weight] : terms) {
-      of.push_back({&strata_.at(stratum), weight});
-      items.insert(items_[stratum].begin(), items_[stratum].end());
-      for (std::size_t m = 0; m < missing.size(); ++m) missing[m] = missing[m] || missing_[stratum][m];
-    }
-    if (items.empty()) return;
-    std::set<std::string> clusters;
-    for (const std::size_t i : items) clusters.insert(scored_.data.items[i].cluster);
-    Resampled mean = mean_of(of);
-    mean.trials = std::min(mean.trials, static_cast<double>(clusters.size()));
-    strata_[name] = std::move(mean);
-    items_[name] = std::move(items);
-    missing_[name] = missing;
-    put(name);
-  }
-  /// A figure that is the weighted sum of named strata.
-  void add_sum(const std::string& name, const std::vector<std::pair<std::string, double>>& terms) {
-    double weights = 0;
-    for (const auto& [stratum, weight] : terms) weights += weight;
-    add(name, terms);
-    Resampled& sum = strata_.at(name);
-    for (double& v : sum.value) v *= weights;
-    for (auto& draw : sum.draws) {
-      for (double& v : draw) v *= weights;
-    }
-    figures_.erase(figures_.size() - 1);
-    put(name);
-  }
+  /// Whether there are items of a stratum or a figure.
+  [[nodiscard]] bool has(const std::string& name) const { return sums_.contains(name); }
+  /// A stratum is a figure, too.
   void put(const std::string& name) {
-    if (groups(name) == 0) return;
-    json models = json::object();
-    for (std::size_t m = 0; m < scored_.models.size(); ++m)
-      models[scored_.models[m].name] = missing_[name][m] ? json() : to_json(strata_.at(name).interval(m));
-    figures_.push_back({{"name", name}, {"groups", groups(name)}, {"models", models}});
+    if (has(name)) figures_.emplace_back(name, sums_.at(name));
   }
-  [[nodiscard]] std::size_t groups(const std::string& name) { return items_[name].size(); }
-  [[nodiscard]] json result() && { return std::move(figures_); }
+  /// A figure that is the weighted mean of strata and of figures before it, of those that have items.
+  void add(const std::string& name, const Terms& terms) { define(name, mean(terms)); }
+  /// A figure that is the weighted sum of such.
+  void add_sum(const std::string& name, const Terms& terms) {
+    double weights = 0;
+    for (const auto& [term, weight] : terms) weights += weight;
+    Weights sum = mean(terms);
+    for (auto& [stratum, weight] : sum) weight *= weights;
+    define(name, std::move(sum));
+  }
+  [[nodiscard]] json result() const {
+    std::vector<Resampled> drawn;
+    for (std::size_t s = 0; s < strata_.size(); ++s)
+      drawn.push_back(resample(clusters_[s], scored_.models.size(), scored_.options.seed, "eval/benchmark/" + strata_[s].name,
+                               scored_.options.resamples)
+                          .pooled);
+    draw_shared_together(clusters_, drawn, scored_.options.seed, "eval/benchmark");
+    json figures = json::array();
+    for (const auto& [name, sum] : figures_) figures.push_back(figure(name, sum, drawn));
+    return figures;
+  }
 
  private:
+  struct Credits {
+    std::string name;
+    double range = 1;
+    std::vector<std::size_t> items;
+    std::vector<bool> missing;  ///< By model: whether it has none for some item
+  };
+  using Weights = std::map<std::size_t, double>;  // by stratum
+
+  [[nodiscard]] Weights mean(const Terms& terms) const {
+    Weights mean;
+    double weights = 0;
+    for (const auto& [term, weight] : terms) weights += has(term) ? weight : 0;
+    for (const auto& [term, weight] : terms) {
+      if (!has(term)) continue;
+      for (const auto& [stratum, share] : sums_.at(term)) mean[stratum] += share * weight / weights;
+    }
+    return mean;
+  }
+  void define(const std::string& name, Weights sum) {
+    if (sum.empty()) return;
+    sums_[name] = std::move(sum);
+    put(name);
+  }
+  [[nodiscard]] json figure(const std::string& name, const Weights& sum, const std::vector<Resampled>& drawn) const {
+    std::vector<Stratum> strata;
+    std::set<std::size_t> items;  // strata may share them
+    std::vector<bool> missing(scored_.models.size());
+    double range = 0;
+    for (const auto& [s, weight] : sum) {
+      range += weight * strata_[s].range;
+      strata.push_back({&drawn[s], weight, &clusters_[s]});
+      items.insert(strata_[s].items.begin(), strata_[s].items.end());
+      for (std::size_t m = 0; m < missing.size(); ++m) missing[m] = missing[m] || strata_[s].missing[m];
+    }
+    const Resampled resampled = sum_of(strata);
+    const std::vector<Cluster> clusters = clusters_of_sum(strata);
+    json models = json::object();
+    std::vector<std::size_t> with_value;
+    for (std::size_t m = 0; m < missing.size(); ++m) {
+      models[scored_.models[m].name] = missing[m] ? json() : to_json(resampled.interval(m));
+      if (!missing[m]) with_value.push_back(m);
+    }
+    return {{"name", name},
+            {"groups", items.size()},
+            {"models", models},
+            {"differences", model_differences(scored_, {resampled, clusters, clusters, with_value, range})}};
+  }
+
   const Scored& scored_;
-  std::map<std::string, Resampled> strata_;
-  std::map<std::string, std::set<std::size_t>> items_;  // the items of each figure, each once
-  std::map<std::string, std::vector<bool>> missing_;
-  json figures_ = json::array();
+  std::vector<Credits> strata_;
+  std::vector<std::vector<Cluster>> clusters_;            ///< By stratum
+  std::map<std::string, Weights> sums_;                   ///< What strata and figures are made of
+  std::vector<std::pair<std::string, Weights>> figures_;  ///< In their order
 };
 
 /// Share of an item's ordered pairs that a model has right.
@@ -167,24 +207,25 @@ std::vector<std::string> categories_of(const Scored& scored) {
 
 json rewardbench(const Scored& scored) {
   Figures figures(scored);
-  std::vector<std::pair<std::string, double>> overall, with_prior;
+  Terms overall, with_prior;
   for (const Section& section : sections()) {
-    std::vector<std::pair<std::string, double>> terms;
+    Terms terms;
     for (const auto& [subset, weight] : section.subsets) {
       figures.stratum(
-          subset, subset, [&](const Item& item) { return item.category == subset; },
+          subset, [&](const Item& item) { return item.category == subset; },
           [&](std::size_t i, const ModelScores& m) { return pairs_right(scored.data.items[i], m.items[i]); });
       terms.emplace_back(subset, weight);
     }
     figures.add(section.name, terms);
-    if (figures.groups(section.name) == 0) continue;
+    if (!figures.has(section.name)) continue;
     const bool prior = std::string(section.name) == kPriorSets;
     if (!prior) overall.emplace_back(section.name, 1);
     with_prior.emplace_back(section.name, prior ? kPriorWeight : 1);
   }
-  if (!overall.empty()) figures.add("Score (mean of sections)", overall);
-  if (figures.groups(kPriorSets) > 0 && !overall.empty()) figures.add("Score with prior sets at half weight", with_prior);
-  return std::move(figures).result();
+  figures.add(fmt::format("{} (mean of sections)", kScore), overall);
+  if (figures.has(kPriorSets) && !overall.empty())
+    figures.add(fmt::format("{} with prior sets at half weight", kScore), with_prior);
+  return figures.result();
 }
 
 /// Gaps of a Ties item of RewardBench 2: between its correct responses, and between the worst of them and the best wrong one.
@@ -224,37 +265,35 @@ void add_ties(Figures& figures, const Scored& scored) {
       return own->between_correct > 0 ? std::tanh(lead / own->between_correct - 1) : lead > 0 ? 1.0 : lead < 0 ? -1.0 : 0.0;
     };
   };
-  figures.stratum("ties: tied", "ties", of_part("tied"), leads);
-  figures.stratum("ties: reference", "ties", of_part("ref"), leads);
-  figures.stratum("ties: lead over spread", "ties", twins, compare(false, false));
-  figures.stratum("ties: lead over spread in both", "ties", twins, compare(true, false));
-  figures.stratum("ties: margin", "ties", twins, compare(true, true));
+  figures.stratum("ties: tied", of_part("tied"), leads);
+  figures.stratum("ties: reference", of_part("ref"), leads);
+  figures.stratum("ties: lead over spread", twins, compare(false, false));
+  figures.stratum("ties: lead over spread in both", twins, compare(true, false));
+  figures.stratum("ties: margin", twins, compare(true, true), 2);
   for (const char* part : {"ties: tied", "ties: reference", "ties: lead over spread", "ties: lead over spread in both"})
     figures.put(part);
 }
 
 json rewardbench_2(const Scored& scored) {
   Figures figures(scored);
-  std::vector<std::pair<std::string, double>> overall;
+  Terms overall;
   for (const std::string& subset : categories_of(scored)) {
     if (subset == "Ties") continue;
     figures.stratum(
-        subset, subset, [&](const Item& item) { return item.category == subset; },
+        subset, [&](const Item& item) { return item.category == subset; },
         [&](std::size_t i, const ModelScores& m) { return best_right(scored.data.items[i], m.items[i]); });
     figures.put(subset);
     overall.emplace_back(subset, 1);
   }
   add_ties(figures, scored);
-  if (figures.groups("ties: tied") + figures.groups("ties: reference") > 0) {
-    figures.add_sum("Ties", {{"ties: tied", .3},
-                             {"ties: reference", .3},
-                             {"ties: lead over spread", .2},
-                             {"ties: lead over spread in both", .2},
-                             {"ties: margin", .01}});
-    overall.emplace_back("Ties", 1);
-  }
-  figures.add("Score (mean of subsets)", overall);
-  return std::move(figures).result();
+  figures.add_sum("Ties", {{"ties: tied", .3},
+                           {"ties: reference", .3},
+                           {"ties: lead over spread", .2},
+                           {"ties: lead over spread in both", .2},
+                           {"ties: margin", .01}});
+  overall.emplace_back("Ties", 1);
+  figures.add(fmt::format("{} (mean of subsets)", kScore), overall);
+  return figures.result();
 }
 
 constexpr const char* kLevels[] = {"easy", "normal", "hard"};
@@ -279,7 +318,6 @@ std::optional<double> right_on_level(const Item& item, const ItemScores& scores,
 std::string domain_of(const std::string& part) { return part.starts_with("safety-") ? "safety" : part; }
 
 json rm_bench(const Scored& scored) {
-  using Terms = std::vector<std::pair<std::string, double>>;
   Figures figures(scored);
   std::map<std::string, std::vector<std::string>> domains;  // with their parts, most often one of the same name
   for (const std::string& part : categories_of(scored)) domains[domain_of(part)].push_back(part);
@@ -293,7 +331,7 @@ json rm_bench(const Scored& scored) {
       for (int level = 0; level < 3; ++level) {
         const std::string name = part + ": " + kLevels[level];
         figures.stratum(
-            name, part, [&](const Item& item) { return item.category == part; },
+            name, [&](const Item& item) { return item.category == part; },
             [&, level](std::size_t i, const ModelScores& m) { return right_on_level(scored.data.items[i], m.items[i], level); });
         figures.put(name);
         own.emplace_back(name, 1);
@@ -312,8 +350,8 @@ json rm_bench(const Scored& scored) {
     all.emplace_back(domain, 1);
   }
   for (const char* level : kLevels) figures.add(level, by_level[level]);
-  figures.add("Score (mean of domains)", all);
-  return std::move(figures).result();
+  figures.add(fmt::format("{} (mean of domains)", kScore), all);
+  return figures.result();
 }
 
 /// Contrast instructions: whether the right response is chosen for an instruction, and the right instruction for a response.
@@ -322,19 +360,18 @@ json contrast(const Scored& scored) {
   std::map<std::string, std::map<std::string, std::size_t>> twins;
   for (std::size_t i = 0; i < scored.data.items.size(); ++i) twins[scored.data.items[i].twin][scored.data.items[i].part] = i;
   const auto every = [](const Item&) { return true; };
-  figures.stratum("C_res: the response is chosen", "pairs", every,
+  figures.stratum("C_res: the response is chosen", every,
                   [&](std::size_t i, const ModelScores& m) { return pairs_right(scored.data.items[i], m.items[i]); });
-  figures.stratum("C_ins: the instruction is chosen", "pairs", every,
-                  [&](std::size_t i, const ModelScores& m) -> std::optional<double> {
-                    const Item& item = scored.data.items[i];
-                    const std::size_t other = twins.at(item.twin).at(item.part == "query" ? "retrieval" : "query");
-                    if (m.items[i].scores.empty()) return std::nullopt;
-                    const double gap = m.items[i].scores[0] - m.items[other].scores[1];  // the same response to both instructions
-                    return gap > 0 ? 1 : gap == 0 ? 0.5 : 0;
-                  });
+  figures.stratum("C_ins: the instruction is chosen", every, [&](std::size_t i, const ModelScores& m) -> std::optional<double> {
+    const Item& item = scored.data.items[i];
+    const std::size_t other = twins.at(item.twin).at(item.part == "query" ? "retrieval" : "query");
+    if (m.items[i].scores.empty()) return std::nullopt;
+    const double gap = m.items[i].scores[0] - m.items[other].scores[1];  // the same response to both instructions
+    return gap > 0 ? 1 : gap == 0 ? 0.5 : 0;
+  });
   figures.put("C_res: the response is chosen");
   figures.put("C_ins: the instruction is chosen");
-  return std::move(figures).result();
+  return figures.result();
 }
 
 /// The subsets of which a benchmark's published score is made; none if it has no such score.

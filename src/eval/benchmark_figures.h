@@ -8,8 +8,11 @@
 
 namespace dmoerm::eval {
 
-/// [{"name", "groups", "models": {model: interval or null}}, ...] in the order in which they are read. Empty for a benchmark
-/// whose only figure is the accuracy. "groups" counts each item once.
+/// What the names of the figures over all sections, subsets or domains begin with.
+inline constexpr const char* kScore = "Score";
+
+/// [{"name", "groups", "models": {model: interval or null}, "differences": those of model_differences.h}, ...] in the order in
+/// which they are read. Empty for a benchmark whose only figure is the accuracy. "groups" counts each item once.
 nlohmann::json benchmark_figures(const Scored& scored);
 
 /// Sentences about subsets that the published benchmark has and the data lack, and the other way round. Empty for a benchmark

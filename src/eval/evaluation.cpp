@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <set>
 
 #include "base/counted.h"
@@ -11,10 +12,9 @@
 #include "eval/benchmark_figures.h"
 #include "eval/correlation.h"
 #include "eval/expert_figures.h"
+#include "eval/model_differences.h"
 #include "eval/pair_figures.h"
-#include "eval/paired_difference.h"
 #include "eval/resampling.h"
-#include "eval/significance.h"
 
 namespace dmoerm::eval {
 namespace {
@@ -22,6 +22,12 @@ namespace {
 using nlohmann::json;
 
 const std::string kOverallLabel(preference::kOverall);
+
+std::vector<std::size_t> every_index(std::size_t count) {
+  std::vector<std::size_t> all(count);
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
 
 /// The clusters of some items under one label, with what each model orders correctly.
 std::vector<Cluster> clusters_of(const Scored& scored, const std::vector<std::size_t>& items, const std::string& label) {
@@ -68,86 +74,12 @@ json accuracy_json(const Scored& scored, const std::vector<Cluster>& clusters, c
   return {{"pairs", pairs}, {"prompts", prompts}, {"clusters", clusters.size()}, {"models", models}};
 }
 
-/// Clusters in which one model orders a larger share of the pairs correctly than the other.
-std::pair<std::int64_t, std::int64_t> better_clusters(const std::vector<Cluster>& clusters, std::size_t a, std::size_t b) {
-  std::pair<std::int64_t, std::int64_t> better{};
-  for (const Cluster& c : clusters) {
-    if (c.right[a] > c.right[b]) ++better.first;
-    if (c.right[b] > c.right[a]) ++better.second;
-  }
-  return better;
-}
-
-std::vector<PairedCluster> paired(const std::vector<Cluster>& clusters, std::size_t a, std::size_t b) {
-  std::vector<PairedCluster> differences;
-  for (const Cluster& c : clusters) {
-    if (c.pairs > 0) differences.push_back({c.pairs, (c.right[a] - c.right[b]) / c.pairs});
-  }
-  return differences;
-}
-
-/// The clusters of all categories, weighted so that all categories count the same. A cluster of several categories is one.
-std::vector<Cluster> weighted_alike(const std::vector<std::vector<Cluster>>& categories) {
-  std::vector<Cluster> all;
-  std::map<std::string, std::size_t> place;
-  for (const std::vector<Cluster>& clusters : categories) {
-    double pairs = 0;
-    for (const Cluster& c : clusters) pairs += c.pairs;
-    for (const Cluster& c : clusters) {
-      const auto [found, is_new] = place.try_emplace(c.name, all.size());
-      if (is_new) all.push_back({.right = std::vector<double>(c.right.size()), .shares = {}, .name = c.name});
-      Cluster& own = all[found->second];
-      own.pairs += c.pairs / pairs;
-      for (std::size_t m = 0; m < c.right.size(); ++m) own.right[m] += c.right[m] / pairs;
-    }
-  }
-  return all;
-}
-
-/// The mean of the categories' accuracies. Clusters are drawn within categories, and those of several categories in all of them.
-Resampled macro_of(const Scored& scored, const std::vector<std::vector<Cluster>>& categories, std::vector<Resampled> pooled) {
-  const std::size_t clusters = draw_shared_together(categories, pooled, scored.options.seed, "eval/macro");
-  std::vector<Stratum> strata;
-  for (const Resampled& category : pooled) strata.push_back({&category});
-  Resampled macro = mean_of(strata);
-  macro.trials = std::min(macro.trials, static_cast<double>(clusters));
-  return macro;
-}
-
-/// All pairs of models on one row, with p-values adjusted over the row.
-/// @param weighted  the clusters with the weights that they have in the mean
-void add_differences(json& differences, const Scored& scored, const std::string& row, const std::string& mean,
-                     const Resampled& resampled, const std::vector<Cluster>& clusters, const std::vector<Cluster>& weighted) {
-  json own = json::array();
-  std::vector<double> p, mcnemar_p;
-  for (std::size_t a = 0; a < scored.models.size(); ++a) {
-    for (std::size_t b = a + 1; b < scored.models.size(); ++b) {
-      const std::vector<double> draws = resampled.differences(a, b);
-      const std::vector<PairedCluster> of_clusters = paired(weighted, a, b);
-      const PairedDifference found = paired_difference(resampled.value[a] - resampled.value[b], of_clusters, draws);
-      const double equal_p = level_p(of_clusters, draws, scored.options.margin);
-      json one = {{"category", row},
-                  {"mean", mean},
-                  {"a", scored.models[a].name},
-                  {"b", scored.models[b].name},
-                  {"value", found.interval.value},
-                  {"low", found.interval.low},
-                  {"high", found.interval.high},
-                  {"interval", found.interval.bounded ? "bounds" : "bootstrap"},
-                  {"equivalence", {{"margin", scored.options.margin}, {"p", equal_p}, {"level", equal_p < 0.05}}}};
-      p.push_back(found.p);
-      one["p"] = p.back();
-      const auto [a_better, b_better] = better_clusters(clusters, a, b);
-      mcnemar_p.push_back(mcnemar(a_better, b_better));
-      one["mcnemar"] = {{"a_better", a_better}, {"b_better", b_better}, {"p", mcnemar_p.back()}};
-      own.push_back(std::move(one));
-    }
-  }
-  const std::vector<double> adjusted = holm(p), mcnemar_adjusted = holm(mcnemar_p);
-  for (std::size_t i = 0; i < own.size(); ++i) {
-    own[i]["p_holm"] = adjusted[i];
-    own[i]["mcnemar"]["p_holm"] = mcnemar_adjusted[i];
-    differences.push_back(std::move(own[i]));
+/// Adds what any two models differ in on one row.
+void add_differences(json& differences, const std::string& row, const std::string& mean, const json& of_models) {
+  for (json one : of_models) {
+    one["category"] = row;
+    one["mean"] = mean;
+    differences.push_back(std::move(one));
   }
 }
 
@@ -226,6 +158,7 @@ json evaluate(const Scored& scored) {
                                {"other_split", f.other_split},
                                {"left_out", f.left_out}});
   const auto rows = scored.rows();
+  const std::vector<std::size_t> every_model = every_index(scored.models.size());
   std::vector<Resampled> pooled;                 // of the categories that have overall pairs
   std::vector<std::vector<Cluster>> categories;  // their clusters
   result["pairs_not_compared"] = pairs_not_compared(scored);
@@ -244,7 +177,8 @@ json evaluate(const Scored& scored) {
       result["accuracy"][row][label] = accuracy_json(scored, clusters, accuracies);
       if (label != kOverallLabel) continue;
       has_overall = true;
-      add_differences(result["differences"], scored, row, "pooled", accuracies.pooled, clusters, clusters);
+      add_differences(result["differences"], row, "pooled",
+                      model_differences(scored, {accuracies.pooled, clusters, clusters, every_model}));
       if (row == kAll) continue;
       categories.push_back(clusters);
       pooled.push_back(std::move(accuracies.pooled));
@@ -252,12 +186,15 @@ json evaluate(const Scored& scored) {
     if (row != kAll && !has_overall) result["without_pairs"][row] = why_without_pairs(data, items);
   }
   if (categories.size() > 1) {
-    const Resampled macro = macro_of(scored, categories, std::move(pooled));
+    draw_shared_together(categories, pooled, scored.options.seed, "eval/macro");
+    std::vector<Stratum> strata;
+    for (std::size_t c = 0; c < pooled.size(); ++c)
+      strata.push_back({&pooled[c], 1.0 / static_cast<double>(pooled.size()), &categories[c]});
+    const Resampled macro = sum_of(strata);
     for (std::size_t m = 0; m < scored.models.size(); ++m) result["macro"][scored.models[m].name] = to_json(macro.interval(m));
-    std::vector<std::size_t> all(data.items.size());
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
-    add_differences(result["differences"], scored, kAll, "macro", macro, clusters_of(scored, all, kOverallLabel),
-                    weighted_alike(categories));
+    add_differences(result["differences"], kAll, "macro",
+                    model_differences(scored, {macro, clusters_of(scored, every_index(data.items.size()), kOverallLabel),
+                                               clusters_of_sum(strata), every_model}));
   }
   for (const ModelScores& model : scored.models) {
     std::int64_t tokens = 0, pairs = 0;

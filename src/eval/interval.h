@@ -9,6 +9,8 @@ struct Interval {
   bool bounded = false;  ///< Of exact bounds and not of resamples, see paired_difference.h
 };
 
+inline constexpr double kEqualResamples = 1e-9;  ///< Resamples that differ by less are equal but for rounding
+
 /// Wilson's 95 % interval of a share over `n` independent trials.
 Interval wilson(double share, double n);
 

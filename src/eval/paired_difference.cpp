@@ -11,7 +11,6 @@ namespace {
 
 constexpr double kTail = 0.025;       // of each side of an interval
 constexpr double kConvincing = 0.05;  // largest p-value of a difference that counts as shown
-constexpr double kSame = 1e-9;        // resamples that differ by less are equal but for rounding
 
 /// The continued fraction of the incomplete beta function, by Lentz's method.
 double beta_fraction(double x, double a, double b) {
@@ -80,7 +79,7 @@ struct Trials {
 bool all_equal(const std::vector<double>& draws) {
   if (draws.empty()) return true;
   const auto [least, most] = std::ranges::minmax(draws);
-  return most - least < kSame;
+  return most - least < kEqualResamples;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "base/counted.h"
 #include "base/text_table.h"
+#include "eval/benchmark_figures.h"
 #include "eval/paired_difference.h"
 #include "eval/scored.h"
 #include "eval/statistics.h"
@@ -116,20 +117,33 @@ std::string difference_text(const json& d) {
                      d["value"].get<double>(), d["low"].get<double>(), d["high"].get<double>(), has_bounds(d) ? kBoundsMark : "");
 }
 
+/// A table of differences. @param titles  of the cells that say what a difference is of
+Rows differences_table(std::vector<std::string> titles, const json& result) {
+  const std::string level = fmt::format("level within {}", number(result["margin"], "{}"));
+  for (const char* title : {"difference", "p (Holm)", "clusters better / worse", "McNemar p (Holm)", level.c_str()})
+    titles.push_back(title);
+  return {titles};
+}
+
+void add_difference(Rows& rows, std::vector<std::string> cells, const json& d) {
+  const json &signs = d["mcnemar"], &equivalence = d["equivalence"];
+  cells.push_back(difference_text(d));
+  cells.push_back(fmt::format("{} ({})", number(d["p"], "{:.4f}"), number(d["p_holm"], "{:.4f}")));
+  cells.push_back(fmt::format("{} / {}", signs["a_better"].get<int>(), signs["b_better"].get<int>()));
+  cells.push_back(fmt::format("{} ({})", number(signs["p"], "{:.4f}"), number(signs["p_holm"], "{:.4f}")));
+  cells.push_back(
+      fmt::format("{} (p {})", equivalence["level"].get<bool>() ? "yes" : "not shown", number(equivalence["p"], "{:.4f}")));
+  rows.push_back(std::move(cells));
+}
+
 std::string differences_section(const json& result) {
-  Rows rows = {{"category", "mean", "difference", "p (Holm)", "clusters better / worse", "McNemar p (Holm)",
-                fmt::format("level within {}", number(result["margin"], "{}"))}};
+  Rows rows = differences_table({"category", "mean"}, result);
   const std::string first = names_of(result).front();
   bool bounds = false;
   for (const json& d : result["differences"]) {
     if (d["category"] != kAll && d["a"] != first) continue;  // eval.json has all of them
     bounds = bounds || has_bounds(d);
-    rows.push_back({d["category"], d["mean"], difference_text(d),
-                    fmt::format("{} ({})", number(d["p"], "{:.4f}"), number(d["p_holm"], "{:.4f}")),
-                    fmt::format("{} / {}", d["mcnemar"]["a_better"].get<int>(), d["mcnemar"]["b_better"].get<int>()),
-                    fmt::format("{} ({})", number(d["mcnemar"]["p"], "{:.4f}"), number(d["mcnemar"]["p_holm"], "{:.4f}")),
-                    fmt::format("{} (p {})", d["equivalence"]["level"].get<bool>() ? "yes" : "not shown",
-                                number(d["equivalence"]["p"], "{:.4f}"))});
+    add_difference(rows, {d["category"], d["mean"]}, d);
   }
   return rows.size() == 1 ? ""
                           : "\n## Differences\n\nPaired over the same clusters; p-values are adjusted over all pairs of models "
@@ -257,6 +271,29 @@ std::string figures_section(const json& result) {
   return fmt::format("\n## Figures of {}\n\n{}{}", result["benchmark"].get<std::string>(), markdown_table(rows), notes);
 }
 
+std::string figure_differences_section(const json& result) {
+  Rows rows = differences_table({"figure"}, result);
+  const std::string first = names_of(result).front();
+  bool bounds = false;
+  const json figures = result.value("figures", json::array());
+  for (const json& figure : figures) {
+    const std::string name = figure["name"];
+    const json differences = figure.value("differences", json::array());  // earlier results have none
+    for (const json& d : differences) {
+      if (!name.starts_with(kScore) && d["a"] != first) continue;  // eval.json has all of them
+      bounds = bounds || has_bounds(d);
+      add_difference(rows, {name}, d);
+    }
+  }
+  return rows.size() == 1
+             ? ""
+             : fmt::format(
+                   "\n## Differences in the figures of {}\n\nPaired over the same clusters, which are drawn once for all models "
+                   "and subsets; p-values are adjusted over all pairs of models of a figure; figures other than scores show the "
+                   "first model alone.\n\n{}{}",
+                   result["benchmark"].get<std::string>(), markdown_table(rows), bounds ? kBoundsNote : "");
+}
+
 /// What asking a judge took: requests, tokens and money.
 std::string paid_text(const json& model) {
   if (!model.contains("cost")) return "-";
@@ -298,8 +335,8 @@ std::string report_text(const json& result) {
       "(conversations or documents), {} resamples.\n\n",
       files, result["split"].get<std::string>(), result["resamples"].get<int>());
   return text + accuracy_section(result) + figures_section(result) + points_section(result) + differences_section(result) +
-         calibration_section(result) + style_section(result) + lists_section(result) + routes_section(result) +
-         cost_section(result);
+         figure_differences_section(result) + calibration_section(result) + style_section(result) + lists_section(result) +
+         routes_section(result) + cost_section(result);
 }
 
 }  // namespace dmoerm::eval

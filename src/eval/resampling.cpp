@@ -57,7 +57,7 @@ Interval Resampled::interval(std::size_t model) const {
   std::vector<double> own;
   for (const auto& draw : draws) own.push_back(draw[model]);
   const Interval interval = percentile_interval(value[model], std::move(own));
-  if (interval.low < interval.high) return interval;
+  if (interval.high - interval.low > kEqualResamples) return interval;
   const Interval bounds = wilson(std::clamp(value[model], 0.0, 1.0), trials);
   return {value[model], std::min(bounds.low, value[model]),
           std::max(bounds.high, value[model])};  // RewardBench 2's ties reach 1.01
@@ -97,39 +97,45 @@ Accuracies resample(const std::vector<Cluster>& clusters, std::size_t models, st
   return result;
 }
 
-Resampled mean_of(const std::vector<Stratum>& strata) {
-  std::vector<Stratum> counted;
-  double weights = 0;
+Resampled sum_of(const std::vector<Stratum>& strata) {
+  const std::size_t models = strata.front().of->value.size();
+  Resampled sum;
+  sum.trials = static_cast<double>(clusters_of_sum(strata).size());
+  sum.value.assign(models, 0);
+  sum.draws.assign(strata.front().of->draws.size(), std::vector<double>(models, 0));
   for (const Stratum& s : strata) {
-    if (s.of->draws.empty()) continue;
-    counted.push_back(s);
-    weights += s.weight;
-  }
-  Resampled mean;
-  if (counted.empty()) {
-    if (!strata.empty()) mean.value = strata.front().of->value;
-    return mean;
-  }
-  const std::size_t models = counted.front().of->value.size();
-  mean.value.assign(models, 0);
-  mean.draws.assign(counted.front().of->draws.size(), std::vector<double>(models, 0));
-  for (const Stratum& s : counted) {
-    const double weight = s.weight / weights;
-    mean.trials += s.of->trials;
-    for (std::size_t m = 0; m < models; ++m) mean.value[m] += s.of->value[m] * weight;
-    for (std::size_t r = 0; r < mean.draws.size(); ++r) {
-      for (std::size_t m = 0; m < models; ++m) mean.draws[r][m] += s.of->draws[r][m] * weight;
+    for (std::size_t m = 0; m < models; ++m) sum.value[m] += s.of->value[m] * s.weight;
+    for (std::size_t r = 0; r < sum.draws.size(); ++r) {
+      for (std::size_t m = 0; m < models; ++m) sum.draws[r][m] += s.of->draws[r][m] * s.weight;
     }
   }
-  return mean;
+  return sum;
 }
 
-std::size_t draw_shared_together(const std::vector<std::vector<Cluster>>& strata, std::vector<Resampled>& pooled,
-                                 std::uint64_t seed, std::string_view name) {
+std::vector<Cluster> clusters_of_sum(const std::vector<Stratum>& strata) {
+  double weights = 0;
+  for (const Stratum& s : strata) weights += s.weight;
+  std::map<std::string, Cluster> by_name;
+  for (const Stratum& s : strata) {
+    double pairs = 0;
+    for (const Cluster& c : *s.clusters) pairs += c.pairs;
+    for (const Cluster& c : *s.clusters) {
+      Cluster& own = by_name[c.name];
+      own.name = c.name;
+      own.right.resize(c.right.size());
+      own.pairs += s.weight / weights * c.pairs / pairs;
+      for (std::size_t m = 0; m < c.right.size(); ++m) own.right[m] += s.weight * c.right[m] / pairs;
+    }
+  }
+  std::vector<Cluster> clusters;
+  for (auto& [name, cluster] : by_name) clusters.push_back(std::move(cluster));
+  return clusters;
+}
+
+void draw_shared_together(const std::vector<std::vector<Cluster>>& strata, std::vector<Resampled>& pooled, std::uint64_t seed,
+                          std::string_view name) {
   Rng rng(seed, name);
-  std::size_t clusters = 0;
   for (const std::vector<SharedCluster>& set : clusters_of_sets(strata)) {
-    clusters += set.size();
     if (std::ranges::all_of(set, [](const SharedCluster& c) { return c.size() == 1; })) continue;
     std::map<std::size_t, Sums> sums;  // by stratum of the set
     for (const SharedCluster& cluster : set) {
@@ -145,7 +151,6 @@ std::size_t draw_shared_together(const std::vector<std::vector<Cluster>>& strata
         pooled[stratum].draws[r] = sum.pairs > 0 ? Sums::over(sum.right, sum.pairs) : pooled[stratum].value;
     }
   }
-  return clusters;
 }
 
 }  // namespace dmoerm::eval

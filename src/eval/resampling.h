@@ -41,20 +41,23 @@ struct Accuracies {
 Accuracies resample(const std::vector<Cluster>& clusters, std::size_t models, std::uint64_t seed, std::string_view name,
                     int resamples);
 
-/// The weighted mean of several strata that are drawn apart, such as categories that count the same. Those without draws are left
-/// out, and the weights of the others then sum to 1.
+/// A term of a weighted sum, such as one of several categories that count the same.
 struct Stratum {
-  const Resampled* of = nullptr;
+  const Resampled* of = nullptr;  ///< With draws
   double weight = 1;
+  const std::vector<Cluster>* clusters = nullptr;  ///< From which they are drawn, with pairs
 };
-Resampled mean_of(const std::vector<Stratum>& strata);
+/// The weighted sum of strata, of one or more.
+Resampled sum_of(const std::vector<Stratum>& strata);
+/// Their clusters with what they add to the sum: `right` sum to its value, and `pairs`, which are weights here, to 1. Clusters of
+/// one name are one.
+std::vector<Cluster> clusters_of_sum(const std::vector<Stratum>& strata);
 
 /// Draw again the pooled figures of those strata that have clusters in common, such as a document with prompts of two categories:
 /// such a cluster is drawn as a whole. A stratum of which a resample has nothing keeps its value there.
 /// @param strata  the clusters of each, by name, with pairs
 /// @param pooled  their figures; those of strata that share no cluster stay as they are
-/// @return the number of clusters, each counted once
-std::size_t draw_shared_together(const std::vector<std::vector<Cluster>>& strata, std::vector<Resampled>& pooled,
-                                 std::uint64_t seed, std::string_view name);
+void draw_shared_together(const std::vector<std::vector<Cluster>>& strata, std::vector<Resampled>& pooled, std::uint64_t seed,
+                          std::string_view name);
 
 }  // namespace dmoerm::eval

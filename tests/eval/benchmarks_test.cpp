@@ -3,11 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "base/error.h"
 #include "eval/benchmark_figures.h"
+#include "eval/evaluation.h"
+#include "eval/report_text.h"
 #include "eval/scorers.h"
 #include "support/captured_log.h"
 #include "support/scratch.h"
@@ -41,6 +46,19 @@ class Benchmarks : public test::Scratch {
     for (const json& figure : whole_figures(data, scores)) groups[figure["name"]] = figure["groups"];
     return groups;
   }
+  static json named(const json& figures, const std::string& name) {
+    for (const json& figure : figures) {
+      if (figure["name"] == name) return figure;
+    }
+    ADD_FAILURE() << "no figure " << name;
+    return {};
+  }
+  /// A model that is right on the rows with 1, wrong on those with 0, and sees no difference where 0.5 stands.
+  static ModelScores model(const std::string& name, const std::vector<double>& right) {
+    ModelScores made = {.name = name, .source = "test"};
+    for (const double r : right) made.items.push_back({.scores = {r, 1 - r}});
+    return made;
+  }
 };
 
 std::string lines(const std::vector<json>& rows) {
@@ -69,6 +87,128 @@ TEST_F(Benchmarks, RewardBenchWeighsSubsetsWithinSections) {
   EXPECT_NEAR(values.at("Score (mean of sections)"), (100.0 / 128 + 0.5) / 2, 1e-12);
   EXPECT_NEAR(values.at("Score with prior sets at half weight"), (100.0 / 128 + 0.5 + 0.5) / 2.5, 1e-12);
   EXPECT_FALSE(values.contains("Reasoning")) << "no row of it";
+}
+
+TEST_F(Benchmarks, APromptOfSeveralSubsetsIsDrawnAsAWhole) {
+  std::vector<json> rows;
+  std::vector<std::vector<double>> alike, opposite;
+  for (int i = 0; i < 60; ++i) {
+    const bool right = i % 3 == 0;
+    for (const char* subset : {"alpacaeval-easy", "donotanswer"}) {
+      rows.push_back(pair(subset, i));
+      alike.push_back(right ? std::vector<double>{1, 0} : std::vector<double>{0, 1});
+      opposite.push_back(right == (rows.size() % 2 == 0) ? std::vector<double>{1, 0} : std::vector<double>{0, 1});
+    }
+  }
+  const Data data = read("rewardbench", lines(rows));
+  const json figures = whole_figures(data, alike);
+  const json chat = named(figures, "Chat")["models"]["m"], score = named(figures, "Score (mean of sections)")["models"]["m"];
+  EXPECT_LT(chat["low"], chat["high"]);
+  EXPECT_NEAR(score["low"].get<double>(), chat["low"].get<double>(), 1e-12) << "two sections of the same know no more than one";
+  EXPECT_NEAR(score["high"].get<double>(), chat["high"].get<double>(), 1e-12);
+  const json even = named(whole_figures(data, opposite), "Score (mean of sections)")["models"]["m"];
+  EXPECT_NEAR(even["low"].get<double>(), wilson(0.5, 60).low, 1e-9)
+      << "each prompt gains in one section what it loses in the other";
+}
+
+TEST_F(Benchmarks, DifferencesFollowFromTheGroupsOfTheResult) {
+  std::vector<json> rows;
+  std::vector<double> right_a, right_b;
+  std::mt19937_64 random(5);
+  const auto misses_one_in = [&](std::uint64_t n, double missed = 0) { return random() % n == 0 ? missed : 1; };
+  const auto add = [&](const char* subset, int prompt, double a, double b) {
+    rows.push_back(pair(subset, prompt));
+    right_a.push_back(a), right_b.push_back(b);
+  };
+  for (int i = 0; i < 50; ++i) {  // of two sections, of which the second often has a prompt twice
+    const double a = misses_one_in(4), b = misses_one_in(2, 0.5);
+    add("alpacaeval-easy", i, a, b);
+    add("donotanswer", i, a, b);
+    if (i % 2 == 0) add("donotanswer", i, a, b);
+  }
+  for (int i = 100; i < 140; ++i) {
+    const double a = misses_one_in(4), b = misses_one_in(3);
+    add(i % 2 == 0 ? "alpacaeval-hard" : "xstest-should-refuse", i, a, b);
+  }
+  const Data data = read("rewardbench", lines(rows));
+  constexpr int kResamples = 10000;
+  const json result = evaluate({data, {model("a", right_a), model("b", right_b)}, {.resamples = kResamples}});
+
+  std::map<std::string, std::map<std::string, std::array<double, 2>>>
+      by_cluster;  // then by subset: groups, difference of credits
+  for (const json& g : result["groups"]) {
+    std::array<double, 2>& own = by_cluster[g["cluster"]][g["category"]];
+    const auto credit = [&](const char* name) {
+      const double gap = g["scores"][name][0].get<double>() - g["scores"][name][1].get<double>();
+      return gap > 0 ? 1 : gap == 0 ? 0.5 : 0;
+    };
+    own[0] += 1, own[1] += credit("a") - credit("b");
+  }
+  using Clusters = std::vector<const std::map<std::string, std::array<double, 2>>*>;
+  std::array<Clusters, 3> sets;  // drawn apart, as they have no prompt in common
+  for (const auto& [name, own] : by_cluster)
+    sets[own.contains("alpacaeval-hard") ? 1 : own.contains("xstest-should-refuse") ? 2 : 0].push_back(&own);
+  const auto difference = [](const std::array<Clusters, 3>& drawn) {
+    std::map<std::string, std::array<double, 2>> sums;
+    for (const Clusters& set : drawn) {
+      for (const auto* cluster : set) {
+        for (const auto& [subset, own] : *cluster) sums[subset][0] += own[0], sums[subset][1] += own[1];
+      }
+    }
+    const auto mean = [&](const char* subset) { return sums.at(subset)[1] / sums.at(subset)[0]; };
+    const double chat = (100 * mean("alpacaeval-easy") + 95 * mean("alpacaeval-hard")) / 195;
+    return (chat + (136 * mean("donotanswer") + 154 * mean("xstest-should-refuse")) / 290) / 2;
+  };
+  std::vector<double> draws;
+  for (int r = 0; r < kResamples; ++r) {
+    std::array<Clusters, 3> drawn;
+    for (std::size_t s = 0; s < sets.size(); ++s) {
+      for (std::size_t i = 0; i < sets[s].size(); ++i) drawn[s].push_back(sets[s][random() % sets[s].size()]);
+    }
+    draws.push_back(difference(drawn));
+  }
+  std::ranges::sort(draws);
+
+  const json found = named(result["figures"], "Score (mean of sections)");
+  ASSERT_EQ(found["differences"].size(), 1U);
+  const json& d = found["differences"][0];
+  EXPECT_EQ(d["a"], "a");
+  EXPECT_EQ(d["interval"], "bootstrap");
+  EXPECT_NEAR(d["value"].get<double>(), difference(sets), 1e-12);
+  EXPECT_NEAR(d["value"].get<double>(), found["models"]["a"]["value"].get<double>() - found["models"]["b"]["value"].get<double>(),
+              1e-12);
+  EXPECT_NEAR(d["low"].get<double>(), draws[kResamples / 40], 0.008);
+  EXPECT_NEAR(d["high"].get<double>(), draws[kResamples - kResamples / 40], 0.008);
+  const auto below = std::ranges::count_if(draws, [](double x) { return x <= 0; });
+  EXPECT_NEAR(d["p"].get<double>(), 2.0 * static_cast<double>(std::min(below, kResamples - below)) / kResamples, 0.05);
+}
+
+TEST_F(Benchmarks, FewPromptsShowNoDifferenceOfFigures) {
+  const Data data = read("rewardbench", lines({pair("alpacaeval-easy", 1), pair("donotanswer", 1), pair("donotanswer", 2)}));
+  const std::vector<ModelScores> models = {model("a", {1, 1, 1}), model("b", {0, 0, 0}), model("c", {1, 1, 1})};
+  const json result = evaluate({data, models, {.resamples = 100}});
+  for (const json& figure : result["figures"]) {
+    ASSERT_EQ(figure["differences"].size(), 3U);
+    for (const json& d : figure["differences"]) {
+      EXPECT_EQ(d["interval"], "bounds") << d;
+      EXPECT_LT(d["low"], 0) << d;
+      EXPECT_GT(d["high"], 0) << d;
+      EXPECT_GT(d["p"], 0.05) << d;
+      EXPECT_GE(d["p_holm"], d["p"]) << d;
+      EXPECT_FALSE(d["equivalence"]["level"].get<bool>()) << d;
+    }
+  }
+  const json first = named(result["figures"], "Score (mean of sections)")["differences"][0];
+  EXPECT_EQ(first["mcnemar"]["a_better"], 2) << "two prompts, of which one is in both sections";
+  const std::string text = report_text(result);
+  const auto count = [&](const std::string& part) {
+    int found = 0;
+    for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("## Differences in the figures of rewardbench"), 1) << text;
+  EXPECT_EQ(count("\n| Score (mean of sections) "), 4) << "the figure, and three pairs of models\n" << text;
+  EXPECT_EQ(count("\n| Chat "), 3) << "the figure, and the first model's differences\n" << text;
 }
 
 json list(const std::string& id, const std::string& subset, int correct, int wrong) {
@@ -120,6 +260,28 @@ TEST_F(Benchmarks, RewardBench2CreditsTheBestOfFourAndFollowsTheTies) {
       groups(data, {{2, 1, 0.5, 0}, {1, 1, 0.5, 0}, {0, 1, 0.5, 0}, {3, 1, 0}, {2, 1.5, 0, 0.5}, {0, 1, 2}, {3, 2, 1, 0}});
   EXPECT_EQ(counts.at("Ties"), 4);
   EXPECT_EQ(counts.at("Score (mean of subsets)"), 7) << "each group once";
+}
+
+TEST_F(Benchmarks, DifferencesLeaveOutAModelWithoutTheFigureAndReachTheRangeOfTies) {
+  std::vector<json> rows;
+  std::vector<ModelScores> models = {{.name = "right"}, {.name = "judge"}, {.name = "wrong"}};
+  for (int i = 0; i < 12; ++i) {
+    rows.push_back(list((i % 2 == 0 ? "ref:" : "tied:") + std::to_string(i / 2), "Ties", 2, 1));
+    models[0].items.push_back({.scores = {9, 8, 0}});
+    models[1].items.push_back({.preferences = {{{0, 2}, 1.0}, {{1, 2}, 1.0}}});
+    models[2].items.push_back({.scores = {1, 0, 9}});
+  }
+  const Data data = read("rewardbench-2", lines(rows));
+  const json ties = named(benchmark_figures({data, models, {.resamples = 200}}), "Ties");
+  EXPECT_TRUE(ties["models"]["judge"].is_null());
+  ASSERT_EQ(ties["differences"].size(), 1U);
+  const json& d = ties["differences"][0];
+  EXPECT_EQ(d["b"], "wrong");
+  EXPECT_NEAR(d["value"].get<double>(), 1 + .01 * (std::tanh(8 - 1) - std::tanh(-9.0 - 1)), 1e-12);
+  EXPECT_EQ(d["interval"], "bounds") << "all resamples are equal";
+  EXPECT_GT(d["low"], 0) << "six prompts agree";
+  EXPECT_LE(d["high"], 1.02 + 1e-12);
+  EXPECT_GE(d["high"], d["value"]);
 }
 
 TEST_F(Benchmarks, AnIntervalHoldsItsValue) {

@@ -158,8 +158,12 @@ class Eval(unittest.TestCase):
 
     def test_a_benchmark(self):
         self.write("rows.jsonl", [{"id": i, "prompt": f"q {i}", "chosen": "good", "rejected": "bad", "subset": "donotanswer"} for i in range(6)])
-        table = self.dmoerm("eval", "--bundle", "bundle", "--benchmark", "rewardbench", "rows.jsonl")
+        table = self.dmoerm("eval", "--bundle", "bundle", "--model", "length", "--benchmark", "rewardbench", "rows.jsonl", "--out", "out", "--resamples", "100")
         self.assertIn("| Safety ", table)
+        self.assertIn("## Differences in the figures of rewardbench\n", table)
+        for figure in self.read("out/eval.json")["figures"]:
+            (difference,) = figure["differences"]
+            self.assertAlmostEqual(difference["value"], figure["models"]["bundle"]["value"] - figure["models"]["length"]["value"])
         self.assertIn("benchmark-of-another-version", self.dmoerm("eval", "--bundle", "bundle", "--benchmark", "rm-bench", "rows.jsonl", code=2))
 
     def test_groups_of_other_splits_are_counted(self):

@@ -215,13 +215,20 @@ TEST(LevelP, TiesOfFewClustersDoNotShowThatModelsAreLevel) {
   EXPECT_LT(level, 0.05) << "200 clusters would hold one that differs";
 }
 
-TEST(MeanOf, WeighsStrataAndLeavesOutEmptyOnes) {
-  const Accuracies a = resample(clusters_of({{1}, {1}}, 1), 1, 1, "a", 100),
-                   b = resample(clusters_of({{0}, {0}}, 1), 1, 1, "b", 100), none = resample({}, 1, 1, "c", 100);
-  const Resampled mean = mean_of({{&a.pooled, 3}, {&b.pooled, 1}, {&none.pooled, 5}});
-  EXPECT_NEAR(mean.value[0], 0.75, 1e-12);
-  EXPECT_EQ(mean.draws.size(), 100U);
-  EXPECT_NEAR(mean.draws[7][0], 0.75, 1e-12);
+TEST(SumOf, WeighsStrataAndTheirClusters) {
+  const std::vector<Cluster> first = {{1, 1, {1}, {1}, "a"}, {3, 1, {3}, {1}, "b"}}, second = {{2, 1, {1}, {0.5}, "b"}};
+  const Resampled one = resample(first, 1, 1, "a", 100).pooled, other = resample(second, 1, 1, "b", 100).pooled;
+  const std::vector<Stratum> strata = {{&one, 0.6, &first}, {&other, 0.6, &second}};
+  const Resampled sum = sum_of(strata);
+  EXPECT_NEAR(sum.value[0], 0.6 + 0.3, 1e-12);
+  EXPECT_EQ(sum.draws.size(), 100U);
+  EXPECT_NEAR(sum.draws[7][0], 0.9, 1e-12);
+  const std::vector<Cluster> clusters = clusters_of_sum(strata);
+  ASSERT_EQ(clusters.size(), 2U) << "b counts once";
+  EXPECT_NEAR(clusters[0].pairs, 0.5 / 4, 1e-12);
+  EXPECT_NEAR(clusters[1].pairs, 0.5 * 3 / 4 + 0.5, 1e-12);
+  EXPECT_NEAR(clusters[0].right[0], 0.6 / 4, 1e-12);
+  EXPECT_NEAR(clusters[0].right[0] + clusters[1].right[0], sum.value[0], 1e-12);
 }
 
 TEST(DrawSharedTogether, AClusterOfTwoStrataIsDrawnAsAWhole) {
@@ -232,14 +239,14 @@ TEST(DrawSharedTogether, AClusterOfTwoStrataIsDrawnAsAWhole) {
     other.push_back(cluster(1 - i % 2, "d" + std::to_string(i)));
     alone.push_back(cluster(i % 2, "e" + std::to_string(i)));
   }
-  const auto mean = [](const std::vector<std::vector<Cluster>>& strata, std::size_t* clusters) {
+  const auto mean = [](const std::vector<std::vector<Cluster>>& strata) {
     std::vector<Resampled> pooled;
     for (std::size_t s = 0; s < strata.size(); ++s)
       pooled.push_back(resample(strata[s], 1, 1, "stratum " + std::to_string(s), 500).pooled);
-    *clusters = draw_shared_together(strata, pooled, 1, "test");
+    draw_shared_together(strata, pooled, 1, "test");
     std::vector<Stratum> of;
-    for (const Resampled& r : pooled) of.push_back({&r});
-    return mean_of(of);
+    for (std::size_t s = 0; s < strata.size(); ++s) of.push_back({&pooled[s], 0.5, &strata[s]});
+    return sum_of(of);
   };
   const auto width = [](const Resampled& r) {
     std::vector<double> draws;
@@ -247,20 +254,19 @@ TEST(DrawSharedTogether, AClusterOfTwoStrataIsDrawnAsAWhole) {
     const Interval interval = percentile_interval(r.value[0], std::move(draws));
     return interval.high - interval.low;
   };
-  std::size_t clusters = 0;
   // What a cluster gains in one stratum it loses in the other.
-  EXPECT_NEAR(width(mean({half, other}, &clusters)), 0, 1e-12);
-  EXPECT_EQ(clusters, 100U) << "each once";
-  EXPECT_NEAR(width(mean({half, half}, &clusters)), 2 * 1.96 * 0.5 / 10, 0.03) << "two strata of the same know no more than one";
-  EXPECT_NEAR(width(mean({half, alone}, &clusters)), 2 * 1.96 * 0.5 / 10 / std::sqrt(2.0), 0.03);
-  EXPECT_EQ(clusters, 200U);
+  EXPECT_NEAR(width(mean({half, other})), 0, 1e-12);
+  EXPECT_EQ(mean({half, other}).trials, 100) << "each once";
+  EXPECT_NEAR(width(mean({half, half})), 2 * 1.96 * 0.5 / 10, 0.03) << "two strata of the same know no more than one";
+  EXPECT_NEAR(width(mean({half, alone})), 2 * 1.96 * 0.5 / 10 / std::sqrt(2.0), 0.03);
+  EXPECT_EQ(mean({half, alone}).trials, 200);
 }
 
 TEST(DrawSharedTogether, AStratumThatAResampleLeavesOutKeepsItsValue) {
   const std::vector<std::vector<Cluster>> strata = {{{1, 1, {1}, {1}, "a"}}, {{1, 1, {0}, {0}, "a"}, {1, 1, {1}, {1}, "b"}}};
   std::vector<Resampled> pooled;
   for (const auto& clusters : strata) pooled.push_back(resample(clusters, 1, 1, "stratum", 200).pooled);
-  EXPECT_EQ(draw_shared_together(strata, pooled, 1, "test"), 2U);
+  draw_shared_together(strata, pooled, 1, "test");
   for (const auto& draw : pooled[0].draws) EXPECT_EQ(draw[0], 1);
   EXPECT_TRUE(std::ranges::any_of(pooled[1].draws, [](const auto& draw) { return draw[0] == 1; }));
 }
