@@ -222,6 +222,18 @@ TEST_F(Evaluation, GivenScoresBelongToGroupsByIdOrOrder) {
   EXPECT_NE(refusal(R"({"id":"x","error":"bad"})").find("found the keys"), std::string::npos);
 }
 
+TEST_F(Evaluation, TokensOfGivenScoresAreNotKnown) {
+  const Data data = read(group("a", "chat", {1, 2}).dump() + "\n");
+  const json result =
+      figures(data, {"m=scores:" + write("s.jsonl", R"({"scores":[1,0]})"), "tone=field:tone", "length", "e=mean(m,length)"});
+  for (const std::size_t model : {0U, 1U, 3U}) {
+    EXPECT_TRUE(result["models"][model]["tokens"].is_null()) << result["models"][model];
+    EXPECT_TRUE(result["models"][model]["tokens_per_1000_pairs"].is_null());
+  }
+  EXPECT_EQ(result["models"][2]["tokens"], 0) << "a length needs none";
+  EXPECT_NE(report_text(result).find("- (scores say nothing of tokens)"), std::string::npos) << report_text(result);
+}
+
 TEST_F(Evaluation, GivenScoresKnowTheResponsesThatWereMerged) {
   const Data data =
       read(R"({"id":"x","prompt":"p","responses":[{"text":"a","overall":1},{"text":"a","overall":1},{"text":"b","overall":2}]})");
