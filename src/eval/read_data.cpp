@@ -59,10 +59,15 @@ std::string order_of(const Item& item) {
   return text;
 }
 
-/// Make one cluster of those that rows of one prompt name. It has the name of the first. @param names  of each item
+/// Make one cluster of those that rows of one conversation name. It has the name of the first. @param names  of each item
 void join_clusters(std::vector<Item>& items, const std::vector<std::vector<std::string>>& names) {
   JoinedSets joined(std::ssize(items));
-  for (std::size_t i = 0; i < items.size(); ++i) joined.join_by_name(static_cast<std::int64_t>(i), names[i]);
+  std::map<std::uint64_t, std::int64_t> of_conversation;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto number = static_cast<std::int64_t>(i);
+    joined.join(of_conversation.try_emplace(preference::session_key(items[i].prompt), number).first->second, number);
+    joined.join_by_name(number, names[i]);
+  }
   for (std::size_t i = 0; i < items.size(); ++i)
     items[i].cluster = items[static_cast<std::size_t>(joined.set_of(static_cast<std::int64_t>(i)))].cluster;
 }
@@ -185,7 +190,7 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
                           std::ssize(data.items) - static_cast<std::int64_t>(before), left_out.take()});
   }
   if (data.items.empty()) throw DataError("nothing-to-evaluate", fmt::format("{}: no group to evaluate", files.front()));
-  join_clusters(data.items, clusters);
+  if (!options.cluster.empty()) join_clusters(data.items, clusters);  // else a conversation is a cluster
   take_split(data, splits, options.split);
   for (const Data::File& file : data.files) {
     if (file.items > 0 && file.other_split == file.items)
