@@ -71,6 +71,11 @@ std::string usual_name(const std::string& key) {
   return found == kNames.end() ? "" : found->second;
 }
 
+/// Whether `other` has the words of `key`, in their order: request_timeout_s those of timeout_s.
+bool has_words_of(std::string_view other, std::string_view key) {
+  return fmt::format("_{}_", other).find(fmt::format("_{}_", key)) != std::string::npos;
+}
+
 /// "expected a list ..., found ...", with how to write it.
 template <class Element>
 std::string expected_list(const Tree& tree) {
@@ -190,13 +195,28 @@ class SectionReader {
     return std::filesystem::absolute(std::filesystem::path(document_.directory) / path).lexically_normal().string();
   }
 
-  /// The nearest key of this section, else the same key of another section, else all keys of this one.
+  /// The keys of this section, or else of the sections inside it, that have the words of `key`.
+  [[nodiscard]] std::vector<std::string> keys_around(const std::string& key, const std::vector<std::string>& all) const {
+    std::vector<std::string> found;
+    if (path_.empty()) return found;  // every section is inside the whole
+    std::ranges::copy_if(keys_, std::back_inserter(found), [&](const std::string& own) { return has_words_of(own, key); });
+    if (!found.empty()) return found;
+    const std::string section = without_numbers(path_) + ".";
+    std::ranges::copy_if(all, std::back_inserter(found), [&](const std::string& other) {
+      return other.starts_with(section) && has_words_of(std::string_view(other).substr(other.rfind('.') + 1), key);
+    });
+    return found;
+  }
+
+  /// The nearest key of this section, else one of it or of a section inside it with the same words, else the same key of another
+  /// section, else all keys of this one.
   [[nodiscard]] std::string advice(const std::string& key) const {
     const std::string usual = usual_name(key);
     if (std::ranges::find(keys_, usual) != keys_.end()) return fmt::format(", did you mean {}?", usual);
     if (const auto near = nearest(key, keys_)) return fmt::format(", did you mean {}?", *near);
-    std::vector<std::string> others;
     static const std::vector<std::string> kAll = all_keys();
+    std::vector<std::string> others = keys_around(usual.empty() ? key : usual, kAll);
+    if (!others.empty()) return fmt::format(", did you mean {}?", fmt::join(others, " or "));
     for (const std::string& other : kAll) {
       if (!usual.empty() && (other == usual || other.ends_with("." + usual))) others.push_back(other);
     }

@@ -13,16 +13,6 @@ bool is_number(const std::string& part) {
   return !part.empty() && std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
-/// "labels.judges.0.via" -> "labels.judges.via".
-std::string without_numbers(const std::string& key) {
-  std::istringstream parts(key);
-  std::string result;
-  for (std::string part; std::getline(parts, part, '.');) {
-    if (!is_number(part)) result += (result.empty() ? "" : ".") + part;
-  }
-  return result;
-}
-
 /// The row of an old key; nullptr if the key was never one. `key` has list elements with their number.
 const RenamedKey* find_renamed(const std::string& key) {
   const std::string plain = without_numbers(key);
@@ -82,6 +72,15 @@ void rename_inside(Tree& tree, const std::string& path, Problems& problems, std:
 }
 
 }  // namespace
+
+std::string without_numbers(const std::string& key) {
+  std::istringstream parts(key);
+  std::string result;
+  for (std::string part; std::getline(parts, part, '.');) {
+    if (!is_number(part)) result += (result.empty() ? "" : ".") + part;
+  }
+  return result;
+}
 
 void rename_old_keys(Tree& root, Problems& problems, std::vector<std::string>& warnings) {
   rename_inside(root, "", problems, warnings);

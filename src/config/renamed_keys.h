@@ -52,6 +52,9 @@ inline constexpr auto kRetiredValues = std::to_array<RetiredValue>({{"aggregator
                                                                     {"experts.train.ties", "true", "all"},
                                                                     {"experts.train.ties", "false", "none"}});
 
+/// A dotted key without the numbers of list elements: "labels.judges.api" for "labels.judges.0.api".
+std::string without_numbers(const std::string& key);
+
 /// Give every old key in `root` its new name, and every retired value its successor. One that stands beside its new name goes to
 /// `problems`.
 /// @param warnings  gets a sentence with the place for each renamed key

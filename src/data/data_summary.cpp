@@ -165,13 +165,15 @@ std::string odd_label(const std::string& name, const LabelSummary& label, std::i
                      label.score_gap_min > 0 ? fmt::format(" (gap of {} or more)", label.score_gap_min) : "", labelled_min);
 }
 
-std::vector<std::string> odd_category(const std::string& name, const CategorySummary& category, std::size_t categories,
-                                      std::int64_t labelled_min) {
+std::vector<std::string> odd_category(const DataSummary& all, const std::string& name, std::int64_t labelled_min) {
+  const CategorySummary& category = all.categories.at(name);
   std::vector<std::string> odd;
-  if (name == kNoCategory)
-    odd.push_back(fmt::format("{} of rows that name no category; set data.inputs[].category, or write \"category\" into the rows",
-                              counted(category.prompts, "prompt")));
-  if (const std::string wrong = unusable_category(name, categories); !wrong.empty()) odd.push_back(wrong);
+  const std::string files = files_without_category(all.inputs);
+  if (name == kNoCategory && !files.empty())
+    odd.push_back(
+        fmt::format("{} of rows that name no category{}; set data.inputs[].category, or write \"category\" into the rows",
+                    counted(category.prompts, "prompt"), all.inputs.size() > 1 ? fmt::format(" ({})", files) : ""));
+  if (const std::string wrong = unusable_category(name, all.categories.size()); !wrong.empty()) odd.push_back(wrong);
   if (category.prompts < kPromptsAdvised)
     odd.push_back(fmt::format("{}: with fewer than about {} the intervals are wider than most differences",
                               counted(category.prompts, "prompt"), kPromptsAdvised));
@@ -202,6 +204,7 @@ std::vector<std::string> odd_category(const std::string& name, const CategorySum
 DataSummary summarise(const IngestRequest& request) {
   GroupSelection selection(request);
   std::map<std::string, CategoryCount> counts;
+  std::vector<std::int64_t> without_category(request.data.inputs.size());
   DataSummary summary;
   std::int64_t groups = 0;
   const auto add = [&](InputGroup&& item) {
@@ -212,10 +215,12 @@ DataSummary summarise(const IngestRequest& request) {
       return false;
     }
     counts[item.group.category].add(item.group, stated);
+    if (item.without_category) ++without_category[item.input];
     return true;
   };
   summary.inputs =
       read_inputs(request, add, [&](const preference::Dropped& d) { ++summary.dropped[d.bad ? "bad line" : d.reason]; });
+  for (std::size_t i = 0; i < summary.inputs.size(); ++i) summary.inputs[i].without_category = without_category[i];
   for (const auto& [category, count] : counts) summary.categories[category] = count.summary();
   return summary;
 }
@@ -255,8 +260,7 @@ std::string to_text(const DataSummary& summary, std::int64_t labelled_min) {
                                       median_of(category.responses, category.prompts), category.responses.rbegin()->first),
                           splits_text(category.splits)});
     for (const auto& [label, about] : category.labels) labels.push_back(label_row(shown, label, about));
-    for (const std::string& what : odd_category(name, category, summary.categories.size(), labelled_min))
-      odd += fmt::format("odd: {}: {}\n", shown, what);
+    for (const std::string& what : odd_category(summary, name, labelled_min)) odd += fmt::format("odd: {}: {}\n", shown, what);
   }
   text += fmt::format("\n{}\n{}\n", markdown_table(categories), markdown_table(labels));
   for (const auto& [reason, rows] : summary.dropped) text += fmt::format("dropped {:>6}: {}\n", rows, reason);

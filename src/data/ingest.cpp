@@ -144,7 +144,10 @@ class Ingest {
       }
       rows.flush();
     }
-    for (std::size_t i = 0; i < report_.inputs.size(); ++i) report_.inputs[i].groups = kept_[i];
+    for (std::size_t i = 0; i < report_.inputs.size(); ++i) {
+      report_.inputs[i].groups = kept_[i];
+      report_.inputs[i].without_category = without_category_[i];
+    }
     report_.pairs = builder.pairs();
     if (builder.groups_without_pairs() > 0) report_.noted["groups without any ordered pair"] = builder.groups_without_pairs();
     json provenance = json::parse(request_.renderer.provenance);
@@ -227,6 +230,7 @@ class Ingest {
     if (!row.dropped.file.empty()) return drop(row.dropped, row.dropped.bad ? "bad line" : row.dropped.reason);
     const preference::Group& group = row.item.group;
     if (request_.progress) request_.progress("tokenising", ++groups_, selection_.groups());
+    if (row.item.without_category && (row.kind.empty() || !row.item.configured)) ++without_category_[row.item.input];
     if (!row.kind.empty()) return drop({group.file, group.line, row.kind + row.detail, {}, false}, row.kind);
     builder.add(group, {row.item.prompt.stable(), row.item.session.stable()}, row.layout, row.prompt, group.split,
                 std::max(1.0, row.item.weight), score_gap_min(group.category));
@@ -257,8 +261,9 @@ class Ingest {
   const IngestRequest& request_;
   const LayoutLimits limits_;
   GroupSelection selection_;
-  std::map<std::size_t, std::int64_t> kept_;  ///< groups in the store, by the number of their input
-  std::int64_t groups_ = 0;                   ///< groups that the second pass has come to
+  /// Groups in the store, and those of IngestReport::Input::without_category, by the number of their input.
+  std::map<std::size_t, std::int64_t> kept_, without_category_;
+  std::int64_t groups_ = 0;  ///< groups that the second pass has come to
   std::ofstream log_;
   std::map<std::string, std::int64_t> listed_;  ///< rows of each kind, by code or reason, that were listed or would have been
   IngestReport report_;

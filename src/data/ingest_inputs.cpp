@@ -93,7 +93,8 @@ void apply(const config::InputConfig& input, const std::vector<config::CategoryC
            std::map<std::string, std::set<std::string>>& labels) {
   preference::Group& group = item.group;
   if (!input.category.empty()) group.category = input.category;
-  if (group.category.empty()) group.category = categories.size() == 1 ? categories.front().name : kNoCategory;
+  item.without_category = group.category.empty() && categories.size() != 1;
+  if (group.category.empty()) group.category = item.without_category ? kNoCategory : categories.front().name;
   for (const preference::Split split : {preference::Split::train, preference::Split::validation, preference::Split::test}) {
     if (config::word(input.split) == to_string(split)) group.split = split;
   }

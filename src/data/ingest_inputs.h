@@ -11,9 +11,6 @@
 
 namespace dmoerm::data {
 
-/// Category of rows that name none, where neither their file nor a single configured category does.
-inline constexpr const char* kNoCategory = "default";
-
 /// 128 bits of a SHA-256, kept in memory in place of a text.
 struct TextKey {
   std::uint64_t high = 0, low = 0;
@@ -31,13 +28,14 @@ double place_of(std::uint64_t key, std::uint64_t seed);
 /// A group with the settings of its input applied: category, split, points.
 struct InputGroup {
   preference::Group group;
-  TextKey prompt;          ///< key of preference::prompt_text()
-  TextKey session;         ///< key of its conversation, preference::session_text()
-  TextKey content;         ///< key of category, prompt, responses and names of labels; it decides random choices
-  TextKey statement;       ///< key of content and values of the labels; duplicates have equal ones
-  bool configured = true;  ///< whether the request names its category
-  double weight = 1.0;     ///< weight of its input file
-  std::size_t input = 0;   ///< number of that file among the inputs
+  TextKey prompt;                 ///< key of preference::prompt_text()
+  TextKey session;                ///< key of its conversation, preference::session_text()
+  TextKey content;                ///< key of category, prompt, responses and names of labels; it decides random choices
+  TextKey statement;              ///< key of content and values of the labels; duplicates have equal ones
+  bool configured = true;         ///< whether the request names its category
+  bool without_category = false;  ///< whether it has kNoCategory, as neither its rows nor its file name one
+  double weight = 1.0;            ///< weight of its input file
+  std::size_t input = 0;          ///< number of that file among the inputs
 
   /// Whether the weight of its input file leaves this group out of the train split.
   [[nodiscard]] bool beyond_weight(std::uint64_t seed) const { return weight < 1 && place_of(content.high, seed) >= weight; }

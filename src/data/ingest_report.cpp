@@ -5,11 +5,41 @@
 #include <nlohmann/json.hpp>
 
 #include "base/counted.h"
+#include "data/ingest_request.h"
 #include "preference/group.h"
 
 namespace dmoerm::data {
 
 using nlohmann::json;
+
+namespace {
+
+/// Rows that name no category, where several files or categories make it matter.
+std::string rows_without_category(const IngestReport& report) {
+  const std::string files = files_without_category(report.inputs);
+  const bool left_out = !report.counts.contains(kNoCategory);
+  if (files.empty() || (report.inputs.size() == 1 && report.counts.size() == 1 && !left_out)) return "";
+  std::int64_t groups = 0;
+  for (const IngestReport::Input& input : report.inputs) groups += input.without_category;
+  return fmt::format(
+      "{} of rows that name no category ({}) {}: set data.inputs[].category in the configuration for all rows of a file, or "
+      "write "
+      "\"category\" into the rows\n",
+      counted(groups, "group"), files,
+      left_out ? fmt::format("{} left out", groups == 1 ? "is" : "are")
+               : fmt::format("{} the category {}", groups == 1 ? "has" : "have", kNoCategory));
+}
+
+}  // namespace
+
+std::string files_without_category(const std::vector<IngestReport::Input>& inputs) {
+  std::string files;
+  for (const IngestReport::Input& input : inputs) {
+    if (input.without_category > 0)
+      files += fmt::format("{}{} {}", files.empty() ? "" : ", ", input.path, input.without_category);
+  }
+  return files;
+}
 
 std::string to_text(const IngestReport& report) {
   std::string text;
@@ -35,6 +65,7 @@ std::string to_text(const IngestReport& report) {
   for (const auto& [category, kinds] : report.cut) {
     for (const auto& [kind, n] : kinds) text += fmt::format("{}: {} {} cut to fit data.max_length\n", category, n, kind);
   }
+  text += rows_without_category(report);
   for (const auto& [what, n] : report.noted) text += fmt::format("noted {:>8}: {}\n", n, what);
   for (const auto& [reason, n] : report.dropped) text += fmt::format("dropped {:>6}: {}\n", n, reason);
   if (report.dropped.empty()) return text + "dropped      0";

@@ -24,6 +24,7 @@ struct IngestReport {
     std::string path, format;
     std::int64_t groups = 0;                              ///< number of groups that are used
     std::map<std::string, std::set<std::string>> labels;  ///< category -> points with labels, configured or not
+    std::int64_t without_category = 0;  ///< groups of InputGroup::without_category, also those left out for their category
   };
   std::vector<Input> inputs;
   std::map<std::string, std::map<std::string, SplitCounts>> counts;  ///< category -> split
@@ -36,6 +37,9 @@ struct IngestReport {
   std::string digest;                                                   ///< digest of the store's content
   std::filesystem::path dropped_file;  ///< file with a JSON line (file, line, reason) for each dropped row
 };
+
+/// The files with groups of rows that name no category: "a.jsonl 20, b.jsonl 10"; "" if there are none.
+std::string files_without_category(const std::vector<IngestReport::Input>& inputs);
 
 /// The report as a text for people.
 std::string to_text(const IngestReport& report);

@@ -14,6 +14,9 @@
 
 namespace dmoerm::data {
 
+/// Category of rows that name none, where neither their file nor a single configured category does.
+inline constexpr const char* kNoCategory = "default";
+
 /// Ids of a prompt alone, and of the prompt with each response.
 struct RenderedGroup {
   std::vector<std::int32_t> prompt;

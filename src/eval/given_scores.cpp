@@ -96,7 +96,7 @@ ModelScores given_scores(const std::string& name, const std::string& file, const
         fmt::format("{}: {} lines without ids for {} groups ({} more were left out): give each line the id of its group", file,
                     lines.all.size(), read, left_out));
   if (!lines.by_id.empty()) expect_ids_of_their_own(data, file);
-  ModelScores model{name, "scores of " + file, {}, {}};
+  ModelScores model{.name = name, .source = "scores of " + file, .tokens_unknown = "scores say nothing of tokens"};
   for (const Item& item : data.items) {
     std::size_t at = static_cast<std::size_t>(item.number);
     if (!lines.by_id.empty()) {

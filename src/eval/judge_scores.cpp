@@ -114,7 +114,10 @@ ModelScores judge_scores(const std::string& name, const std::string& config_file
     refuse(end, fmt::format("{}: asking the judges ended early: {}; all answers so far are stored in {}", name, end.message,
                             store_path.string()));
 
-  ModelScores model{.name = name, .source = "judges of " + config_file, .items = std::vector<ItemScores>(data.items.size())};
+  ModelScores model{.name = name,
+                    .source = "judges of " + config_file,
+                    .items = std::vector<ItemScores>(data.items.size()),
+                    .tokens_unknown = "only those paid now are counted"};
   label::PointQuestions questions(target, groups, judges, pairs, static_cast<std::int32_t>(config.labels.samples));
   label::visit_pairs(questions, store, judges, config.labels.vote == config::Vote::weights,
                      [&](const label::Slot& slot, const label::PairBallots& ballots) {

@@ -49,37 +49,25 @@ class LeftOut {
   LeftOutWarnings warnings_;
 };
 
-/// What groups have in common that say the same: category, prompt, responses and their order under each label.
-std::uint64_t statement_key(const Item& item) {
-  std::string text = item.category + '\x1d' + item.prompt_key;
-  for (const std::string& response : item.responses) text += '\x1d' + response;
+/// The order of an item's responses under each label; "" if none is known.
+std::string order_of(const Item& item) {
+  std::string text;
   for (const auto& [label, pairs] : item.pairs) {
     text += '\x1d' + label;
     for (const preference::Preference& p : pairs) text += fmt::format("\x1e{}>{}", p.winner, p.loser);
   }
-  return stable_hash(text);
+  return text;
 }
 
-/// Warn of groups that say what an earlier one says: their pairs count again.
-void warn_of_repeated(const Data& data) {
-  std::map<std::uint64_t, const Item*> first;
-  std::int64_t repeated = 0;
-  std::string example;
-  for (const Item& item : data.items) {
-    if (item.pairs.empty()) continue;
-    const auto [found, is_new] = first.try_emplace(statement_key(item), &item);
-    if (!is_new && ++repeated == 1)
-      example = fmt::format("{}:{}, which repeats {}:{}", item.file, item.line, found->second->file, found->second->line);
-  }
-  if (repeated > 0)
-    spdlog::warn("[eval] groups with the prompt, responses and order of an earlier one count again: {} of {}, the first at {}",
-                 repeated, data.items.size(), example);
-}
-
-/// Make one cluster of those that rows of one prompt name. It has the name of the first. @param names  of each item
+/// Make one cluster of those that rows of one conversation name. It has the name of the first. @param names  of each item
 void join_clusters(std::vector<Item>& items, const std::vector<std::vector<std::string>>& names) {
   JoinedSets joined(std::ssize(items));
-  for (std::size_t i = 0; i < items.size(); ++i) joined.join_by_name(static_cast<std::int64_t>(i), names[i]);
+  std::map<std::uint64_t, std::int64_t> of_conversation;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto number = static_cast<std::int64_t>(i);
+    joined.join(of_conversation.try_emplace(preference::session_key(items[i].prompt), number).first->second, number);
+    joined.join_by_name(number, names[i]);
+  }
   for (std::size_t i = 0; i < items.size(); ++i)
     items[i].cluster = items[static_cast<std::size_t>(joined.set_of(static_cast<std::int64_t>(i)))].cluster;
 }
@@ -99,6 +87,23 @@ void expect_no_category_called_all(const Data& data) {
 void set_keys(Item& item) {
   item.prompt_key = fmt::format("{:016x}", preference::prompt_key(item.prompt));
   if (item.cluster.empty()) item.cluster = fmt::format("{:016x}", preference::session_key(item.prompt));
+}
+
+void warn_of_repeated(const Data& data, const std::string& what, const std::function<std::string(const Item&)>& said_by) {
+  std::map<std::uint64_t, const Item*> first;
+  std::int64_t repeated = 0;
+  std::string example;
+  for (const Item& item : data.items) {
+    const std::string said = said_by(item);
+    if (said.empty()) continue;
+    std::string text = fmt::format("{}\x1d{:016x}{}", item.category, preference::prompt_key(item.prompt), said);
+    for (const std::string& response : item.responses) text += '\x1d' + response;
+    const auto [found, is_new] = first.try_emplace(stable_hash(text), &item);
+    if (!is_new && ++repeated == 1)
+      example = fmt::format("{}:{}, which repeats {}:{}", item.file, item.line, found->second->file, found->second->line);
+  }
+  if (repeated > 0)
+    spdlog::warn("{} of an earlier one count again: {} of {}, the first at {}", what, repeated, data.items.size(), example);
 }
 
 Item item_of(preference::Group group, double score_gap_min) {
@@ -185,7 +190,7 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
                           std::ssize(data.items) - static_cast<std::int64_t>(before), left_out.take()});
   }
   if (data.items.empty()) throw DataError("nothing-to-evaluate", fmt::format("{}: no group to evaluate", files.front()));
-  join_clusters(data.items, clusters);
+  if (!options.cluster.empty()) join_clusters(data.items, clusters);  // else a conversation is a cluster
   take_split(data, splits, options.split);
   for (const Data::File& file : data.files) {
     if (file.items > 0 && file.other_split == file.items)
@@ -193,7 +198,7 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
                    file.path, file.items, data.split);
   }
   expect_no_category_called_all(data);
-  warn_of_repeated(data);
+  warn_of_repeated(data, "[eval] groups with the prompt, responses and order", order_of);
   if (std::ranges::all_of(data.items, [](const Item& item) { return item.pairs.empty(); }))
     throw DataError("nothing-to-evaluate",
                     fmt::format("{}: none of the {} groups has a pair of responses whose order is known{}", files.front(),

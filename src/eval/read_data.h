@@ -1,6 +1,7 @@
 // Reads the user's own data for an evaluation: every data format that `ingest` reads.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,11 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
 /// @param wanted  train, validation, test or all; "" = test if an item is in it, else all
 /// @throws DataError if items name splits but not that one, or nothing is left
 void take_split(Data& data, const std::vector<preference::Split>& splits, const std::string& wanted);
+
+/// Warn of items that repeat an earlier one, as they count again: those with equal categories, prompts, responses and labels.
+/// @param what  begins the warning: "[eval] groups with the prompt, responses and order"
+/// @param said_by  gives the labels of an item as a text; an item with "" is left alone
+void warn_of_repeated(const Data& data, const std::string& what, const std::function<std::string(const Item&)>& said_by);
 
 /// The item of a group: its ordered pairs by label, ties and scores.
 Item item_of(preference::Group group, double score_gap_min);

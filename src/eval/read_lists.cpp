@@ -192,6 +192,8 @@ Data read_lists(const std::vector<std::string>& files, const std::string& gold, 
   if (data.items.empty())
     throw DataError("nothing-to-evaluate", fmt::format("{}: no list has {} or more responses with a gold score", files.front(),
                                                        std::max<std::int64_t>(2, smallest)));
+  warn_of_repeated(data, "[bon] lists with the prompt, responses and gold scores",
+                   [&](const Item& item) { return fmt::format("{}", fmt::join(item.scores.at(gold), ",")); });
   return data;
 }
 

@@ -30,7 +30,7 @@ ModelScores length_scores(const std::string& name, const Data& data) {
 
 /// Scores that stand in the data: of a point, or of one rater.
 ModelScores field_scores(const std::string& name, const std::string& key, const Data& data) {
-  ModelScores model{name, "field " + key + " of the data", {}, {}};
+  ModelScores model{.name = name, .source = "field " + key + " of the data", .tokens_unknown = "scores say nothing of tokens"};
   for (const Item& item : data.items) {
     const auto found = item.scores.find(key);
     const bool complete =

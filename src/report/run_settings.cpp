@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <vector>
 
+#include "config/renamed_keys.h"
 #include "config/tree.h"
+#include "config/values.h"
 #include "plan/task_id.h"
 
 namespace dmoerm::report {
@@ -21,6 +24,13 @@ std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
   return text;
+}
+
+/// The one spelling of a value that the configuration takes in several: 0.0001 for 1e-4, 1 for 1.0.
+std::string spelling(const Tree& scalar) {
+  double number = 0;
+  const bool fraction = scalar.text.find_first_of(".eE") != std::string::npos;  // a whole number may not fit a double
+  return fraction && config::read_value(scalar, number).empty() ? config::write_value(number) : scalar.text;
 }
 
 /// What people call the elements of a list: the values of a key that all have, each another one.
@@ -54,7 +64,7 @@ class Flattening {
     } else if (tree.kind == Tree::Kind::list) {
       add_list(tree, key);
     } else {
-      values_[key] = tree.text;
+      values_[key] = spelling(tree);
     }
   }
 
@@ -63,7 +73,7 @@ class Flattening {
     if (list.items.empty()) return;
     if (std::ranges::all_of(list.items, [](const Tree& item) { return item.kind == Tree::Kind::scalar; })) {
       std::vector<std::string> words;
-      for (const Tree& item : list.items) words.push_back(item.text);
+      for (const Tree& item : list.items) words.push_back(spelling(item));
       values_[key] = joined(words);
       return;
     }
@@ -123,7 +133,11 @@ std::string content_of_input(std::size_t input) { return fmt::format("data.input
 Values settings_of(const Run& run) {
   Values values;
   config::Problems problems("config.yaml", {});
-  if (const auto tree = config::parse_tree(run.config, 0, problems)) Flattening(values).add(*tree, "");
+  std::optional<Tree> tree = config::parse_tree(run.config, 0, problems);
+  if (!tree) return values;
+  std::vector<std::string> renamed;
+  config::rename_old_keys(*tree, problems, renamed);  // as a run of an earlier version wrote them
+  Flattening(values).add(*tree, "");
   return values;
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "base/counted.h"
@@ -37,6 +38,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kVerdicts = "verdicts.jsonl";
+constexpr const char* kReport = "report.json";
 constexpr std::int64_t kQuicklyCounted = 10'000;  // questions
 
 judge::TokenCounter counter_of(const std::string& directory) {
@@ -56,6 +58,13 @@ std::string counted_with(const config::LabelsConfig& labels) {
 
 std::string task_of(const config::RunConfig& config, const std::string& category, const std::string& point, int round) {
   return plan::TaskId::label(category, point, plan::round_in_id(config, round)).text();
+}
+
+/// A folder in the one way in which two names of it are compared.
+std::string place_of(const fs::path& folder) {
+  std::error_code failed;
+  const fs::path place = fs::weakly_canonical(fs::absolute(folder), failed);
+  return (failed ? fs::absolute(folder) : place).string();
 }
 
 /// A server may count more tokens than estimated.
@@ -287,12 +296,45 @@ void LabelStage::write_report(bool quickly) {
   const fs::path folder = directory_.task("label");
   write_file_atomically(folder / "report.md",
                         label::report_page(points, store_->spent(), config_.labels.currency, notes_) + rounds_table());
-  write_json_atomically(folder / "report.json", label::report_json(points, store_->spent(), config_.labels.currency));
+  json report = label::report_json(points, store_->spent(), config_.labels.currency);
+  report["store"] = place_of(store_path_);
+  write_json_atomically(folder / kReport, report);
 }
 
 void LabelStage::open() {
   if (store_) return;
+  expect_answers_of_verdicts();
   take_over(label_store::LabelStore::open(store_path_));
+}
+
+/// Refuse another store than that of the run's last labelling if it lacks answers that finished verdicts were made from: they
+/// would be paid for again, and the verdicts and the report replaced. In the same store lost answers are asked for again.
+void LabelStage::expect_answers_of_verdicts() {
+  const fs::path report = directory_.task("label") / kReport;
+  const json last = fs::exists(report) ? json::parse(read_file(report), nullptr, false) : json();
+  const bool says = last.is_object() && last.contains("store") && last["store"].is_string();
+  const std::string known = says ? last["store"].get<std::string>() : "";
+  if (known == place_of(store_path_)) return;
+  std::optional<label::StoreToLookAt> look;
+  for (std::size_t i = 0; i < askings_.size(); ++i) {
+    const Asking& asking = askings_[i];
+    const fs::path verdicts = directory_.task(asking.task) / kVerdicts;
+    if (!fs::exists(verdicts) || !directory_.done(asking.task, identities_.at(asking.task))) continue;
+    if (asking.round > 1 && !has_pairs(asking)) continue;
+    if (!look) look.emplace(store_path_);
+    label::PointQuestions asked = questions(i);
+    while (const auto slot = asked.next()) {
+      const label::LookedUp found = asked.look_up(*slot, *look->store);
+      if (found.skipped || found.answer != nullptr) continue;
+      throw ConfigError(
+          "labels-of-another-store",
+          fmt::format("{}: this label store lacks an answer about {}, on which {} has a verdict{}: set labels.store (or --store) "
+                      "to the store of these labels, or give the run another name; to pay for them again, remove {} first",
+                      store_path_.string(), asked.pair_name(*slot), verdicts.string(),
+                      known.empty() ? "" : fmt::format(" from the label store {}", known),
+                      (directory_.root() / *fs::path(asking.task).begin()).string()));
+    }
+  }
 }
 
 void LabelStage::take_over(label_store::LabelStore store) {

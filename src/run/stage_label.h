@@ -52,7 +52,8 @@ class LabelStage {
   std::string estimate();
 
   /// Read the API keys and lock the store, to report problems early. run() does the same.
-  /// @throws ConfigError, with the code "label-store-in-use" while another process labels; IoError, DataError
+  /// @throws ConfigError, with the code "label-store-in-use" while another process labels, and "labels-of-another-store" if it
+  /// lacks answers that verdicts of the run were made from; IoError, DataError
   void open();
   /// Unlock the store. run() opens it again.
   void close();
@@ -95,6 +96,7 @@ class LabelStage {
     std::vector<std::vector<label::GroupPairs>> pairs;
   };
   void open_or_look(const std::set<std::string>& tasks);
+  void expect_answers_of_verdicts();
   [[nodiscard]] TaskIdentity identity_of(const Asking& asking) const;
   /// Whether a model learns from a point's labels: its expert, or the phase-1 models and baselines that learn from all points.
   [[nodiscard]] bool trains_on(const label::Target& target) const;

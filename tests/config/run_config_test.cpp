@@ -109,6 +109,23 @@ TEST(RunConfig, NamesUnknownKeysWithPlaceAndNearestRightKey) {
             "peak_tflops");
 }
 
+TEST(RunConfig, SuggestsKeysOfTheSectionBeforeThoseOfOthers) {
+  const std::string judge = "labels: {judges: [{model: m, endpoints: [{url: http://h}]}]}\n";
+  EXPECT_EQ(problems(kSmallest + judge, {"labels.judges.0.timeout_s=5"}),
+            "--set labels.judges.0.timeout_s=5: labels.judges.0.timeout_s: unknown key, did you mean "
+            "labels.judges.endpoints.connect_timeout_s or labels.judges.endpoints.request_timeout_s?");
+  EXPECT_EQ(problems(kSmallest + judge, {"labels.judges.0.endpoints.0.timeout_s=5"}),
+            "--set labels.judges.0.endpoints.0.timeout_s=5: labels.judges.0.endpoints.0.timeout_s: unknown key, did you mean "
+            "connect_timeout_s or request_timeout_s?");
+  EXPECT_EQ(problems(kSmallest + "experts: {lora_rank: 4}\n"),
+            "c.yaml:7:11: experts.lora_rank: unknown key, did you mean experts.train.lora_rank?");
+  EXPECT_EQ(problems(kSmallest + "experts: {learning_rate: 1}\n"),
+            "c.yaml:7:11: experts.learning_rate: unknown key, did you mean experts.train.lr?");
+  EXPECT_EQ(problems(kSmallest + "slurm: {timeout_s: 1}\n"),
+            "c.yaml:7:9: slurm.timeout_s: unknown key, did you mean cluster.timeout_s?")
+      << "no key of the section has these words";
+}
+
 TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
   const std::string text =
       "bse: 1\n"

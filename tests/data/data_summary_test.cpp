@@ -111,7 +111,10 @@ TEST_F(SummarisedFolder, SaysWhatIsOdd) {
   EXPECT_NE(said.find("odd: support: same: all 120 scores are 2, so they order nothing"), std::string::npos) << said;
   EXPECT_NE(said.find("odd: support: depth: 5 prompts outside the test split have an ordered pair"), std::string::npos) << said;
   EXPECT_NE(said.find("odd: default: one capability point alone, calm"), std::string::npos) << said;
-  EXPECT_NE(said.find("odd: default: 40 prompts of rows that name no category"), std::string::npos) << said;
+  EXPECT_NE(said.find("odd: default: 40 prompts of rows that name no category (" + (directory_ / "plain.jsonl").string() +
+                      " 40); set data.inputs[].category"),
+            std::string::npos)
+      << said;
   EXPECT_NE(said.find("format native, 40 prompts"), std::string::npos) << said;
   EXPECT_EQ(said.find("odd: support: empathy"), std::string::npos) << said;
 }

@@ -609,6 +609,33 @@ TEST_F(IngestFolder, SaysHowRowsGetACategory) {
   EXPECT_NE(refusal(r).find("data.inputs[].category"), std::string::npos);
 }
 
+TEST_F(IngestFolder, SaysWhichFilesHaveRowsWithoutACategory) {
+  const auto file = [&](const std::string& name, const std::string& category) {
+    const json more = category.empty() ? json::object() : json{{"category", category}};
+    return write(name, row(name + " 1", "b", "c", more) + row(name + " 2", "b", "c", more) + row(name + " 2", "b", "c", more));
+  };
+  const std::string a = file("a.jsonl", ""), b = file("b.jsonl", ""), chat = file("chat.jsonl", "chat"),
+                    news = file("news.jsonl", "news");
+  const auto said = [](const IngestRequest& r) {
+    const std::string text = to_text(ingest(r));
+    const std::size_t at = text.find("name no category"), begin = at == std::string::npos ? at : text.rfind('\n', at) + 1;
+    return at == std::string::npos ? "" : text.substr(begin, text.find(':', at) - begin);
+  };
+  EXPECT_EQ(said(request({a, chat, b})),
+            "4 groups of rows that name no category (" + a + " 2, " + b + " 2) have the category default");
+  EXPECT_EQ(said(request({a, b})), said(request({a, chat, b})));
+  EXPECT_EQ(said(request({a})), "") << "one file of one category";
+  EXPECT_EQ(said(request({chat, news})), "");
+  IngestRequest r = request({chat, a, news});
+  r.categories = {{"chat", {"x"}, 0}, {"news", {"y"}, 0}};
+  EXPECT_EQ(said(r), "3 groups of rows that name no category (" + a + " 3) are left out");
+  r.data.inputs[1].category = "news";
+  EXPECT_EQ(said(r), "");
+  r = request({a, b});
+  r.categories = {{"chat", {"x"}, 0}};
+  EXPECT_EQ(said(r), "") << "they are of the only category";
+}
+
 TEST_F(IngestFolder, CountsCutsAndContradictions) {
   std::string words;
   for (int i = 0; i < 200; ++i) words += "w" + std::to_string(i) + " ";

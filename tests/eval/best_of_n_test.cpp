@@ -11,6 +11,7 @@
 #include "eval/bon_figures.h"
 #include "eval/read_lists.h"
 #include "eval/scorers.h"
+#include "support/captured_log.h"
 #include "support/scratch.h"
 
 namespace dmoerm::eval {
@@ -138,6 +139,29 @@ TEST_F(Lists, OfTheTestSplitAreTakenIfRowsNameIt) {
               read_lists({directory_ / "lists.jsonl"}, "gold_scores", 0, "train");
             }).find("lists.jsonl:1: no response has a number \"gold_scores\""),
             std::string::npos);
+}
+
+TEST_F(Lists, ThatRepeatAnEarlierOneAreTold) {
+  const auto said = [&](const std::string& text) {
+    const test::CapturedLog log;
+    read(text, "gold_scores");
+    return log.text();
+  };
+  const std::string one = R"({"question":"q","answers":["a","b"],"gold_scores":[1,2]})",
+                    without_prompt = R"({"answers":["a","b"],"gold_scores":[1,2]})";
+  const std::string others = R"({"question":"r","answers":["a","b"],"gold_scores":[1,2]})"
+                             "\n"
+                             R"({"question":"q","answers":["a","b"],"gold_scores":[2,1]})"
+                             "\n"
+                             R"({"question":"q","answers":["a","c"],"gold_scores":[1,2]})"
+                             "\n";
+  EXPECT_NE(said(one + "\n" + others + one)
+                .find("[bon] lists with the prompt, responses and gold scores of an earlier one count "
+                      "again: 1 of 5, the first at " +
+                      (directory_ / "lists.jsonl:5").string() + ", which repeats " + (directory_ / "lists.jsonl:1").string()),
+            std::string::npos);
+  EXPECT_NE(said(without_prompt + "\n" + without_prompt).find("count again: 1 of 2"), std::string::npos);
+  EXPECT_EQ(said(one + "\n" + without_prompt + "\n" + others).find("count again"), std::string::npos);
 }
 
 TEST_F(Lists, KeepEqualTextsApart) {

@@ -111,6 +111,22 @@ TEST_F(Evaluation, DocumentsThatRowsOfOnePromptNameAreOneCluster) {
   EXPECT_EQ(figures(data, {"length"})["accuracy"]["all"]["overall"]["clusters"], 3);
 }
 
+TEST_F(Evaluation, DocumentsThatRowsOfOneConversationNameAreOneCluster) {
+  const auto row = [](const json& prompt, int document, const std::string& more) {
+    const json responses = {{{"text", "good " + more}, {"overall", 2}}, {{"text", "bad"}, {"overall", 1}}};
+    return json{{"prompt", prompt}, {"responses", responses}, {"document", document}}.dump() + "\n";
+  };
+  const json later = {
+      {{"role", "user"}, {"content", "a"}}, {{"role", "assistant"}, {"content", "b"}}, {{"role", "user"}, {"content", "c"}}};
+  const std::string one = write("one.jsonl", row("a", 1, "1") + row("x", 2, "2") + row("y", 3, "3")),
+                    other = write("other.jsonl", row("x", 4, "5") + row(later, 5, "6") + row("z", 5, "7") + row("w", 6, "8"));
+  const Data data = read_data({one, other}, {.cluster = "document"});
+  std::vector<std::string> clusters;
+  for (const Item& item : data.items) clusters.push_back(item.cluster);
+  EXPECT_EQ(clusters, (std::vector<std::string>{"1", "2", "3", "2", "1", "1", "6"}))
+      << "x stands in two files, and the second row of the other file is a later turn of a";
+}
+
 TEST_F(Evaluation, ComparesModelsPairedAndAgainstTheMargin) {
   const json result = figures(read(some_groups()), {"length", "again=length", "tone=field:tone"});
   int seen = 0;
@@ -220,6 +236,18 @@ TEST_F(Evaluation, GivenScoresBelongToGroupsByIdOrOrder) {
                 .find("expected 2 scores"),
             std::string::npos);
   EXPECT_NE(refusal(R"({"id":"x","error":"bad"})").find("found the keys"), std::string::npos);
+}
+
+TEST_F(Evaluation, TokensOfGivenScoresAreNotKnown) {
+  const Data data = read(group("a", "chat", {1, 2}).dump() + "\n");
+  const json result =
+      figures(data, {"m=scores:" + write("s.jsonl", R"({"scores":[1,0]})"), "tone=field:tone", "length", "e=mean(m,length)"});
+  for (const std::size_t model : {0U, 1U, 3U}) {
+    EXPECT_TRUE(result["models"][model]["tokens"].is_null()) << result["models"][model];
+    EXPECT_TRUE(result["models"][model]["tokens_per_1000_pairs"].is_null());
+  }
+  EXPECT_EQ(result["models"][2]["tokens"], 0) << "a length needs none";
+  EXPECT_NE(report_text(result).find("- (scores say nothing of tokens)"), std::string::npos) << report_text(result);
 }
 
 TEST_F(Evaluation, GivenScoresKnowTheResponsesThatWereMerged) {

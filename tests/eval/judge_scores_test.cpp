@@ -73,6 +73,7 @@ TEST_F(JudgeScores, AskInBothOrdersAndPayOnce) {
   const json result = evaluate({data, {first}, {.resamples = 100}});
   EXPECT_NEAR(result["accuracy"]["chat"]["overall"]["models"]["j"]["pooled"]["value"].get<double>(), right / pairs, 1e-12);
   EXPECT_EQ(result["models"][0]["cost"]["requests"], 180);
+  EXPECT_TRUE(result["models"][0]["tokens"].is_null()) << "of answers that were stored they are not known";
   EXPECT_NEAR(result["models"][0]["cost"]["money_per_1000_pairs"].get<double>(), first.cost->money / 0.09, 1e-9);
   EXPECT_FALSE(evaluate({data, {again}, {.resamples = 100}})["models"][0]["cost"].contains("money_per_1000_pairs"))
       << "what is known costs nothing, and does not say what a pair costs";

@@ -78,6 +78,22 @@ TEST_F(RunSettings, ListsWithoutNamesGoByPlace) {
   EXPECT_EQ(rows(), (Rows{{"data.inputs.1.weight", std::vector<std::string>{"1", "3"}}}));
 }
 
+TEST_F(RunSettings, OneSettingInTwoSpellingsIsNoDifference) {
+  configure("a", R"(
+base: {trains: all, ties: true, lr: 1e-4, patience: 20}
+experts: {train: {ties: false, clip_norm: 1.0}}
+categories: [{name: chat, points: [tone], clear_margin: 0.50}]
+labels: {judges: [{model: m, via: batch}], currency: "1e2"}
+)");
+  configure("b", R"(
+base: {tuning: full, ties: all, lr: 0.0001, patience: 20}
+experts: {train: {ties: none, max_grad_norm: 1}}
+categories: [{name: chat, points: [tone], score_gap_min: 0.5}]
+labels: {judges: [{model: m, api: batch}], currency: "100"}
+)");
+  EXPECT_EQ(rows(), (Rows{{"labels.currency", std::vector<std::string>{"1e2", "100"}}})) << "a text is no number";
+}
+
 TEST_F(RunSettings, ContentsDifferUnderTheSameNames) {
   for (const char* run : {"a", "b"}) configure(run, kCategories);
   found("a", '1', '2', '3', 'x');

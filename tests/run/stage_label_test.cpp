@@ -131,5 +131,42 @@ TEST_F(LabelStageTest, NeedsToWriteToTheStoreOnlyIfSomethingIsToBeAsked) {
   EXPECT_EQ(requests(), paid);
 }
 
+TEST_F(LabelStageTest, ReplacesNoVerdictsWhoseAnswersAreInAnotherStore) {
+  const test::JudgeProcess server(directory_, {"--log", (directory_ / "log").string()});
+  ask(server);
+  const auto content = [&](const std::filesystem::path& file) {
+    std::ifstream stream(file);
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+  };
+  const std::filesystem::path folder = directory_ / "run" / "label", other = directory_ / "other";
+  const std::filesystem::path verdicts = folder / "customer_support" / "empathy" / "verdicts.jsonl";
+  const auto label = [&](const std::string& point) {
+    return LabelStage(config_, RunDirectory(directory_ / "run"), {}).run(only("label/customer_support/" + point));
+  };
+  ASSERT_EQ(label("empathy").exit_code(), 0);
+  const std::string paid = content(directory_ / "log"), made = content(verdicts), report = content(folder / "report.md");
+  ASSERT_GT(made.size(), 0U);
+  config_.labels.store = other.string();
+  for (const char* point : {"empathy", "next_step"}) {  // of the second the report is the same page
+    const std::string said = test::message_of<ConfigError>([&] { label(point); });
+    EXPECT_NE(said.find(other.string() + ": this label store lacks an answer about responses "), std::string::npos) << said;
+    EXPECT_NE(said.find("from the label store " + (directory_ / "labels").string()), std::string::npos) << said;
+    EXPECT_NE(said.find("to pay for them again, remove " + folder.string() + " first"), std::string::npos) << said;
+  }
+  EXPECT_EQ(content(directory_ / "log"), paid);
+  EXPECT_EQ(content(verdicts), made);
+  EXPECT_EQ(content(folder / "report.md"), report);
+  EXPECT_FALSE(std::filesystem::exists(other));
+  std::filesystem::remove(folder / "report.json");  // as after an earlier version, which did not write the store's place
+  EXPECT_NE(test::message_of<ConfigError>([&] { label("empathy"); }), "");
+  std::filesystem::copy(directory_ / "labels", other, std::filesystem::copy_options::recursive);
+  EXPECT_EQ(label("empathy").exit_code(), 0) << "a copy has the answers";
+  EXPECT_EQ(content(directory_ / "log"), paid);
+  EXPECT_EQ(content(verdicts), made);
+  std::filesystem::remove_all(other);
+  EXPECT_EQ(label("empathy").exit_code(), 0) << "a store that has lost answers is asked to get them again";
+  EXPECT_GT(content(directory_ / "log").size(), paid.size());
+}
+
 }  // namespace
 }  // namespace dmoerm::run
