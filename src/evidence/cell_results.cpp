@@ -55,7 +55,8 @@ void add_best_of(const json& arm, std::size_t groups_before, ArmResult& own) {
     values.resize(groups_before, std::nan(""));
     for (const json& value : more) values.push_back(value.is_null() ? std::nan("") : value.get<double>());
   };
-  for (const auto& [n, kinds] : arm.value("best_of", json::object()).items()) {
+  const json best_of = arm.value("best_of", json::object());
+  for (const auto& [n, kinds] : best_of.items()) {
     BestOf& best = own.best_of[std::stoll(n)];
     append(best.gold, kinds.at("gold")), append(best.own, kinds.at("own")), append(best.longest, kinds.at("longest"));
   }

@@ -243,7 +243,7 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
                  ? trained * load.models * ((load.all_weights ? 28 : 24) + of_average) / (device.memory_gb_s * 1e9)
                  : 0;
   const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted) + load.whole_read_groups;
-  s.read = read * load.group_tokens * seconds_per_token(model, device, load, 1, adapted, limit);
+  s.read = read * load.group_tokens * seconds_per_token(model, device, load, 1, 1, limit);
   s.rest = load.seconds + fitting_seconds(load, model, device);
 
   const auto seconds_on = [&](int ranks, bool across) {

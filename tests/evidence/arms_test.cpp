@@ -615,7 +615,9 @@ TEST_F(ArmsTest, FeaturesAreTheReadingsTurnedAndScaled) {
 std::map<std::string, json> arms_in(const json& cell) {
   std::map<std::string, json> found;
   if (cell.contains("arms")) {
-    for (const auto& [arm, result] : cell.at("arms").items()) found[arm] = result;
+    for (const auto& [arm, result] : cell.at("arms").items()) {
+      if (arm != kGoldArm) found[arm] = result;  // it knows what is tested
+    }
     return found;
   }
   for (const auto& [category, own] : cell.at("categories").items()) {

@@ -176,7 +176,7 @@ TEST(Price, GroupsLargerThanAPassTakeItsMemoryAndOneMorePass) {
   Load large = adapter_training();
   large.group_tokens = 8000;
   EXPECT_EQ(micro_batches(large, 2000), 32) << "portions are micro batches";
-  EXPECT_LT(priced(large).memory_mib, 1.01 * priced(adapter_training()).memory_mib);
+  EXPECT_LT(priced(large).memory_mib, 1.02 * priced(adapter_training()).memory_mib) << "but for three more levels of sums";
   EXPECT_NEAR(priced(large, "h100", 2000).cost, 1.5 * priced(large, "h100", 8000).cost, 0.1 * priced(large).cost)
       << "forward, forward and backward";
   EXPECT_NEAR(speedup(priced(large), 32), 32, 2);

@@ -470,7 +470,7 @@ TEST_F(TinyTraining, KeepsTheWeightsOfTheFigureThatSelects) {
   }
   // Both may choose the same step of one training, so that a few are looked at.
   bool differ = false;
-  for (const std::int64_t steps : {4, 8, 16, 32}) {
+  for (const std::int64_t steps : {4, 8, 12, 16, 20, 24, 32, 48}) {
     train_.steps_max = steps;
     for (auto& [by, outcome] : outcomes) {
       train_.select_by = by;
