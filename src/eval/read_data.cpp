@@ -172,6 +172,8 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
   std::vector<Split> splits;
   std::vector<std::vector<std::string>> clusters;
   LeftOut left_out(options.bad_lines_max);
+  std::int64_t merged = 0;
+  std::string first_merged;
   for (const std::string& file : files) {
     preference::GroupReader reader(
         file, options.format, [&](const preference::Dropped& d) { left_out.add(d); }, options.bad_lines_max);
@@ -181,6 +183,8 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
       splits.push_back(group->split);
       preference::expect_cluster(*group, options.cluster);
       clusters.push_back(group->clusters);
+      if (group->merged > 0 && merged == 0) first_merged = fmt::format("{}:{}", group->file, group->line);
+      merged += group->merged;
       Item item = item_of(std::move(*group), options.score_gap_min);
       if (item.category.empty()) item.category = options.category;
       item.number = std::ssize(data.items);
@@ -189,6 +193,7 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
     data.files.push_back({file, sha256_file(file), reader.format() != nullptr ? reader.format()->name : "",
                           std::ssize(data.items) - static_cast<std::int64_t>(before), left_out.take()});
   }
+  if (merged > 0) spdlog::warn("[eval] {}: {}, the first at {}", preference::kMergedNote, merged, first_merged);
   if (data.items.empty()) throw DataError("nothing-to-evaluate", fmt::format("{}: no group to evaluate", files.front()));
   if (!options.cluster.empty()) join_clusters(data.items, clusters);  // else a conversation is a cluster
   take_split(data, splits, options.split);

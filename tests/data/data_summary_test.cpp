@@ -119,6 +119,21 @@ TEST_F(SummarisedFolder, SaysWhatIsOdd) {
   EXPECT_EQ(said.find("odd: support: empathy"), std::string::npos) << said;
 }
 
+TEST_F(SummarisedFolder, SaysHowManyEqualResponsesAreMerged) {
+  std::string rows = rated_row(0, {{"tone", {1, 2}}});
+  for (int i = 1; i < 3; ++i) {
+    json row = json::parse(rated_row(i, {{"overall", {1, 9, 4}}}));
+    row["responses"][1]["text"] = row["responses"][0]["text"];
+    rows += row.dump() + "\n";
+  }
+  const std::string file = write("rows.jsonl", rows), said = to_text(summary_of({file}), 20);
+  EXPECT_NE(said.find("noted        2: responses with the text of another one of their prompt, merged into it with the mean of "
+                      "their scores, the first at " +
+                      file + ":2\n"),
+            std::string::npos)
+      << said;
+}
+
 TEST_F(SummarisedFolder, ListsTheOverallLabelAmongEndlesslyManyOthers) {
   json scores{{"overall", {1, 2}}};
   for (int i = 0; i < 300; ++i) scores["by_" + std::to_string(i)] = {1, 2};
