@@ -14,6 +14,7 @@
 #include "config/values.h"
 #include "data/group_selection.h"
 #include "data/score_gap_rule.h"
+#include "data/text_notes.h"
 #include "preference/formats_of_groups.h"
 #include "preference/group_reader.h"
 #include "preference/ordered_pairs.h"
@@ -224,6 +225,7 @@ DataSummary summarise(const IngestRequest& request) {
     }
     counts[item.group.category].add(item.group, stated);
     note(summary, item.group, preference::kMergedNote, item.group.merged);
+    note(summary, item.group, kRatersAloneNote, item.group.raters_alone ? 1 : 0);
     if (item.without_category) ++without_category[item.input];
     return true;
   };

@@ -7,6 +7,7 @@
 #include "data/derived_config.h"
 #include "data/ingest_inputs.h"
 #include "data/score_gap_rule.h"
+#include "data/text_notes.h"
 #include "support/scratch.h"
 
 namespace dmoerm::data {
@@ -132,6 +133,15 @@ TEST_F(SummarisedFolder, SaysHowManyEqualResponsesAreMerged) {
                       file + ":2\n"),
             std::string::npos)
       << said;
+}
+
+TEST_F(SummarisedFolder, SaysWhereRatersScoreAPointWithoutScores) {
+  json row = json::parse(rated_row(1, {{"tone", {1, 2}}}));
+  row["responses"][0]["scores_raters"] = {{"tonne", {1, 1}}};
+  const std::string file = write("rows.jsonl", rated_row(0, {{"tone", {1, 2}}}) + row.dump());
+  const DataSummary summary = summary_of({file});
+  EXPECT_EQ(summary.noted.at(kRatersAloneNote).times, 1);
+  EXPECT_NE(to_text(summary, 20).find("correct the name, the first at " + file + ":2\n"), std::string::npos);
 }
 
 TEST_F(SummarisedFolder, ListsTheOverallLabelAmongEndlesslyManyOthers) {
