@@ -77,6 +77,21 @@ TEST_F(Evaluation, EqualResponsesHaveTheMeanOfTheirScoresAndAreTold) {
       << log.text();
 }
 
+TEST_F(Evaluation, NamesTheFilesWithoutTheWantedSplit) {
+  const std::vector<std::string> files = {
+      write("a.jsonl", group("a", "chat", {1, 2}, "train").dump() + "\n" + group("b", "chat", {1, 2}, "").dump()),
+      write("b.jsonl", group("c", "chat", {1, 2}, "train").dump())};
+  EXPECT_NE(test::message_of<DataError>([&] {
+              (void)read_data(files, {});
+            }).find(files[0] + ", " + files[1] + ": the rows name splits (train 2, none 1), but none of them \"test\""),
+            std::string::npos);
+  EXPECT_NE(
+      test::message_of<DataError>([&] {
+        (void)read_data(files, {.split = "test"});
+      }).find(files[0] + ", " + files[1] + ": --split test: none of the 3 groups belongs to it; their splits: train 2, none 1"),
+      std::string::npos);
+}
+
 TEST_F(Evaluation, IntervalsFollowFromTheGroupsOfTheResult) {
   std::string text;
   for (int i = 0; i < 60; ++i)
