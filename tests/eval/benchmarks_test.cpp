@@ -431,6 +431,13 @@ TEST_F(Benchmarks, AnotherVersionIsNamedWithWhatWasExpectedAndFound) {
             std::string::npos);
 }
 
+TEST_F(Benchmarks, AKeyThatStandsTwiceInAListIsToldWithItsElement) {
+  const std::string said = refusal("llmbar", R"([1, [2, {"a": 3}],
+    {"input": "q", "output_1": "a", "output_2": "b", "label": 1, "label": 2}])");
+  EXPECT_NE(said.find("rows.jsonl: element 3 of the list: the key \"label\" stands twice in one object"), std::string::npos)
+      << said;
+}
+
 TEST_F(Benchmarks, ATextThatIsBothBetterAndWorseIsTold) {
   const auto said = [&](const std::string& name, const std::vector<json>& rows) {
     const test::CapturedLog log;
