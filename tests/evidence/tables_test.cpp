@@ -201,6 +201,31 @@ TEST_F(TablesTest, SaysWhatWasNotMeasured) {
   EXPECT_TRUE(tables.figures["minus_pooled"].is_null());
 }
 
+TEST_F(TablesTest, SaysWhyAFoldHasNoDmoerm) {
+  const auto said = [&](const std::vector<int>& without_expert, const std::vector<int>& without_overall) {
+    write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}, {"own", 0.6}}, 0.5);
+    const auto drop = [&](int fold, bool own) {
+      change_cell("80-rater", fold, [own](nlohmann::json& cell) {
+        for (const char* arm : {"dmoerm", "pooled"}) cell["arms"].erase(arm);
+        if (own) cell["arms"].erase("own");
+      });
+    };
+    for (const int fold : without_expert) drop(fold, false);
+    for (const int fold : without_overall) drop(fold, true);
+    return make_tables(request()).markdown;
+  };
+  EXPECT_NE(said({1, 3}, {}).find("folds 2, 4, so none over all its prompts: no point has an expert there.\n"),
+            std::string::npos);
+  EXPECT_NE(
+      said({}, {0}).find("fold 1, so none over all its prompts: fewer than two prompts have overall labels in training there.\n"),
+      std::string::npos);
+  EXPECT_NE(
+      said({1}, {0, 4})
+          .find("folds 1, 2, 5, so none over all its prompts: no point has an expert in fold 2, and fewer than two prompts have "
+                "overall labels in training in folds 1, 5.\n"),
+      std::string::npos);
+}
+
 TEST_F(TablesTest, ACategoryWithoutAnExpertInAFoldIsLeftOutOfTheAverageOfEveryArm) {
   write_two("80-rater"), write_two("20-rater"), write_two("80-rater-scored40");
   TableRequest both = request();
