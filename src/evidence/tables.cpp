@@ -278,15 +278,10 @@ Tables make_tables(TableRequest request) {
   tables.figures = json::object();
   tables.markdown = fmt::format("## Main table: {}\n\n", request.primary);
   for (const auto& [name, why] : left_out(request.folder)) std::erase(request.main, name), std::erase(request.small, name);
-  if (request.main.empty()) {
+  const bool only_small = request.main.empty();
+  if (only_small) {
     request.main = std::exchange(request.small, {});
     std::erase_if(request.main, [&](const std::string& name) { return !results[request.primary].contains(name); });
-    tables.markdown += fmt::format(
-        "No category that can be tested has the {} prompts that --prompts-min asks of one in the average, so it is over all that "
-        "have cells: {}. "
-        "Few "
-        "prompts make wide intervals.\n\n",
-        request.prompts_min, fmt::join(request.main, ", "));
   }
   if (request.main.empty())
     throw DataError("cells-missing", fmt::format("{}: no category has all its cells under {}: run `dmoerm evidence cells`",
@@ -299,6 +294,11 @@ Tables make_tables(TableRequest request) {
   }
   const Average average = average_of(results[request.primary], request.main);
   tables.figures["categories"] = average.names;
+  if (only_small)
+    tables.markdown += fmt::format(
+        "No category that can be tested has the {} prompts that --prompts-min asks of one in the average, so it is over smaller "
+        "ones: {}. Few prompts make wide intervals.\n\n",
+        request.prompts_min, fmt::join(average.names, ", "));
   tables.markdown += table_of_arms(results[request.primary], request.main, tables.figures["main"]) + "\n";
   for (const auto& [regime, of_regime] : results) {
     std::vector<std::string> shown = request.small;

@@ -173,6 +173,17 @@ TEST_F(TablesTest, SmallCategoriesAreTheAverageIfThereIsNoOther) {
   EXPECT_NE(test::message_of<DataError>([&] { make_tables(small); }).find("no category has all its cells"), std::string::npos);
 }
 
+TEST_F(TablesTest, AnAverageOfSmallCategoriesIsSaidToBeOverThoseAlone) {
+  write_two("80-rater");  // code lacks DMoERM in a fold
+  TableRequest small = request();
+  small.main.clear();
+  small.small = {"chat", "code"};
+  small.prompts_min = 300;
+  const std::string markdown = make_tables(small).markdown;
+  EXPECT_NE(markdown.find("so it is over smaller ones: chat. Few prompts"), std::string::npos) << markdown;
+  EXPECT_NE(markdown.find("The average is over chat alone, for every arm. It is without code"), std::string::npos) << markdown;
+}
+
 TEST_F(TablesTest, AContrastWithoutAnArmHasNoFigure) {
   write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
   const Tables tables = make_tables(request());
