@@ -258,10 +258,16 @@ std::string json_complaint(std::string_view text, const json::exception& error) 
 
 json parse_json(std::string_view text, const std::string& name) {
   RepeatedKeys keys;
-  const auto watch = [&](int /*depth*/, json::parse_event_t event, const json& value) {
+  bool in_list = false;
+  std::int64_t element = 0;  // of the list that the whole file is
+  const auto watch = [&](int depth, json::parse_event_t event, const json& value) {
+    using Event = json::parse_event_t;
+    if (depth == 0 && event == Event::array_start) in_list = true;
+    if (depth == 1 && (event == Event::object_start || event == Event::array_start || event == Event::value)) ++element;
     if (keys.repeats(event, value))
       throw DataError("key-given-twice",
-                      fmt::format("{}: the key {} stands twice in one object: remove one of the two", name, value.dump()));
+                      fmt::format("{}: {}the key {} stands twice in one object: remove one of the two", name,
+                                  in_list ? fmt::format("element {} of the list: ", element) : "", value.dump()));
     return true;
   };
   try {

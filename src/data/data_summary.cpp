@@ -14,7 +14,9 @@
 #include "config/values.h"
 #include "data/group_selection.h"
 #include "data/score_gap_rule.h"
+#include "data/text_notes.h"
 #include "preference/formats_of_groups.h"
+#include "preference/group_reader.h"
 #include "preference/ordered_pairs.h"
 
 namespace dmoerm::data {
@@ -199,6 +201,13 @@ std::vector<std::string> odd_category(const DataSummary& all, const std::string&
   return odd;
 }
 
+void note(DataSummary& summary, const preference::Group& group, const char* what, std::int64_t times) {
+  if (times == 0) return;
+  Noted& noted = summary.noted[what];
+  if (noted.times == 0) noted.first = fmt::format("{}:{}", group.file, group.line);
+  noted.times += times;
+}
+
 }  // namespace
 
 DataSummary summarise(const IngestRequest& request) {
@@ -215,6 +224,8 @@ DataSummary summarise(const IngestRequest& request) {
       return false;
     }
     counts[item.group.category].add(item.group, stated);
+    note(summary, item.group, preference::kMergedNote, item.group.merged);
+    note(summary, item.group, kRatersAloneNote, item.group.raters_alone ? 1 : 0);
     if (item.without_category) ++without_category[item.input];
     return true;
   };
@@ -263,6 +274,8 @@ std::string to_text(const DataSummary& summary, std::int64_t labelled_min) {
     for (const std::string& what : odd_category(summary, name, labelled_min)) odd += fmt::format("odd: {}: {}\n", shown, what);
   }
   text += fmt::format("\n{}\n{}\n", markdown_table(categories), markdown_table(labels));
+  for (const auto& [what, noted] : summary.noted)
+    text += fmt::format("noted {:>8}: {}, the first at {}\n", noted.times, what, noted.first);
   for (const auto& [reason, rows] : summary.dropped) text += fmt::format("dropped {:>6}: {}\n", rows, reason);
   return text + odd;
 }

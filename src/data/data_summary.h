@@ -29,10 +29,17 @@ struct CategorySummary {
   bool labels_left_out = false;                      ///< whether there are more than are listed
 };
 
+/// How often something was noted, and where first: "file:line".
+struct Noted {
+  std::int64_t times = 0;
+  std::string first;
+};
+
 struct DataSummary {
   std::vector<IngestReport::Input> inputs;
   std::map<std::string, CategorySummary> categories;
   std::map<std::string, std::int64_t> dropped;  ///< reason -> number of rows
+  std::map<std::string, Noted> noted;           ///< remark on prompts that were kept all the same
 };
 
 /// Read the files as an ingest does: the same rows are left out, and the same prompts are in the test split, which decides about

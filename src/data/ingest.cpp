@@ -78,7 +78,8 @@ std::vector<std::pair<std::string, std::int64_t>> notes_on(const preference::Gro
   const bool moved = stated != Split::unset && stated != group.split;
   std::vector<std::pair<std::string, std::int64_t>> notes{
       {"rows moved to the split that another row states for their prompt", moved ? 1 : 0},
-      {"pairs stated in both orders, which cancel out", contradictions(group)}};
+      {"pairs stated in both orders, which cancel out", contradictions(group)},
+      {preference::kMergedNote, group.merged}};
   for (const std::string& words : text_notes(group)) notes.emplace_back(words, 1);
   return notes;
 }

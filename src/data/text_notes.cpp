@@ -337,6 +337,7 @@ std::vector<std::string> text_notes(const Group& group) {
         fmt::format("rows with a message that has \"{}\" beside its text, which is not read: put it into the text, if "
                     "it belongs to the response",
                     key));
+  note_if(group.raters_alone, kRatersAloneNote);
   note_if(
       has_twins(group),
       "rows with two responses that differ only in white space, or in how accents are written (é as one character or as two): "

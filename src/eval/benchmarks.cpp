@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/json_problem.h"
+#include "base/log.h"
 #include "base/stop.h"
 #include "base/text.h"
 #include "eval/left_out.h"
@@ -188,6 +189,23 @@ std::vector<Item> contrast(const json& row, const std::string&) {
   return items;
 }
 
+/// Say where a better and a worse response are the same text: no model can order them.
+void warn_of_equal_texts(const Data& data) {
+  std::int64_t pairs = 0;
+  std::string first;
+  for (const Item& item : data.items) {
+    for (const preference::Preference& pair : overall_pairs(item)) {
+      if (item.responses[static_cast<std::size_t>(pair.winner)] != item.responses[static_cast<std::size_t>(pair.loser)]) continue;
+      if (pairs++ == 0) first = fmt::format("{}:{}", item.file, item.line);
+    }
+  }
+  if (pairs > 0)
+    spdlog::warn(
+        "[eval] pairs whose better and worse response are the same text, which count half for every model that scores texts: {}, "
+        "the first at {}",
+        pairs, first);
+}
+
 /// The rows of a file with their numbers: JSON lines, or the elements of one list.
 std::vector<std::pair<std::int64_t, json>> rows_of(const std::string& file) {
   std::vector<std::pair<std::int64_t, json>> rows;
@@ -306,6 +324,7 @@ Data read_benchmark(const Benchmark& benchmark, const std::vector<std::string>& 
     }
   }
   if (data.items.empty()) throw DataError("nothing-to-evaluate", fmt::format("{}: no row to evaluate", files.front()));
+  warn_of_equal_texts(data);
   return data;
 }
 

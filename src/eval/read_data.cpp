@@ -1,6 +1,7 @@
 #include "eval/read_data.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -82,6 +83,22 @@ void expect_no_category_called_all(const Data& data) {
                                 called->file, called->line, kAll));
 }
 
+std::string files_of(const Data& data) {
+  std::vector<std::string> files;
+  for (const Data::File& file : data.files) files.push_back(file.path);
+  return fmt::format("{}", fmt::join(files, ", "));
+}
+
+/// How many groups have each split: "train 20, none 3".
+std::string counts_of(const std::vector<Split>& splits) {
+  std::map<Split, std::int64_t> counts;
+  for (const Split split : splits) ++counts[split];
+  std::vector<std::string> words;
+  for (const auto& [split, count] : counts)
+    words.push_back(fmt::format("{} {}", split == Split::unset ? "none" : preference::to_string(split), count));
+  return fmt::format("{}", fmt::join(words, ", "));
+}
+
 }  // namespace
 
 void set_keys(Item& item) {
@@ -149,8 +166,9 @@ void take_split(Data& data, const std::vector<Split>& splits, const std::string&
   const bool tests = std::ranges::find(splits, Split::test) != splits.end();
   data.split = wanted.empty() ? (tests ? "test" : "all") : wanted;
   if (wanted.empty() && named && !tests)
-    throw DataError("no-test-split",
-                    "the rows name splits, but none of them \"test\": name the split to evaluate with --split, or --split all");
+    throw DataError("no-test-split", fmt::format("{}: the rows name splits ({}), but none of them \"test\": name the split to "
+                                                 "evaluate with --split, or --split all",
+                                                 files_of(data), counts_of(splits)));
   if (data.split == "all") return;
   const Split split = split_named(data.split);
   std::vector<Item> kept;
@@ -163,7 +181,8 @@ void take_split(Data& data, const std::vector<Split>& splits, const std::string&
     if (file != data.files.end()) ++file->other_split;
   }
   if (kept.empty())
-    throw DataError("split-is-empty", fmt::format("--split {}: none of the {} groups belongs to it", data.split, splits.size()));
+    throw DataError("split-is-empty", fmt::format("{}: --split {}: none of the {} groups belongs to it; their splits: {}",
+                                                  files_of(data), data.split, splits.size(), counts_of(splits)));
   data.items = std::move(kept);
 }
 
@@ -172,6 +191,8 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
   std::vector<Split> splits;
   std::vector<std::vector<std::string>> clusters;
   LeftOut left_out(options.bad_lines_max);
+  std::int64_t merged = 0;
+  std::string first_merged;
   for (const std::string& file : files) {
     preference::GroupReader reader(
         file, options.format, [&](const preference::Dropped& d) { left_out.add(d); }, options.bad_lines_max);
@@ -181,6 +202,8 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
       splits.push_back(group->split);
       preference::expect_cluster(*group, options.cluster);
       clusters.push_back(group->clusters);
+      if (group->merged > 0 && merged == 0) first_merged = fmt::format("{}:{}", group->file, group->line);
+      merged += group->merged;
       Item item = item_of(std::move(*group), options.score_gap_min);
       if (item.category.empty()) item.category = options.category;
       item.number = std::ssize(data.items);
@@ -189,6 +212,7 @@ Data read_data(const std::vector<std::string>& files, const DataOptions& options
     data.files.push_back({file, sha256_file(file), reader.format() != nullptr ? reader.format()->name : "",
                           std::ssize(data.items) - static_cast<std::int64_t>(before), left_out.take()});
   }
+  if (merged > 0) spdlog::warn("[eval] {}: {}, the first at {}", preference::kMergedNote, merged, first_merged);
   if (data.items.empty()) throw DataError("nothing-to-evaluate", fmt::format("{}: no group to evaluate", files.front()));
   if (!options.cluster.empty()) join_clusters(data.items, clusters);  // else a conversation is a cluster
   take_split(data, splits, options.split);

@@ -65,6 +65,8 @@ Item loose_item(const json& row, preference::Split& split) {
     item.prompt = preference::prompt_of(row, column);
   for (const json& element : row[key]) item.responses.push_back(text_of_element(element, key));
   for (std::size_t i = 0; i < item.responses.size(); ++i) {
+    if (is_blank(item.responses[i]))
+      throw RowError("empty-response", fmt::format("\"{}\": expected a text in response {}, found an empty one", key, i));
     const json& element = row[key][i];
     if (!element.is_object()) continue;
     for (const auto& [name, value] : element.items()) put(item, name, i, value);

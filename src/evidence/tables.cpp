@@ -205,6 +205,23 @@ std::string labels_seen_table(const Results& results, json& figures) {
          markdown_table(rows) + "\n";
 }
 
+/// Why a category has no DMoERM in some folds. The arm *own* needs two prompts with overall labels, and no expert.
+std::string why_no_method(const CategoryResult& category) {
+  const auto has = [&](const char* arm, std::int64_t fold) {
+    const auto with = category.folds_with.find(arm);
+    return with != category.folds_with.end() && with->second.contains(fold);
+  };
+  std::vector<std::int64_t> without_expert, without_overall;
+  for (std::int64_t fold = 0; fold < category.folds; ++fold) {
+    if (!has(kMethod, fold)) (has("own", fold) ? without_expert : without_overall).push_back(fold);
+  }
+  constexpr const char* kNoExpert = "no point has an expert";
+  constexpr const char* kNoOverall = "fewer than two prompts have overall labels in training";
+  if (without_overall.empty()) return fmt::format("{} there", kNoExpert);
+  if (without_expert.empty()) return fmt::format("{} there", kNoOverall);
+  return fmt::format("{} in {}, and {} in {}", kNoExpert, folds_text(without_expert), kNoOverall, folds_text(without_overall));
+}
+
 /// What was not measured, a line each.
 /// @param wanted  all categories that the tables should show
 std::string gaps(const TableRequest& request, const std::vector<std::string>& wanted, const Results& results) {
@@ -225,10 +242,8 @@ std::string gaps(const TableRequest& request, const std::vector<std::string>& wa
                              name, point, folds_text(folds), fmt::join(labelled, ", "), kPointGroupsMin);
     }
     if (const std::string without = folds_without_method(category); !without.empty())
-      lines += fmt::format(
-          "- {} has no DMoERM in {}, so none over all its prompts: no point has an expert there, or fewer than two "
-          "prompts have overall labels.\n",
-          name, without);
+      lines +=
+          fmt::format("- {} has no DMoERM in {}, so none over all its prompts: {}.\n", name, without, why_no_method(category));
   }
   return lines.empty() ? "" : "## Not measured\n\n" + lines + "\n";
 }
@@ -263,15 +278,10 @@ Tables make_tables(TableRequest request) {
   tables.figures = json::object();
   tables.markdown = fmt::format("## Main table: {}\n\n", request.primary);
   for (const auto& [name, why] : left_out(request.folder)) std::erase(request.main, name), std::erase(request.small, name);
-  if (request.main.empty()) {
+  const bool only_small = request.main.empty();
+  if (only_small) {
     request.main = std::exchange(request.small, {});
     std::erase_if(request.main, [&](const std::string& name) { return !results[request.primary].contains(name); });
-    tables.markdown += fmt::format(
-        "No category that can be tested has the {} prompts that --prompts-min asks of one in the average, so it is over all that "
-        "have cells: {}. "
-        "Few "
-        "prompts make wide intervals.\n\n",
-        request.prompts_min, fmt::join(request.main, ", "));
   }
   if (request.main.empty())
     throw DataError("cells-missing", fmt::format("{}: no category has all its cells under {}: run `dmoerm evidence cells`",
@@ -284,6 +294,11 @@ Tables make_tables(TableRequest request) {
   }
   const Average average = average_of(results[request.primary], request.main);
   tables.figures["categories"] = average.names;
+  if (only_small)
+    tables.markdown += fmt::format(
+        "No category that can be tested has the {} prompts that --prompts-min asks of one in the average, so it is over smaller "
+        "ones: {}. Few prompts make wide intervals.\n\n",
+        request.prompts_min, fmt::join(average.names, ", "));
   tables.markdown += table_of_arms(results[request.primary], request.main, tables.figures["main"]) + "\n";
   for (const auto& [regime, of_regime] : results) {
     std::vector<std::string> shown = request.small;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -104,15 +105,42 @@ void add_first_rater(const json& row, Response& response) {
   if (raters.size() > 1) response.scores[std::string(kFirstRater)] = score_of(raters.front(), "overall_raters");
 }
 
-/// Count the single raters of a response. What is no list of their scores is none: rater_scores() says what is wrong with it.
-void count_raters(const json& row, Response& response) {
-  const auto count = [&](const std::string& label, const json& scores) {
-    const auto raters = scores.is_array() ? std::ranges::count_if(scores, [](const json& s) { return s.is_number(); }) : 0;
-    if (raters > 0) response.raters[label] = raters;
-  };
-  if (has(row, {"overall_raters"})) count(std::string(kOverall), row["overall_raters"]);
-  if (!has(row, {"scores_raters"}) || !row["scores_raters"].is_object()) return;
-  for (const auto& [point, scores] : row["scores_raters"].items()) count(point, scores);
+using RaterLists = std::vector<std::vector<double>>;  ///< of each response of a row; empty = it has none
+
+/// The key of a label's raters in a row, for messages.
+std::string raters_key(const std::string& label) { return label == kOverall ? "overall_raters" : "scores_raters." + label; }
+
+/// @throws RowError for lists of different lengths: nobody could tell whose scores they are
+void expect_same_raters(const std::string& label, const RaterLists& lists) {
+  std::optional<std::size_t> first;
+  for (std::size_t r = 0; r < lists.size(); ++r) {
+    if (lists[r].empty()) continue;
+    if (!first) first = r;
+    if (lists[r].size() != lists[*first].size())
+      throw RowError("rater-lists-differ",
+                     fmt::format("\"{}\": expected the same raters in all responses of a row, with null for one who gave no "
+                                 "score; found {} in response {} and {} in response {}",
+                                 raters_key(label), lists[*first].size(), *first, lists[r].size(), r));
+  }
+}
+
+/// Whether a group has scores or verdicts under a label.
+bool is_labelled(const Group& group, const std::string& label) {
+  return label == kOverall || std::ranges::any_of(group.responses, [&](const Response& r) { return r.scores.contains(label); }) ||
+         std::ranges::find(group.verdicts, label, &RecordedVerdict::point) != group.verdicts.end();
+}
+
+/// Check the lists of single raters, and count those who gave scores.
+void count_raters(const json& row, Group& group) {
+  for (const auto& [label, lists] : rater_scores(row)) {
+    expect_same_raters(label, lists);
+    bool any = false;
+    for (std::size_t r = 0; r < lists.size(); ++r) {
+      const auto raters = std::ranges::count_if(lists[r], [](double score) { return !std::isnan(score); });
+      if (raters > 0) group.responses[r].raters[label] = raters, any = true;
+    }
+    if (any && !is_labelled(group, label)) group.raters_alone = true;
+  }
 }
 
 }  // namespace
@@ -122,18 +150,20 @@ std::map<std::string, std::vector<std::vector<double>>> rater_scores(const json&
   if (!row.is_object() || !has_objects(row, "responses")) return labels;
   const json& responses = row["responses"];
   for (std::size_t r = 0; r < responses.size(); ++r) {
-    const auto add = [&](const std::string& label, const json& holder, const char* key) {
+    const auto add = [&](const std::string& label, const json& scores, const std::string& key) {
+      if (!scores.is_array())
+        throw RowError("field-of-wrong-type", fmt::format("\"{}\": expected a list of numbers, found {}", key, shown(scores)));
       auto& of_label = labels.try_emplace(label, responses.size()).first->second;
-      for (const json& score : need_list(holder, key)) of_label[r].push_back(score_of(score, key));
+      for (const json& score : scores) of_label[r].push_back(score_of(score, key.c_str()));
     };
-    if (has(responses[r], {"overall_raters"})) add(std::string(kOverall), responses[r], "overall_raters");
+    if (has(responses[r], {"overall_raters"})) add(std::string(kOverall), responses[r]["overall_raters"], "overall_raters");
     if (!has(responses[r], {"scores_raters"})) continue;
     const json& points = responses[r]["scores_raters"];
     if (!points.is_object())
       throw RowError("field-of-wrong-type",
                      fmt::format("\"scores_raters\": expected an object of lists of numbers, found {}", shown(points)));
     for (const auto& [point, scores] : points.items()) {
-      if (!scores.is_null()) add(point, points, point.c_str());
+      if (!scores.is_null()) add(point, scores, "scores_raters." + point);
     }
   }
   return labels;
@@ -156,7 +186,6 @@ Group parse_native(const json& row) {
       for (const auto& [point, value] : r["scores"].items()) add_score(response, point, score_of(value, point.c_str()));
     }
     add_first_rater(r, response);
-    count_raters(r, response);
     group.responses.push_back(std::move(response));
   }
   const ResponseNumbers numbers(row["responses"]);
@@ -177,6 +206,7 @@ Group parse_native(const json& row) {
           {text_of(need(v, "point"), "point"), a, b, verdict_of(v, "first_order"), verdict_of(v, "second_order")});
     }
   }
+  count_raters(row, group);
   return group;
 }
 

@@ -55,8 +55,10 @@ struct Group {
   std::vector<StatedPair> pairs;
   std::vector<RecordedVerdict> verdicts;
   std::vector<std::string> unread;    ///< keys of messages that hold reasoning beside the text, such as reasoning_content
+  bool raters_alone = false;          ///< whether single raters scored a point under which the row says nothing else
   std::vector<std::string> clusters;  ///< what its rows belong to, if the reader was told which key says so; else empty
   std::vector<int> places;            ///< place in `responses` of each response as read, if equal ones were merged; else empty
+  std::int64_t merged = 0;            ///< how many equal ones were merged, of those that are worth telling (kMergedNote)
   std::string file;                   ///< file that the group was read from
   std::int64_t line = 0;              ///< 1-based line of its first row
 };

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <numeric>
 #include <string_view>
 #include <unordered_map>
 
@@ -64,6 +66,38 @@ void append_row(Group& group, Group& row) {
   }
 }
 
+/// The mean of the scores that are not missing. That of equal scores is the same score to the last bit.
+double mean_of(std::vector<double> scores) {
+  std::erase_if(scores, [](double score) { return std::isnan(score); });
+  if (scores.empty()) return kMissing;
+  std::ranges::sort(scores);  // so that the sum is the same in any order
+  if (scores.front() == scores.back()) return scores.front();
+  return std::accumulate(scores.begin(), scores.end(), 0.0) / static_cast<double>(scores.size());
+}
+
+/// Whether two responses have different scores under a label.
+bool rated_apart(const Response& a, const Response& b) {
+  const auto differ = [](double x, double y) { return x < y || x > y; };  // false where one is missing
+  return differ(a.overall, b.overall) || std::ranges::any_of(a.scores, [&](const auto& score) {
+           const auto found = b.scores.find(score.first);
+           return found != b.scores.end() && differ(score.second, found->second);
+         });
+}
+
+/// Give the first of some responses the means of their scores. One rater's score becomes the mean of that rater's.
+void join_scores(std::vector<Response>& responses, const std::vector<std::size_t>& equal) {
+  std::vector<double> overall;
+  std::map<std::string, std::vector<double>> scores;
+  Response& first = responses[equal.front()];
+  for (const std::size_t i : equal) {
+    overall.push_back(responses[i].overall);
+    for (const auto& [label, score] : responses[i].scores) scores[label].push_back(score);
+    for (const auto& [label, raters] : responses[i].raters) first.raters[label] = std::max(first.raters[label], raters);
+  }
+  first.overall = mean_of(std::move(overall));
+  for (auto& [label, values] : scores) first.scores[label] = mean_of(std::move(values));
+}
+
 }  // namespace
 
 void expect_cluster(const Group& group, const std::string& key) {
@@ -72,10 +106,11 @@ void expect_cluster(const Group& group, const std::string& key) {
                                                        group.file, group.line, key));
 }
 
-void merge_equal_responses(Group& group) {
+void merge_equal_responses(Group& group, bool rows_repeat) {
   std::unordered_map<std::string_view, int> first;  // the views stay valid: the texts move only after the last look-up
   std::vector<int> place;
   std::vector<std::size_t> kept_from;
+  std::map<std::size_t, std::vector<std::size_t>> equal;  // by the first of those with one text
   for (std::size_t i = 0; i < group.responses.size(); ++i) {
     const auto [same, fresh] = first.try_emplace(group.responses[i].text, static_cast<int>(kept_from.size()));
     place.push_back(same->second);
@@ -83,12 +118,12 @@ void merge_equal_responses(Group& group) {
       kept_from.push_back(i);
       continue;
     }
-    Response& earlier = group.responses[kept_from[static_cast<std::size_t>(same->second)]];
-    if (std::isnan(earlier.overall)) earlier.overall = group.responses[i].overall;
-    earlier.scores.insert(group.responses[i].scores.begin(), group.responses[i].scores.end());
-    earlier.raters.insert(group.responses[i].raters.begin(), group.responses[i].raters.end());
+    const std::size_t earlier = kept_from[static_cast<std::size_t>(same->second)];
+    equal.try_emplace(earlier, 1, earlier).first->second.push_back(i);
+    if (!rows_repeat || rated_apart(group.responses[earlier], group.responses[i])) ++group.merged;
   }
-  if (kept_from.size() == group.responses.size()) return;
+  if (equal.empty()) return;
+  for (const auto& [earlier, all] : equal) join_scores(group.responses, all);
   std::vector<Response> kept;
   for (const std::size_t i : kept_from) kept.push_back(std::move(group.responses[i]));
   replace_responses(group, std::move(kept), place);
@@ -233,7 +268,7 @@ GroupReader::Row GroupReader::parse(const std::string& line, std::int64_t number
 
 bool GroupReader::finish(Group& group) {
   const std::size_t given = group.responses.size();
-  merge_equal_responses(group);
+  merge_equal_responses(group, format_->merges_rows);
   if (group.id.empty()) group.id = fmt::format("{}:{}", std::filesystem::path(path_).filename().string(), group.line);
   if (group.responses.size() >= 2) return true;
   if (given >= 2) {

@@ -81,8 +81,13 @@ class GroupReader {
 /// @throws DataError
 void expect_cluster(const Group& group, const std::string& key);
 
-/// Merge responses with equal texts into the first of them, with their labels; Group::places then says where each went. Exposed
-/// for tests.
-void merge_equal_responses(Group& group);
+/// What Group::merged counts, as the words of a note.
+inline constexpr const char* kMergedNote =
+    "responses with the text of another one of their prompt, merged into it with the mean of their scores";
+
+/// Merge responses with equal texts into the first of them. Its score under each label is the mean of theirs, whatever their
+/// order; Group::places then says where each went. Exposed for tests.
+/// @param rows_repeat  whether rows of the format repeat responses as a rule, so that only other scores are worth telling
+void merge_equal_responses(Group& group, bool rows_repeat = false);
 
 }  // namespace dmoerm::preference

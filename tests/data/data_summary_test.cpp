@@ -7,6 +7,7 @@
 #include "data/derived_config.h"
 #include "data/ingest_inputs.h"
 #include "data/score_gap_rule.h"
+#include "data/text_notes.h"
 #include "support/scratch.h"
 
 namespace dmoerm::data {
@@ -117,6 +118,30 @@ TEST_F(SummarisedFolder, SaysWhatIsOdd) {
       << said;
   EXPECT_NE(said.find("format native, 40 prompts"), std::string::npos) << said;
   EXPECT_EQ(said.find("odd: support: empathy"), std::string::npos) << said;
+}
+
+TEST_F(SummarisedFolder, SaysHowManyEqualResponsesAreMerged) {
+  std::string rows = rated_row(0, {{"tone", {1, 2}}});
+  for (int i = 1; i < 3; ++i) {
+    json row = json::parse(rated_row(i, {{"overall", {1, 9, 4}}}));
+    row["responses"][1]["text"] = row["responses"][0]["text"];
+    rows += row.dump() + "\n";
+  }
+  const std::string file = write("rows.jsonl", rows), said = to_text(summary_of({file}), 20);
+  EXPECT_NE(said.find("noted        2: responses with the text of another one of their prompt, merged into it with the mean of "
+                      "their scores, the first at " +
+                      file + ":2\n"),
+            std::string::npos)
+      << said;
+}
+
+TEST_F(SummarisedFolder, SaysWhereRatersScoreAPointWithoutScores) {
+  json row = json::parse(rated_row(1, {{"tone", {1, 2}}}));
+  row["responses"][0]["scores_raters"] = {{"tonne", {1, 1}}};
+  const std::string file = write("rows.jsonl", rated_row(0, {{"tone", {1, 2}}}) + row.dump());
+  const DataSummary summary = summary_of({file});
+  EXPECT_EQ(summary.noted.at(kRatersAloneNote).times, 1);
+  EXPECT_NE(to_text(summary, 20).find("correct the name, the first at " + file + ":2\n"), std::string::npos);
 }
 
 TEST_F(SummarisedFolder, ListsTheOverallLabelAmongEndlesslyManyOthers) {

@@ -136,6 +136,16 @@ TEST_F(IngestFolder, NotesByteOrderMarksInsideTexts) {
   EXPECT_EQ(report.noted.at("rows with a byte-order mark (U+FEFF) inside a text"), 1);
 }
 
+TEST_F(IngestFolder, NotesHowManyEqualResponsesAreMerged) {
+  const json responses = {{{"text", "c"}, {"overall", 1}}, {{"text", "c"}, {"overall", 9}}, {{"text", "d"}, {"overall", 4}}};
+  const IngestReport report = ingest(
+      request({write("p.jsonl", row("a", "c", "d")), write("n.jsonl", json{{"prompt", "e"}, {"responses", responses}}.dump())}));
+  ASSERT_EQ(report.noted.size(), 1U);
+  EXPECT_EQ(report.noted.begin()->first,
+            "responses with the text of another one of their prompt, merged into it with the mean of their scores");
+  EXPECT_EQ(report.noted.begin()->second, 1);
+}
+
 TEST_F(IngestFolder, NotesReasoningThatItDoesNotRead) {
   const json turn{{"role", "assistant"}, {"content", "c"}, {"reasoning_content", "R"}};
   const IngestReport report =

@@ -41,6 +41,12 @@ TEST(TextNotes, NameResponsesThatNobodyCanTellApart) {
     EXPECT_TRUE(text_notes(group_of({a, b})).empty()) << a;
 }
 
+TEST(TextNotes, NameScoresOfRatersThatAreNoLabel) {
+  preference::Group group = group_of({"a", "b"});
+  group.raters_alone = true;
+  EXPECT_EQ(text_notes(group), std::vector<std::string>{kRatersAloneNote});
+}
+
 TEST(TextNotes, NameTranscriptsOfSpeakersThatAreNotReadAsTurns) {
   for (const char* prompt : {"USER: Hi ASSISTANT: Yo USER: Well?", "### Instruction:\nAdd.\n\n### Response:\n",
                              "Human: Hi\nAI:", "Q: What?\nA:", "user: Hi\nassistant: Yo\nuser: Well?", "System: Help.\nUser: Hi",

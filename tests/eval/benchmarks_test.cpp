@@ -431,5 +431,29 @@ TEST_F(Benchmarks, AnotherVersionIsNamedWithWhatWasExpectedAndFound) {
             std::string::npos);
 }
 
+TEST_F(Benchmarks, AKeyThatStandsTwiceInAListIsToldWithItsElement) {
+  const std::string said = refusal("llmbar", R"([1, [2, {"a": 3}],
+    {"input": "q", "output_1": "a", "output_2": "b", "label": 1, "label": 2}])");
+  EXPECT_NE(said.find("rows.jsonl: element 3 of the list: the key \"label\" stands twice in one object"), std::string::npos)
+      << said;
+}
+
+TEST_F(Benchmarks, ATextThatIsBothBetterAndWorseIsTold) {
+  const auto said = [&](const std::string& name, const std::vector<json>& rows) {
+    const test::CapturedLog log;
+    (void)read(name, lines(rows));
+    return log.text();
+  };
+  const json sound = {{"prompt", "q"}, {"chosen", {"a", "b", "c"}}, {"rejected", {"d", "e", "d"}}, {"domain", "chat"}},
+             both = {{"prompt", "q"}, {"chosen", {"a", "b", "c"}}, {"rejected", {"a", "e", "b"}}, {"domain", "chat"}};
+  EXPECT_EQ(said("rm-bench", {sound}).find("same text"), std::string::npos);
+  EXPECT_NE(said("rm-bench", {sound, both})
+                .find("count half for every model that scores texts: 2, the first at " + (directory_ / "rows.jsonl:2").string()),
+            std::string::npos);
+  EXPECT_NE(
+      said("llmbar", {{{"input", "q"}, {"output_1", "a"}, {"output_2", "a"}, {"label", 1}}}).find("scores texts: 1, the first"),
+      std::string::npos);
+}
+
 }  // namespace
 }  // namespace dmoerm::eval

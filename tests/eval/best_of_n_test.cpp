@@ -164,6 +164,15 @@ TEST_F(Lists, ThatRepeatAnEarlierOneAreTold) {
   EXPECT_EQ(said(one + "\n" + without_prompt + "\n" + others).find("count again"), std::string::npos);
 }
 
+TEST_F(Lists, WithAnEmptyAnswerAreRefused) {
+  for (const char* row : {R"({"prompt":"q","answers":["b",""],"g":[1,2]})", R"({"answers":["b"," \n"],"g":[1,2]})",
+                          R"({"completions":[{"text":"b","g":1},{"text":"","g":2}]})"}) {
+    const std::string said = test::message_of<DataError>([&] { (void)read(row, "g"); });
+    EXPECT_NE(said.find("lists.jsonl:1: "), std::string::npos) << said;
+    EXPECT_NE(said.find("expected a text in response 1, found an empty one"), std::string::npos) << said;
+  }
+}
+
 TEST_F(Lists, KeepEqualTextsApart) {
   const Data data = read(kAnswers, "gold_scores");
   ASSERT_EQ(data.items.size(), 1U);

@@ -10,6 +10,7 @@
 #include "eval/read_data.h"
 #include "eval/report_text.h"
 #include "eval/scorers.h"
+#include "support/captured_log.h"
 #include "support/scratch.h"
 
 namespace dmoerm::eval {
@@ -62,6 +63,33 @@ TEST_F(Evaluation, TakesTheTestSplitAndCountsPairs) {
   EXPECT_NEAR(result["accuracy"]["math"]["tone"]["models"]["tone"]["pooled"]["value"].get<double>(), 1, 1e-12);
   EXPECT_FALSE(result["accuracy"]["all"].contains("tone")) << "a point belongs to its category";
   EXPECT_EQ(result["ties"]["math"]["pairs"], 1) << "two equal overall scores";
+}
+
+TEST_F(Evaluation, EqualResponsesHaveTheMeanOfTheirScoresAndAreTold) {
+  json row = group("a", "chat", {1, 9, 4});
+  row["responses"][1]["text"] = row["responses"][0]["text"];
+  const test::CapturedLog log;
+  const Data data = read(group("b", "chat", {1, 2}).dump() + "\n" + row.dump());
+  EXPECT_EQ(data.items.at(1).scores.at("overall"), (std::vector<double>{5, 4}));
+  ASSERT_EQ(data.items[1].pairs.at("overall").size(), 1U);
+  EXPECT_EQ(data.items[1].pairs.at("overall")[0].winner, 0);
+  EXPECT_TRUE(log.has("merged into it with the mean of their scores: 1, the first at " + (directory_ / "data.jsonl:2").string()))
+      << log.text();
+}
+
+TEST_F(Evaluation, NamesTheFilesWithoutTheWantedSplit) {
+  const std::vector<std::string> files = {
+      write("a.jsonl", group("a", "chat", {1, 2}, "train").dump() + "\n" + group("b", "chat", {1, 2}, "").dump()),
+      write("b.jsonl", group("c", "chat", {1, 2}, "train").dump())};
+  EXPECT_NE(test::message_of<DataError>([&] {
+              (void)read_data(files, {});
+            }).find(files[0] + ", " + files[1] + ": the rows name splits (train 2, none 1), but none of them \"test\""),
+            std::string::npos);
+  EXPECT_NE(
+      test::message_of<DataError>([&] {
+        (void)read_data(files, {.split = "test"});
+      }).find(files[0] + ", " + files[1] + ": --split test: none of the 3 groups belongs to it; their splits: train 2, none 1"),
+      std::string::npos);
 }
 
 TEST_F(Evaluation, IntervalsFollowFromTheGroupsOfTheResult) {

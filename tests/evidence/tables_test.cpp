@@ -173,6 +173,17 @@ TEST_F(TablesTest, SmallCategoriesAreTheAverageIfThereIsNoOther) {
   EXPECT_NE(test::message_of<DataError>([&] { make_tables(small); }).find("no category has all its cells"), std::string::npos);
 }
 
+TEST_F(TablesTest, AnAverageOfSmallCategoriesIsSaidToBeOverThoseAlone) {
+  write_two("80-rater");  // code lacks DMoERM in a fold
+  TableRequest small = request();
+  small.main.clear();
+  small.small = {"chat", "code"};
+  small.prompts_min = 300;
+  const std::string markdown = make_tables(small).markdown;
+  EXPECT_NE(markdown.find("so it is over smaller ones: chat. Few prompts"), std::string::npos) << markdown;
+  EXPECT_NE(markdown.find("The average is over chat alone, for every arm. It is without code"), std::string::npos) << markdown;
+}
+
 TEST_F(TablesTest, AContrastWithoutAnArmHasNoFigure) {
   write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
   const Tables tables = make_tables(request());
@@ -199,6 +210,31 @@ TEST_F(TablesTest, SaysWhatWasNotMeasured) {
         "- chat has no expert of calm in folds 4, 5: in training 3, 4 prompts have pairs of it, and an expert needs 8."})
     EXPECT_NE(tables.markdown.find(line), std::string::npos) << line << "\n" << tables.markdown;
   EXPECT_TRUE(tables.figures["minus_pooled"].is_null());
+}
+
+TEST_F(TablesTest, SaysWhyAFoldHasNoDmoerm) {
+  const auto said = [&](const std::vector<int>& without_expert, const std::vector<int>& without_overall) {
+    write_cells("80-rater", "chat", {{"dmoerm", 0.75}, {"pooled", 0.7}, {"own", 0.6}}, 0.5);
+    const auto drop = [&](int fold, bool own) {
+      change_cell("80-rater", fold, [own](nlohmann::json& cell) {
+        for (const char* arm : {"dmoerm", "pooled"}) cell["arms"].erase(arm);
+        if (own) cell["arms"].erase("own");
+      });
+    };
+    for (const int fold : without_expert) drop(fold, false);
+    for (const int fold : without_overall) drop(fold, true);
+    return make_tables(request()).markdown;
+  };
+  EXPECT_NE(said({1, 3}, {}).find("folds 2, 4, so none over all its prompts: no point has an expert there.\n"),
+            std::string::npos);
+  EXPECT_NE(
+      said({}, {0}).find("fold 1, so none over all its prompts: fewer than two prompts have overall labels in training there.\n"),
+      std::string::npos);
+  EXPECT_NE(
+      said({1}, {0, 4})
+          .find("folds 1, 2, 5, so none over all its prompts: no point has an expert in fold 2, and fewer than two prompts have "
+                "overall labels in training in folds 1, 5.\n"),
+      std::string::npos);
 }
 
 TEST_F(TablesTest, ACategoryWithoutAnExpertInAFoldIsLeftOutOfTheAverageOfEveryArm) {

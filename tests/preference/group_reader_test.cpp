@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -405,7 +406,8 @@ TEST_F(GroupReaderFile, MergesEqualTextsWithTheirLabels) {
   const Group& g = merged[0];
   ASSERT_EQ(g.responses.size(), 3U);
   EXPECT_EQ(g.responses[2].text, "c");
-  EXPECT_EQ(g.responses[0].scores.at("s"), 1) << "the first response's score stays";
+  EXPECT_EQ(g.merged, 1);
+  EXPECT_EQ(g.responses[0].scores.at("s"), 5) << "the mean of 1 and 9";
   EXPECT_EQ(g.responses[0].scores.at("t"), 2);
   EXPECT_EQ(g.responses[0].overall, 4);
   ASSERT_EQ(g.pairs.size(), 2U);
@@ -415,6 +417,57 @@ TEST_F(GroupReaderFile, MergesEqualTextsWithTheirLabels) {
   ASSERT_EQ(g.verdicts.size(), 1U);
   EXPECT_EQ(g.verdicts[0].a, 2);
   EXPECT_EQ(g.verdicts[0].b, 0);
+}
+
+TEST_F(GroupReaderFile, EqualTextsHaveTheMeanOfTheirScoresInAnyOrder) {
+  const auto dup = [](const json& score, const json& raters) {
+    return json{{"text", "dup"}, {"overall", score}, {"overall_raters", raters}, {"scores", {{"s", score}}}};
+  };
+  const std::vector<json> responses = {dup(0.1, {1, 2}), dup(0.7, {4, 3}), dup(0.2, {1, 9}), {{"text", "x"}, {"overall", 0.3}}};
+  const double mean = (0.1 + 0.2 + 0.7) / 3;
+  std::vector<std::size_t> order = {0, 1, 2, 3};
+  do {
+    json row{{"prompt", "p"}, {"responses", json::array()}};
+    for (const std::size_t i : order) row["responses"].push_back(responses[i]);
+    const auto groups = read(row.dump());
+    ASSERT_EQ(groups.size(), 1U);
+    ASSERT_EQ(groups[0].responses.size(), 2U);
+    EXPECT_EQ(groups[0].merged, 2);
+    const Response& one = groups[0].responses[groups[0].responses[0].text == "dup" ? 0 : 1];
+    EXPECT_EQ(one.overall, mean);
+    EXPECT_EQ(one.scores.at("s"), mean);
+    EXPECT_EQ(one.scores.at("first_rater"), 2) << "the mean of the first rater's scores";
+    EXPECT_EQ(one.raters.at("overall"), 2);
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_F(GroupReaderFile, EqualTextsWithEqualScoresKeepThemToTheLastBit) {
+  const auto groups = read(json{{"prompt", "p"},
+                                {"responses",
+                                 {{{"text", "a"}, {"overall", 0.1}, {"scores", {{"s", nullptr}}}},
+                                  {{"text", "a"}, {"overall", 0.1}},
+                                  {{"text", "a"}, {"overall", 0.1}},
+                                  {{"text", "b"}, {"overall", nullptr}}}}}
+                               .dump());
+  ASSERT_EQ(groups.size(), 1U);
+  EXPECT_EQ(groups[0].responses[0].overall, 0.1) << "and not (0.1 + 0.1 + 0.1) / 3";
+  EXPECT_TRUE(std::isnan(groups[0].responses[0].scores.at("s")));
+  EXPECT_TRUE(std::isnan(groups[0].responses[1].overall));
+  EXPECT_EQ(groups[0].merged, 2);
+}
+
+TEST_F(GroupReaderFile, OfRowsThatRepeatResponsesOnlyOtherScoresAreCountedAsMerged) {
+  const auto row = [](const char* response, bool good) {
+    return json{{"prompt", "p"}, {"completion", response}, {"label", good}}.dump() + "\n";
+  };
+  const auto alike = read(row("a", true) + row("b", false) + row("a", true));
+  ASSERT_EQ(alike.size(), 1U);
+  EXPECT_EQ(alike[0].merged, 0);
+  EXPECT_EQ(alike[0].responses[0].overall, 1);
+  const auto apart = read(row("a", true) + row("b", false) + row("a", false));
+  ASSERT_EQ(apart.size(), 1U);
+  EXPECT_EQ(apart[0].merged, 1);
+  EXPECT_EQ(apart[0].responses[0].overall, 0.5);
 }
 
 TEST_F(GroupReaderFile, ReportsAGroupOfEqualTextsAsABadLine) {

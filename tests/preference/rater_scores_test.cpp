@@ -38,9 +38,9 @@ TEST(RaterScores, OfRowsWithoutRatersAreNone) {
 TEST(RaterScores, AreCountedByLabelInAGroup) {
   const Group group = parse_native(json::parse(R"({"prompt": "p", "responses": [
       {"text": "a", "overall_raters": [1, null, 3], "scores_raters": {"polite": [2, 4], "calm": null}},
-      {"text": "b", "scores_raters": {"calm": 1}}]})"));
+      {"text": "b", "overall_raters": [], "scores_raters": {"calm": [null]}}]})"));
   EXPECT_EQ(group.responses.at(0).raters, (std::map<std::string, std::int64_t>{{"overall", 2}, {"polite", 2}}));
-  EXPECT_TRUE(group.responses.at(1).raters.empty()) << "what is no list has no raters, and is no bad line";
+  EXPECT_TRUE(group.responses.at(1).raters.empty()) << "nobody gave a score";
 }
 
 TEST(RaterScores, OfAnotherTypeAreRefused) {
@@ -48,6 +48,51 @@ TEST(RaterScores, OfAnotherTypeAreRefused) {
                           R"({"responses": [{"scores_raters": [1, 2]}]})", R"({"responses": [{"scores_raters": {"calm": 1}}]})"})
     EXPECT_NE(test::message_of<RowError>([&] { (void)rater_scores(json::parse(row)); }).find("expected"), std::string::npos)
         << row;
+}
+
+/// A row of two responses that say this beside their texts.
+Group read_row(const std::string& first, const std::string& second, const std::string& more = "") {
+  return parse_native(json::parse(R"({"prompt": "p", "responses": [{"text": "a", "overall": 2, )" + first +
+                                  R"(}, {"text": "b", "overall": 1, )" + second + "}]" + more + "}"));
+}
+
+TEST(RaterScores, OfAnotherTypeMakeABadLine) {
+  for (const char* raters : {R"("x")", R"({"p": 3})", R"({"p": ["3", "4"]})", R"({"p": [1e300]})", "[1, 2]"}) {
+    for (const bool in_first : {true, false}) {
+      const std::string wrong = std::string("\"scores_raters\": ") + raters, none = R"("scores_raters": null)";
+      const std::string said =
+          test::message_of<RowError>([&] { (void)read_row(in_first ? wrong : none, in_first ? none : wrong); });
+      EXPECT_NE(said.find("\"scores_raters"), std::string::npos) << raters << ": " << said;
+    }
+  }
+  EXPECT_NE(test::message_of<RowError>([] {
+              (void)read_row(R"("scores_raters": {"p": 3})", R"("id": 1)");
+            }).find("\"scores_raters.p\": expected a list of numbers, found 3"),
+            std::string::npos);
+}
+
+TEST(RaterScores, OfDifferentLengthsMakeABadLine) {
+  EXPECT_NE(
+      test::message_of<RowError>([] { (void)read_row(R"("overall_raters": [1, 2])", R"("overall_raters": [1])"); })
+          .find("\"overall_raters\": expected the same raters in all responses of a row, with null for one who gave no score; "
+                "found 2 in response 0 and 1 in response 1"),
+      std::string::npos);
+  EXPECT_NE(test::message_of<RowError>([] {
+              (void)read_row(R"("scores_raters": {"p": [1, 2, 3]})", R"("scores_raters": {"p": [1]})");
+            }).find("\"scores_raters.p\": expected the same raters"),
+            std::string::npos);
+  EXPECT_NO_THROW(
+      (void)read_row(R"("overall_raters": [1, null], "scores_raters": {"p": [1]})", R"("scores_raters": {"q": [1, 2]})"))
+      << "a label, and a response, may have raters of its own";
+}
+
+TEST(RaterScores, OfAPointWithoutScoresAreMarked) {
+  EXPECT_TRUE(read_row(R"("scores_raters": {"zz": [3, 4]})", R"("scores": {"p": 1})").raters_alone);
+  EXPECT_FALSE(read_row(R"("scores_raters": {"p": [3, 4]})", R"("scores": {"p": 1})").raters_alone);
+  EXPECT_FALSE(read_row(R"("overall_raters": [3, 4], "scores_raters": {"zz": [null]})", R"("scores": {"p": 1})").raters_alone);
+  EXPECT_FALSE(read_row(R"("scores_raters": {"zz": [3, 4]})", R"("scores": {"p": 1})",
+                        R"(, "verdicts": [{"point": "zz", "a": 0, "b": 1, "first_order": "first", "second_order": "second"}])")
+                   .raters_alone);
 }
 
 }  // namespace
