@@ -104,6 +104,24 @@ TEST_F(Lists, NameAListOfScoresOfAnotherLength) {
       << said;
 }
 
+TEST_F(Lists, RefuseWhatIsNoNumberWhereTheCallNeedsOne) {
+  const auto refusal = [&](const std::string& text, const std::vector<std::string>& fields = {}) {
+    const std::string file = write("lists.jsonl", text);
+    return test::message_of<DataError>([&] { (void)read_lists({file}, "g", 2, "", fields); });
+  };
+  const std::string quoted = refusal(R"({"prompt":"q","answers":["a","bbb","cc"],"g":[1,"9",3]})");
+  EXPECT_NE(quoted.find("lists.jsonl:1: \"g\": expected a number, found the text \"9\""), std::string::npos) << quoted;
+  EXPECT_NE(refusal(R"({"prompt":"q","answers":["a","b","c"],"g":[1,true,3]})").find("expected a finite number"),
+            std::string::npos);
+  EXPECT_NE(refusal(R"({"answers":[{"text":"a","g":1},{"text":"b","g":"2"},{"text":"c","g":3}]})").find("\"2\""),
+            std::string::npos);
+  EXPECT_NE(refusal(R"({"answers":[{"text":"a","scores":{"g":1}},{"text":"b","scores":{"g":"2"}}]})").find("\"2\""),
+            std::string::npos);
+  const std::string named = R"({"answers":["a","b","c"],"g":[1,null,3],"p":[1,2,"3"]})";
+  EXPECT_EQ(read(named, "g").items[0].responses.size(), 2U) << "null is no score, and nothing reads the other key";
+  EXPECT_NE(refusal(named, {"p"}).find("\"p\": expected a number"), std::string::npos);
+}
+
 TEST_F(Lists, SayWhatIsLeftOutAndDrawNoBandForOnePrompt) {
   const Data data = read(R"({"answers":["a","b","c"],"gold_scores":[1,null,2]})"
                          "\n"
