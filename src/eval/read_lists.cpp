@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -15,6 +16,7 @@
 #include "base/text.h"
 #include "eval/read_data.h"
 #include "preference/formats.h"
+#include "preference/group_reader.h"
 #include "preference/line_reader.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
@@ -108,6 +110,38 @@ Item list_item(const json& row, const std::vector<std::string>& numbers, prefere
   return item_of(std::move(group), 0);
 }
 
+/// Whether a file begins with a row of a format whose rows of one prompt are one group.
+bool merges_rows(const std::string& file) {
+  preference::LineReader lines(file);
+  std::string line;
+  while (lines.next(line)) {
+    if (is_blank(line)) continue;
+    try {
+      const json row = preference::parse_row(line);
+      const preference::Format* format = preference::detect_format(row);
+      return format != nullptr && format->merges_rows && list_key(row) == nullptr;
+    } catch (const RowError&) {
+      return false;  // it is refused where rows are read
+    }
+  }
+  return false;
+}
+
+/// Read such a file as an evaluation does.
+void read_groups(const std::string& file, Data::File& about, Data& data, std::vector<preference::Split>& splits) {
+  preference::GroupReader reader(file, "auto", [&](const preference::Dropped& dropped) {
+    if (dropped.bad) throw DataError(dropped.code, fmt::format("{}:{}: {}", dropped.file, dropped.line, dropped.reason));
+    ++about.left_out;
+  });
+  while (std::optional<preference::Group> group = reader.next()) {
+    splits.push_back(group->split);
+    Item item = item_of(std::move(*group), 0);
+    item.number = std::ssize(data.items);
+    data.items.push_back(std::move(item));
+    ++about.items;
+  }
+}
+
 /// Refuse a list of gold scores that has not one for each response.
 void expect_gold_of_one_length(const Item& item, const json& row, const std::string& gold, const std::string& place) {
   const json values = row.value(gold, json());
@@ -181,6 +215,11 @@ Data read_lists(const std::vector<std::string>& files, const std::string& gold, 
   std::vector<preference::Split> splits;
   for (const std::string& file : files) {
     Data::File about{file, sha256_file(file), "lists"};
+    if (merges_rows(file)) {
+      read_groups(file, about, data, splits);
+      data.files.push_back(about);
+      continue;
+    }
     preference::LineReader lines(file);
     std::string line;
     while (lines.next(line)) {

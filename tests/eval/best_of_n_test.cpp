@@ -122,6 +122,31 @@ TEST_F(Lists, RefuseWhatIsNoNumberWhereTheCallNeedsOne) {
   EXPECT_NE(refusal(named, {"p"}).find("\"p\": expected a number"), std::string::npos);
 }
 
+TEST_F(Lists, AreThePromptsOfFormatsWithARowForEachResponse) {
+  const auto rated = [](const char* prompt, const char* response, int score) {
+    return nlohmann::json{{"prompt", prompt}, {"response", response}, {"helpfulness", score}, {"verbosity", 4 - score}}.dump() +
+           "\n";
+  };
+  const Data data = read(rated("q", "a", 1) + rated("q", "b", 3) + rated("alone", "a", 2) + rated("r", "a", 2) +
+                             rated("r", "b", 0) + rated("r", "c", 4),
+                         "helpfulness");
+  ASSERT_EQ(data.items.size(), 2U);
+  EXPECT_EQ(data.items[1].responses, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(data.items[1].scores.at("helpfulness"), (std::vector<double>{2, 0, 4}));
+  EXPECT_EQ(data.items[1].scores.at("verbosity"), (std::vector<double>{2, 4, 0}));
+  EXPECT_EQ(data.items[1].line, 4);
+  EXPECT_EQ(data.items[1].number, 1);
+  EXPECT_EQ(data.files[0].items, 2);
+  EXPECT_EQ(data.files[0].left_out, 1) << "a single response";
+  const std::string judged = R"({"prompt":"q","completion":"a","label":true})"
+                             "\n"
+                             R"({"prompt":"q","completion":"b","label":false})";
+  EXPECT_EQ(read(judged, "overall").items[0].scores.at("overall"), (std::vector<double>{1, 0}));
+  const std::string bad =
+      test::message_of<DataError>([&] { (void)read(rated("q", "a", 1) + "{\"prompt\":\"q\"}\n", "helpfulness"); });
+  EXPECT_NE(bad.find("lists.jsonl:2: expected a row of the format helpsteer"), std::string::npos) << bad;
+}
+
 TEST_F(Lists, SayWhatIsLeftOutAndDrawNoBandForOnePrompt) {
   const Data data = read(R"({"answers":["a","b","c"],"gold_scores":[1,null,2]})"
                          "\n"
