@@ -27,13 +27,22 @@ struct Options {
   eval::EvalOptions evaluation;
 };
 
+/// The keys of the rows that models read.
+std::vector<std::string> fields_of(const std::vector<eval::ModelSpec>& models) {
+  std::vector<std::string> fields;
+  for (const eval::ModelSpec& model : models) {
+    if (model.what.starts_with(eval::kFieldScores)) fields.push_back(model.what.substr(eval::kFieldScores.size()));
+  }
+  return fields;
+}
+
 void run(const Options& options) {
   init_log(0, 1, "warn");
   catch_stop_signals();
   const std::vector<std::string> files = input_files(options.data, options.files);
   const std::vector<eval::ModelSpec> models = models_of(options.models);
   if (!options.out.empty()) expect_folder(options.out);
-  const eval::Data data = eval::read_lists(files, options.gold, options.n_max, options.split);
+  const eval::Data data = eval::read_lists(files, options.gold, options.n_max, options.split, fields_of(models));
   warn_of_trained_prompts(models, data);
   const std::vector<eval::ModelScores> scores = score(models, data, options.models);
   const json result = eval::bon_figures({data, scores, options.evaluation}, options.gold, options.n_max);

@@ -32,12 +32,17 @@ constexpr const char* kTraining =
     "  train:\n"
     "    lr: 1.0e-3\n";
 
-/// Why a point is not in the configuration, or "".
-std::string why_left_out(const std::string& point, const LabelSummary& label, std::int64_t labelled_min) {
-  if (const std::string wrong = unusable_point(point); !wrong.empty()) return wrong;
+/// That a label has too few prompts, or "".
+std::string too_few(const LabelSummary& label, std::int64_t labelled_min) {
   if (label.learnable >= labelled_min) return "";
   return fmt::format("{} outside the test split with an ordered pair, {} are needed (--labelled-min)",
                      counted(label.learnable, "prompt"), labelled_min);
+}
+
+/// Why a point is not in the configuration, or "".
+std::string why_left_out(const std::string& point, const LabelSummary& label, std::int64_t labelled_min) {
+  const std::string wrong = unusable_point(point);
+  return wrong.empty() ? too_few(label, labelled_min) : wrong;
 }
 
 /// What the configuration says of one category.
@@ -100,10 +105,14 @@ std::string data_text(const DataSummary& summary, const DerivedConfigSettings& s
 std::string derived_config(const DataSummary& summary, const DerivedConfigSettings& settings) {
   std::string categories, comments;
   bool without_category_left_out = false;
-  std::int64_t named = 0;
+  std::int64_t named = 0, untestable = 0;
   for (const auto& [name, category] : summary.categories) {
     const DerivedCategory derived = derive(name, category, settings);
-    const std::string wrong = unusable_category(name, summary.categories.size());
+    std::string wrong = unusable_category(name, summary.categories.size());
+    if (wrong.empty() && !derived.config.points.empty() && settings.evidence) {
+      wrong = too_few(category.labels.at(std::string(preference::kOverall)), settings.labelled_min);
+      if (!wrong.empty()) wrong = "overall, on which all models are tested: " + wrong, ++untestable;
+    }
     if (wrong.empty() && !derived.config.points.empty()) {
       categories += category_text(derived);
       ++named;
@@ -114,6 +123,12 @@ std::string derived_config(const DataSummary& summary, const DerivedConfigSettin
                             wrong.empty() ? "no point has enough labels" : wrong);
     for (const std::string& comment : derived.comments) comments += fmt::format("#   {}\n", comment);
   }
+  if (named == 0 && untestable > 0)
+    throw DataError("no-overall-labels",
+                    fmt::format("--out: the overall labels of no category order a pair in {} outside the test split, so there is "
+                                "nothing to test models on. They stand in \"overall\" of a response, or are stated pairs; "
+                                "--labelled-min asks for fewer prompts\n{}",
+                                counted(settings.labelled_min, "prompt"), comments));
   if (named == 0)
     throw DataError("no-point-with-labels",
                     fmt::format("--out: no category has a capability point with an ordered pair in {} outside the test split, so "

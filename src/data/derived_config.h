@@ -15,8 +15,8 @@ struct DerivedConfigSettings {
 };
 
 /// The configuration as YAML with comments: the files, and each category with its points and the gaps of its scores. A point with
-/// too few labels, and a category without a point, stand in comments.
-/// @throws DataError if no category has a point
+/// too few labels, and a category without a point, stand in comments; for the experiment also one with too few overall labels.
+/// @throws DataError if no category is left
 std::string derived_config(const DataSummary& summary, const DerivedConfigSettings& settings);
 
 }  // namespace dmoerm::data

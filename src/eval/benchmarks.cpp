@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -206,6 +208,20 @@ void warn_of_equal_texts(const Data& data) {
         pairs, first);
 }
 
+/// Refuse a second row of a part of one of RewardBench 2's ties, whose figures compare one row of each.
+void expect_one_row_of_each_tie(const Data& data) {
+  std::map<std::string_view, const Item*> first;
+  for (const Item& item : data.items) {
+    if (data.benchmark != "rewardbench-2" || item.category != kTies) continue;
+    const Item* known = first.try_emplace(item.id, &item).first->second;
+    if (known != &item)
+      throw DataError("ties-row-twice",
+                      fmt::format("{}:{} and {}:{} both have the id \"{}\", and a prompt of the subset {} has one row of each "
+                                  "part: leave one of them out, or give the second prompt another number",
+                                  known->file, known->line, item.file, item.line, item.id, kTies));
+  }
+}
+
 /// The rows of a file with their numbers: JSON lines, or the elements of one list.
 std::vector<std::pair<std::int64_t, json>> rows_of(const std::string& file) {
   std::vector<std::pair<std::int64_t, json>> rows;
@@ -325,6 +341,9 @@ Data read_benchmark(const Benchmark& benchmark, const std::vector<std::string>& 
   }
   if (data.items.empty()) throw DataError("nothing-to-evaluate", fmt::format("{}: no row to evaluate", files.front()));
   warn_of_equal_texts(data);
+  expect_one_row_of_each_tie(data);
+  expect_no_category_called_all(data);
+  warn_of_repeated(data, "[eval] rows with the prompt, responses and order", order_of);
   return data;
 }
 

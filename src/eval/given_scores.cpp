@@ -2,10 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <string_view>
 
+#include "base/counted.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "preference/formats.h"
 #include "preference/line_reader.h"
@@ -19,6 +25,7 @@ using nlohmann::json;
 
 struct Line {
   std::int64_t number = 0;
+  std::optional<std::string> id;
   std::vector<double> scores;
 };
 
@@ -39,13 +46,13 @@ Lines read_lines(const std::string& file) {
         throw preference::RowError("line-without-scores", fmt::format("expected {{\"id\", \"scores\": [...]}}, found {}",
                                                                       row.is_object() ? "the keys " + preference::keys_of(row)
                                                                                       : preference::shown(row)));
-      Line line{reader.number(), {}};
+      Line line{reader.number(), {}, {}};
       for (const json& score : preference::need_list(row, "scores"))
         line.scores.push_back(preference::number_of(score, "scores"));
       if (row.contains("id") && !row["id"].is_null()) {
-        const std::string id = row["id"].is_string() ? row["id"].get<std::string>() : row["id"].dump();
-        if (!lines.by_id.emplace(id, lines.all.size()).second)
-          throw preference::RowError("id-given-twice", fmt::format("the id \"{}\" stands on an earlier line too", id));
+        line.id = row["id"].is_string() ? row["id"].get<std::string>() : row["id"].dump();
+        if (!lines.by_id.emplace(*line.id, lines.all.size()).second)
+          throw preference::RowError("id-given-twice", fmt::format("the id \"{}\" stands on an earlier line too", *line.id));
       }
       lines.all.push_back(std::move(line));
     } catch (const preference::RowError& e) {
@@ -57,12 +64,12 @@ Lines read_lines(const std::string& file) {
 
 /// The scores of an item's responses, of which the reader may have merged equal ones and left out some.
 std::vector<double> for_responses(const Item& item, const Line& line, const std::string& file) {
-  if (line.scores.size() == item.responses.size()) return line.scores;
-  if (line.scores.size() != item.places.size())
+  const std::size_t in_row = item.places.empty() ? item.responses.size() : item.places.size();
+  if (line.scores.size() != in_row)
     throw DataError("scores-not-one-each",
                     fmt::format("{}:{}: expected {} scores, one for each response of {} ({}:{}), found {}", file, line.number,
-                                item.places.empty() ? item.responses.size() : item.places.size(), item.id, item.file, item.line,
-                                line.scores.size()));
+                                in_row, item.id, item.file, item.line, line.scores.size()));
+  if (item.places.empty()) return line.scores;
   std::vector<double> scores(item.responses.size());
   for (std::size_t i = item.places.size(); i-- > 0;) {
     if (item.places[i] >= 0) scores[static_cast<std::size_t>(item.places[i])] = line.scores[i];
@@ -84,18 +91,45 @@ void expect_ids_of_their_own(const Data& data, const std::string& file) {
   }
 }
 
+/// Refuse a line that nothing would read, since others name their groups.
+void expect_ids_on_all(const Lines& lines, const std::string& file) {
+  const auto without = std::ranges::find_if(lines.all, [](const Line& line) { return !line.id; });
+  if (without != lines.all.end())
+    throw DataError("line-without-id",
+                    fmt::format("{}:{}: the line has no \"id\", and line {} has one: give each line the id of its group, or none "
+                                "of them",
+                                file, without->number, lines.all[lines.by_id.begin()->second].number));
+}
+
+/// Warn of ids that no group has, unless they may be those of groups that are not evaluated. @param aside  how many those are
+void warn_of_unknown_ids(const Lines& lines, const Data& data, std::int64_t aside, const std::string& file) {
+  const std::int64_t unknown = std::ssize(lines.all) - std::ssize(data.items);  // each item has a line of its own
+  if (unknown <= aside) return;
+  std::set<std::string_view> known;
+  for (const Item& item : data.items) known.insert(item.id);
+  const auto first = std::ranges::find_if(lines.all, [&](const Line& line) { return !known.contains(*line.id); });
+  spdlog::warn(
+      "[eval] {}: {} of {} lines have an id that no evaluated group has, the first at line {}: \"{}\"; {} of the data left out "
+      "or "
+      "in another split",
+      file, unknown, lines.all.size(), first->number, *first->id, counted(aside, "group"));
+}
+
 }  // namespace
 
 ModelScores given_scores(const std::string& name, const std::string& file, const Data& data) {
   const Lines lines = read_lines(file);
-  std::int64_t read = 0, left_out = 0;
-  for (const Data::File& f : data.files) read += f.items, left_out += f.left_out;
+  std::int64_t read = 0, left_out = 0, other_split = 0;
+  for (const Data::File& f : data.files) read += f.items, left_out += f.left_out, other_split += f.other_split;
   if (lines.by_id.empty() && std::ssize(lines.all) != read)
     throw DataError(
         "lines-not-one-each",
         fmt::format("{}: {} lines without ids for {} groups ({} more were left out): give each line the id of its group", file,
                     lines.all.size(), read, left_out));
-  if (!lines.by_id.empty()) expect_ids_of_their_own(data, file);
+  if (!lines.by_id.empty()) {
+    expect_ids_on_all(lines, file);
+    expect_ids_of_their_own(data, file);
+  }
   ModelScores model{.name = name, .source = "scores of " + file, .tokens_unknown = "scores say nothing of tokens"};
   for (const Item& item : data.items) {
     std::size_t at = static_cast<std::size_t>(item.number);
@@ -108,6 +142,7 @@ ModelScores given_scores(const std::string& name, const std::string& file, const
     }
     model.items.push_back({.scores = for_responses(item, lines.all[at], file)});
   }
+  if (!lines.by_id.empty()) warn_of_unknown_ids(lines, data, left_out + other_split, file);
   return model;
 }
 

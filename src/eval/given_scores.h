@@ -7,7 +7,8 @@
 namespace dmoerm::eval {
 
 /// Read {"id", "scores": [...]} lines, which `dmoerm score` writes too. They belong to the items with their ids; where no line
-/// has an id, to the items in their order. Each has one score for each response of the row, in the row's order.
+/// has an id, to the items in their order. Each has one score for each response of the row, in the row's order, also for equal
+/// responses. Ids of no item are told.
 /// @throws DataError naming the line or item that disagrees; IoError
 ModelScores given_scores(const std::string& name, const std::string& file, const Data& data);
 

@@ -50,16 +50,6 @@ class LeftOut {
   LeftOutWarnings warnings_;
 };
 
-/// The order of an item's responses under each label; "" if none is known.
-std::string order_of(const Item& item) {
-  std::string text;
-  for (const auto& [label, pairs] : item.pairs) {
-    text += '\x1d' + label;
-    for (const preference::Preference& p : pairs) text += fmt::format("\x1e{}>{}", p.winner, p.loser);
-  }
-  return text;
-}
-
 /// Make one cluster of those that rows of one conversation name. It has the name of the first. @param names  of each item
 void join_clusters(std::vector<Item>& items, const std::vector<std::vector<std::string>>& names) {
   JoinedSets joined(std::ssize(items));
@@ -71,16 +61,6 @@ void join_clusters(std::vector<Item>& items, const std::vector<std::vector<std::
   }
   for (std::size_t i = 0; i < items.size(); ++i)
     items[i].cluster = items[static_cast<std::size_t>(joined.set_of(static_cast<std::int64_t>(i)))].cluster;
-}
-
-/// Refuse the name of the row over all categories for one of them.
-void expect_no_category_called_all(const Data& data) {
-  const auto called = std::ranges::find(data.items, kAll, &Item::category);
-  const bool alone = std::ranges::all_of(data.items, [](const Item& item) { return item.category == kAll; });
-  if (called != data.items.end() && !alone)
-    throw DataError("reserved-category-name",
-                    fmt::format("{}:{}: the category \"{}\" has the name of the row over all categories: call it otherwise",
-                                called->file, called->line, kAll));
 }
 
 std::string files_of(const Data& data) {
@@ -104,6 +84,25 @@ std::string counts_of(const std::vector<Split>& splits) {
 void set_keys(Item& item) {
   item.prompt_key = fmt::format("{:016x}", preference::prompt_key(item.prompt));
   if (item.cluster.empty()) item.cluster = fmt::format("{:016x}", preference::session_key(item.prompt));
+}
+
+void expect_no_category_called_all(const Data& data) {
+  const auto called = std::ranges::find(data.items, kAll, &Item::category);
+  const bool alone = std::ranges::all_of(data.items, [](const Item& item) { return item.category == kAll; });
+  if (called != data.items.end() && !alone)
+    throw DataError("reserved-category-name",
+                    fmt::format("{}:{}: the category \"{}\" has the name of the row over all categories: call it otherwise",
+                                called->file, called->line, kAll));
+}
+
+std::string order_of(const Item& item) {
+  std::string text;
+  for (const auto& [label, pairs] : item.pairs) {
+    text += '\x1d' + label;
+    for (const preference::Preference& p : pairs) text += fmt::format("\x1e{}>{}", p.winner, p.loser);
+  }
+  for (const auto& [a, b] : item.ties) text += fmt::format("\x1e{}={}", a, b);
+  return text;
 }
 
 void warn_of_repeated(const Data& data, const std::string& what, const std::function<std::string(const Item&)>& said_by) {

@@ -31,6 +31,12 @@ void take_split(Data& data, const std::vector<preference::Split>& splits, const 
 /// @param said_by  gives the labels of an item as a text; an item with "" is left alone
 void warn_of_repeated(const Data& data, const std::string& what, const std::function<std::string(const Item&)>& said_by);
 
+/// The order of an item's responses under each label, as a text for warn_of_repeated(); "" if none is known.
+std::string order_of(const Item& item);
+
+/// Refuse the name of the row over all categories for one of them. @throws DataError
+void expect_no_category_called_all(const Data& data);
+
 /// The item of a group: its ordered pairs by label, ties and scores.
 Item item_of(preference::Group group, double score_gap_min);
 

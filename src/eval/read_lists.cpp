@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -15,6 +16,7 @@
 #include "base/text.h"
 #include "eval/read_data.h"
 #include "preference/formats.h"
+#include "preference/group_reader.h"
 #include "preference/line_reader.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
@@ -83,13 +85,63 @@ Item loose_item(const json& row, preference::Split& split) {
   return item;
 }
 
-Item list_item(const json& row, preference::Split& split) {
+/// Refuse what stands in the place of a number under a key that the call names; null says that there is none.
+void expect_numbers(const json& row, const std::string& key) {
+  const json& elements = row[list_key(row)];
+  if (const auto values = row.find(key); values != row.end() && values->is_array() && &*values != &elements) {
+    for (const json& value : *values) (void)preference::score_of(value, key.c_str());
+  }
+  for (const json& element : elements) {
+    for (const json* about : {&element, element.is_object() && element.contains("scores") ? &element["scores"] : nullptr}) {
+      if (about != nullptr && about->is_object() && about->contains(key)) (void)preference::score_of((*about)[key], key.c_str());
+    }
+  }
+}
+
+/// @param numbers  keys under which the call needs numbers
+Item list_item(const json& row, const std::vector<std::string>& numbers, preference::Split& split) {
   const preference::Format* format = preference::detect_format(row);
   const bool apart = format != nullptr && !format->merges_rows;
-  if (!apart) return loose_item(row, split);
+  if (!apart) {
+    Item item = loose_item(row, split);
+    for (const std::string& key : numbers) expect_numbers(row, key);
+    return item;
+  }
   preference::Group group = preference::parse_group(*format, row);
   split = group.split;
   return item_of(std::move(group), 0);
+}
+
+/// Whether a file begins with a row of a format whose rows of one prompt are one group.
+bool merges_rows(const std::string& file) {
+  preference::LineReader lines(file);
+  std::string line;
+  while (lines.next(line)) {
+    if (is_blank(line)) continue;
+    try {
+      const json row = preference::parse_row(line);
+      const preference::Format* format = preference::detect_format(row);
+      return format != nullptr && format->merges_rows && list_key(row) == nullptr;
+    } catch (const RowError&) {
+      return false;  // it is refused where rows are read
+    }
+  }
+  return false;
+}
+
+/// Read such a file as an evaluation does.
+void read_groups(const std::string& file, Data::File& about, Data& data, std::vector<preference::Split>& splits) {
+  preference::GroupReader reader(file, "auto", [&](const preference::Dropped& dropped) {
+    if (dropped.bad) throw DataError(dropped.code, fmt::format("{}:{}: {}", dropped.file, dropped.line, dropped.reason));
+    ++about.left_out;
+  });
+  while (std::optional<preference::Group> group = reader.next()) {
+    splits.push_back(group->split);
+    Item item = item_of(std::move(*group), 0);
+    item.number = std::ssize(data.items);
+    data.items.push_back(std::move(item));
+    ++about.items;
+  }
 }
 
 /// Refuse a list of gold scores that has not one for each response.
@@ -158,11 +210,18 @@ void keep_long_lists(Data& data, const std::string& gold, std::int64_t smallest)
 
 }  // namespace
 
-Data read_lists(const std::vector<std::string>& files, const std::string& gold, std::int64_t smallest, const std::string& split) {
+Data read_lists(const std::vector<std::string>& files, const std::string& gold, std::int64_t smallest, const std::string& split,
+                std::vector<std::string> fields) {
   Data data;
+  fields.push_back(gold);
   std::vector<preference::Split> splits;
   for (const std::string& file : files) {
     Data::File about{file, sha256_file(file), "lists"};
+    if (merges_rows(file)) {
+      read_groups(file, about, data, splits);
+      data.files.push_back(about);
+      continue;
+    }
     preference::LineReader lines(file);
     std::string line;
     while (lines.next(line)) {
@@ -174,7 +233,7 @@ Data read_lists(const std::vector<std::string>& files, const std::string& gold, 
         const json row = preference::parse_row(line);
         if (!row.is_object())
           throw RowError("row-is-not-an-object", fmt::format("expected a JSON object, found {}", preference::shown(row)));
-        Item item = list_item(row, splits.emplace_back());
+        Item item = list_item(row, fields, splits.emplace_back());
         expect_gold_of_one_length(item, row, gold, place);
         item.file = file;
         item.line = lines.number();

@@ -201,6 +201,26 @@ TEST_F(SummarisedFolder, NamesTheFirstRaterForTheExperimentAlone) {
   EXPECT_EQ(config.data.max_length, 512);
 }
 
+TEST_F(SummarisedFolder, LeavesOutOfTheExperimentWhatItCannotTest) {
+  std::string rows, untested;
+  for (int i = 0; i < 40; ++i) {
+    const json both = {{"tone", {1, 2}}, {"overall", {1, 3}}}, point = {{"tone", {1, 2}}};
+    rows += rated_row(i, both, {{"category", "chat"}, {"split", "train"}});
+    untested += rated_row(100 + i, i < 4 ? both : point, {{"category", "talk"}, {"split", "train"}});
+  }
+  const DataSummary summary = summary_of({write("rows.jsonl", rows + untested)});
+  EXPECT_EQ(read_back(derived_config(summary, {})).categories.size(), 2U) << "a run needs none";
+  const std::string yaml = derived_config(summary, {.evidence = true});
+  ASSERT_EQ(read_back(yaml).categories.size(), 1U) << yaml;
+  EXPECT_NE(yaml.find("# left out: the category \"talk\": overall, on which all models are tested: 4 prompts outside"),
+            std::string::npos)
+      << yaml;
+  EXPECT_EQ(read_back(derived_config(summary, {.labelled_min = 4, .evidence = true})).categories.size(), 2U);
+  const DataSummary none = summary_of({write("untested.jsonl", untested)});
+  const std::string refused = test::message_of<DataError>([&] { (void)derived_config(none, {.evidence = true}); });
+  EXPECT_NE(refused.find("the overall labels of no category order a pair in 20 prompts"), std::string::npos) << refused;
+}
+
 TEST_F(SummarisedFolder, LeavesOutNamesThatNoConfigurationTakes) {
   std::string rows;
   for (int i = 0; i < 40; ++i) {

@@ -244,6 +244,33 @@ TEST_F(Benchmarks, SubsetsThatTheBenchmarkLacksAndThatTheFilesLackAreNamed) {
   EXPECT_NE(benchmark_notes(read("rewardbench-2", lines(all))).at(0).find("\"Poetry\" (1 group)"), std::string::npos);
 }
 
+TEST_F(Benchmarks, RefuseASecondRowOfAPartOfATie) {
+  const std::vector<json> rows = {list("ref:1", "Ties", 1, 2), list("tied:1", "Ties", 2, 2), list("tied:2", "Ties", 2, 2)};
+  EXPECT_EQ(read("rewardbench-2", lines(rows)).items.size(), 3U);
+  const std::string first = write("a.jsonl", lines(rows)), second = write("b.jsonl", lines({rows[2]}));
+  const std::string said = test::message_of<DataError>([&] {
+    (void)read_benchmark(benchmark_named("rewardbench-2"), {first, second});
+  });
+  EXPECT_NE(said.find(first + ":3 and " + second + ":1 both have the id \"tied:2\""), std::string::npos) << said;
+}
+
+TEST_F(Benchmarks, TellOfRepeatedRowsAndRefuseASubsetCalledAll) {
+  const auto warned = [&](const std::string& name, const std::string& text) {
+    const test::CapturedLog log;
+    (void)read(name, text);
+    return log.text();
+  };
+  const json row = {{"input", "do it"}, {"output_1", "no"}, {"output_2", "yes"}, {"label", 2}};
+  json other = row;
+  other["label"] = 1;
+  EXPECT_NE(warned("llmbar", lines({row, other, row})).find("of an earlier one count again: 1 of 3"), std::string::npos);
+  EXPECT_EQ(warned("llmbar", lines({row, other})).find("count again"), std::string::npos);
+  const json tie = {{"instruction", "i"}, {"input", ""}, {"response1", "a"}, {"response2", "b"}, {"annotator1", 0}};
+  EXPECT_NE(warned("pandalm", lines({tie, tie})).find("count again: 1 of 2"), std::string::npos) << "ties count, too";
+  const std::string said = refusal("rewardbench", lines({pair("donotanswer", 1), pair("all", 2)}));
+  EXPECT_NE(said.find("rows.jsonl:2: the category \"all\""), std::string::npos) << said;
+}
+
 TEST_F(Benchmarks, RewardBench2CreditsTheBestOfFourAndFollowsTheTies) {
   const Data data = read("rewardbench-2", lines({list("1", "Focus", 1, 3), list("2", "Focus", 1, 3), list("3", "Math", 1, 3),
                                                  list("ref:0", "Ties", 1, 2), list("tied:0", "Ties", 2, 2),

@@ -104,6 +104,49 @@ TEST_F(Lists, NameAListOfScoresOfAnotherLength) {
       << said;
 }
 
+TEST_F(Lists, RefuseWhatIsNoNumberWhereTheCallNeedsOne) {
+  const auto refusal = [&](const std::string& text, const std::vector<std::string>& fields = {}) {
+    const std::string file = write("lists.jsonl", text);
+    return test::message_of<DataError>([&] { (void)read_lists({file}, "g", 2, "", fields); });
+  };
+  const std::string quoted = refusal(R"({"prompt":"q","answers":["a","bbb","cc"],"g":[1,"9",3]})");
+  EXPECT_NE(quoted.find("lists.jsonl:1: \"g\": expected a number, found the text \"9\""), std::string::npos) << quoted;
+  EXPECT_NE(refusal(R"({"prompt":"q","answers":["a","b","c"],"g":[1,true,3]})").find("expected a finite number"),
+            std::string::npos);
+  EXPECT_NE(refusal(R"({"answers":[{"text":"a","g":1},{"text":"b","g":"2"},{"text":"c","g":3}]})").find("\"2\""),
+            std::string::npos);
+  EXPECT_NE(refusal(R"({"answers":[{"text":"a","scores":{"g":1}},{"text":"b","scores":{"g":"2"}}]})").find("\"2\""),
+            std::string::npos);
+  const std::string named = R"({"answers":["a","b","c"],"g":[1,null,3],"p":[1,2,"3"]})";
+  EXPECT_EQ(read(named, "g").items[0].responses.size(), 2U) << "null is no score, and nothing reads the other key";
+  EXPECT_NE(refusal(named, {"p"}).find("\"p\": expected a number"), std::string::npos);
+}
+
+TEST_F(Lists, AreThePromptsOfFormatsWithARowForEachResponse) {
+  const auto rated = [](const char* prompt, const char* response, int score) {
+    return nlohmann::json{{"prompt", prompt}, {"response", response}, {"helpfulness", score}, {"verbosity", 4 - score}}.dump() +
+           "\n";
+  };
+  const Data data = read(rated("q", "a", 1) + rated("q", "b", 3) + rated("alone", "a", 2) + rated("r", "a", 2) +
+                             rated("r", "b", 0) + rated("r", "c", 4),
+                         "helpfulness");
+  ASSERT_EQ(data.items.size(), 2U);
+  EXPECT_EQ(data.items[1].responses, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_EQ(data.items[1].scores.at("helpfulness"), (std::vector<double>{2, 0, 4}));
+  EXPECT_EQ(data.items[1].scores.at("verbosity"), (std::vector<double>{2, 4, 0}));
+  EXPECT_EQ(data.items[1].line, 4);
+  EXPECT_EQ(data.items[1].number, 1);
+  EXPECT_EQ(data.files[0].items, 2);
+  EXPECT_EQ(data.files[0].left_out, 1) << "a single response";
+  const std::string judged = R"({"prompt":"q","completion":"a","label":true})"
+                             "\n"
+                             R"({"prompt":"q","completion":"b","label":false})";
+  EXPECT_EQ(read(judged, "overall").items[0].scores.at("overall"), (std::vector<double>{1, 0}));
+  const std::string bad =
+      test::message_of<DataError>([&] { (void)read(rated("q", "a", 1) + "{\"prompt\":\"q\"}\n", "helpfulness"); });
+  EXPECT_NE(bad.find("lists.jsonl:2: expected a row of the format helpsteer"), std::string::npos) << bad;
+}
+
 TEST_F(Lists, SayWhatIsLeftOutAndDrawNoBandForOnePrompt) {
   const Data data = read(R"({"answers":["a","b","c"],"gold_scores":[1,null,2]})"
                          "\n"

@@ -278,12 +278,36 @@ TEST_F(Evaluation, TokensOfGivenScoresAreNotKnown) {
   EXPECT_NE(report_text(result).find("- (scores say nothing of tokens)"), std::string::npos) << report_text(result);
 }
 
+TEST_F(Evaluation, GivenScoresThatNoGroupWouldReadAreTold) {
+  const Data data = read(some_groups());  // four of five are evaluated
+  const auto line = [](const std::string& id, const json& scores) {
+    return json({{"id", id}, {"scores", scores}}).dump() + "\n";
+  };
+  const std::string all =
+      line("a1", {1, 2, 3}) + line("a2", {1, 2, 3}) + line("b1", {1, 2}) + line("c1", {1, 2, 3}) + line("t1", {1, 2});
+  const auto said = [&](const std::string& text) {
+    const test::CapturedLog log;
+    (void)figures(data, {"m=scores:" + write("s.jsonl", text)});
+    return log.text();
+  };
+  EXPECT_EQ(said(all).find("that no evaluated group has"), std::string::npos) << "t1 is of another split";
+  EXPECT_NE(said(line("zz", {1, 2}) + all)
+                .find("s.jsonl: 2 of 6 lines have an id that no evaluated group has, the first at line 1: \"zz\""),
+            std::string::npos);
+  const std::string refused =
+      test::message_of<DataError>([&] { (void)figures(data, {"m=scores:" + write("s.jsonl", all + "{\"scores\":[1,2]}\n")}); });
+  EXPECT_NE(refused.find("s.jsonl:6: the line has no \"id\", and line 1 has one"), std::string::npos) << refused;
+}
+
 TEST_F(Evaluation, GivenScoresKnowTheResponsesThatWereMerged) {
   const Data data =
       read(R"({"id":"x","prompt":"p","responses":[{"text":"a","overall":1},{"text":"a","overall":1},{"text":"b","overall":2}]})");
   ASSERT_EQ(data.items[0].responses.size(), 2U);
   const json result = figures(data, {"m=scores:" + write("s.jsonl", R"({"id":"x","scores":[5,5,7]})")});
   EXPECT_EQ(result["groups"][0]["scores"]["m"], json({5.0, 7.0}));
+  const std::string shifted =
+      test::message_of<DataError>([&] { (void)figures(data, {"m=scores:" + write("s.jsonl", R"({"id":"x","scores":[5,7]})")}); });
+  EXPECT_NE(shifted.find("expected 3 scores, one for each response of x"), std::string::npos) << shifted;
 }
 
 TEST_F(Evaluation, EnsemblesDoNotSeeOffsetsBetweenPrompts) {
