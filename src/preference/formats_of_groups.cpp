@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <optional>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -105,25 +104,6 @@ void add_first_rater(const json& row, Response& response) {
   if (raters.size() > 1) response.scores[std::string(kFirstRater)] = score_of(raters.front(), "overall_raters");
 }
 
-using RaterLists = std::vector<std::vector<double>>;  ///< of each response of a row; empty = it has none
-
-/// The key of a label's raters in a row, for messages.
-std::string raters_key(const std::string& label) { return label == kOverall ? "overall_raters" : "scores_raters." + label; }
-
-/// @throws RowError for lists of different lengths: nobody could tell whose scores they are
-void expect_same_raters(const std::string& label, const RaterLists& lists) {
-  std::optional<std::size_t> first;
-  for (std::size_t r = 0; r < lists.size(); ++r) {
-    if (lists[r].empty()) continue;
-    if (!first) first = r;
-    if (lists[r].size() != lists[*first].size())
-      throw RowError("rater-lists-differ",
-                     fmt::format("\"{}\": expected the same raters in all responses of a row, with null for one who gave no "
-                                 "score; found {} in response {} and {} in response {}",
-                                 raters_key(label), lists[*first].size(), *first, lists[r].size(), r));
-  }
-}
-
 /// Whether a group has scores or verdicts under a label.
 bool is_labelled(const Group& group, const std::string& label) {
   return label == kOverall || std::ranges::any_of(group.responses, [&](const Response& r) { return r.scores.contains(label); }) ||
@@ -133,7 +113,6 @@ bool is_labelled(const Group& group, const std::string& label) {
 /// Check the lists of single raters, and count those who gave scores.
 void count_raters(const json& row, Group& group) {
   for (const auto& [label, lists] : rater_scores(row)) {
-    expect_same_raters(label, lists);
     bool any = false;
     for (std::size_t r = 0; r < lists.size(); ++r) {
       const auto raters = std::ranges::count_if(lists[r], [](double score) { return !std::isnan(score); });
