@@ -133,9 +133,9 @@ if [ -n "$runs" ]; then
   exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --runs "${finished[@]}"
 fi
 say "states of the backbone, in $out"
-"${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}"
+"${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}" "${blocks[@]}"
 if [ "$test" = yes ]; then
-  "${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}" --test
+  "${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}" "${blocks[@]}" --test
   cells --test --seeds "$seeds" --regimes 80-rater
   exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --test
 fi

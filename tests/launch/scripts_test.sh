@@ -49,6 +49,8 @@ chmod +x "$scratch/empty/dmoerm"
 expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" a "b c"
 expect "the experiment's seed is that of folds and draws" 0 "--block-lines 10 --seed 5 --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
   "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --seeds 3 --seed 5 --quick
+expect "the experiment's states know the clusters, which may be refused" 0 "--groups 400 --cluster document" env DMOERM_BUILD="$scratch/empty" \
+  "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --cluster document --quick
 expect "the experiment's clusters take the place of blocks of lines" 0 "--cluster document --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
   "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --seeds 3 --cluster document --quick
 mkdir "$scratch/own" "$scratch/experiment"
