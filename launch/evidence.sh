@@ -38,10 +38,20 @@ while [ $# -gt 0 ]; do
         --config) config=$2 ;;
         --out) out=$2 ;;
         --np) ranks=$2 ;;
-        --groups) groups+=(--groups "$2") ;;
+        --groups)
+          [[ $2 =~ ^([^=]+=)?[0-9]+$ ]] || bad_usage "--groups $2: expected a whole number, or NAME=NUMBER"
+          groups+=(--groups "$2")
+          ;;
         --seeds) seeds=$2 ;;
         --seed) seed=$2 ;;
-        --prompts-min | --contrast) tables+=("$1" "$2") ;;
+        --prompts-min)
+          [[ $2 =~ ^[1-9][0-9]*$ ]] || bad_usage "--prompts-min $2: expected a whole number above 0"
+          tables+=("$1" "$2")
+          ;;
+        --contrast)
+          [[ $2 =~ ^([^/:]+/)?[^/:]+:[^/:]+$ ]] || bad_usage "--contrast $2: expected two arms, as stack:own, or a regime and two arms, as 20-rater/stack:own"
+          tables+=("$1" "$2")
+          ;;
         --cluster) blocks=(--cluster "$2") ;;
         --runs) runs=$2 ;;
         --run-config) run_config=$2 ;;
@@ -57,6 +67,7 @@ done
 for name in "${data[@]}" ${data2:+"$data2"}; do [ -e "$name" ] || bad_usage "$name: there is no such folder or file of data"; done
 case "$runs" in *[!0-9]* | 0*) bad_usage "--runs $runs: expected a whole number above 0" ;; esac
 case "$seeds" in '' | *[!0-9]* | 0*) bad_usage "--seeds $seeds: expected a whole number above 0" ;; esac
+case "$ranks" in *[!0-9]* | 0*) bad_usage "--np $ranks: expected a whole number above 0" ;; esac
 case "$seed" in *[!0-9]*) bad_usage "--seed $seed: expected a whole number" ;; esac
 [ ${#groups[@]} -gt 0 ] || groups=(--groups 400)
 dmoerm=("$DMOERM_ROOT/launch/dmoerm")
@@ -133,9 +144,9 @@ if [ -n "$runs" ]; then
   exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --runs "${finished[@]}"
 fi
 say "states of the backbone, in $out"
-"${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}"
+"${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}" "${blocks[@]}"
 if [ "$test" = yes ]; then
-  "${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}" --test
+  "${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}" "${blocks[@]}" --test
   cells --test --seeds "$seeds" --regimes 80-rater
   exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --test
 fi

@@ -94,6 +94,10 @@ void compute_states(const Options& options) {
   const evidence::GroupChoice choice = choice_of(options, config.seed);  // refused before anything is read
   const data::TokenStore store = store_of(config, options.out, *world);
   const auto groups = evidence::choose_groups(store, choice);
+  const auto left_out = evidence::untestable(config, store, groups, options.test, options.experiment);
+  for (const auto& [category, why] : left_out) {
+    if (world->rank() == 0) spdlog::warn("[evidence] no cells will be made of {}: it {}", category, why);
+  }
   const auto backbone =
       nn::Backbone::load(config.backbone.dir, nn::pick_device(config::word(config.compute.device), "compute.device"),
                          config.backbone.layers, nn::pick_dtype(config::word(config.compute.dtype)));
@@ -345,6 +349,7 @@ void add_evidence(CLI::App& app) {
       ->add_option("--depths", options->depths,
                    "Numbers of layers after which states are kept, ascending; default: a half, two thirds, five sixths, all")
       ->delimiter(',');
+  add_blocks(*states, options->experiment.block_lines, options->experiment.cluster);
   states->add_flag("--test", options->test, "The test split instead of train and validation");
   states->callback([options] { compute_states(*options); });
 

@@ -43,17 +43,24 @@ std::vector<Rows> rows_of(const CategoryData& category) {
   return rows;
 }
 
-/// Why a category has no cells: "has ..."; "" if it has. @param folds  1 if the test split is tested
-std::string cannot_be_tested(const CategoryData& category, std::int64_t folds, const ExperimentSettings& settings) {
-  if (std::ranges::all_of(category.overall, [](const auto& pairs) { return pairs.empty(); }))
-    return fmt::format("has no pair that its overall labels order, in {}", counted(std::ssize(category.groups), "prompt"));
-  std::set<std::int64_t> clusters;
-  for (const auto& group : category.rows) clusters.insert(group.prompt);
-  if (folds > 1 && clusters.size() < 2)
-    return fmt::format("has {} in one block{} that stay in one fold ({}), so no model can be trained on others",
-                       counted(std::ssize(category.groups), "prompt"), settings.cluster.empty() ? " of lines" : " of rows",
+/// Why a category has no cells: "has ..."; "" if it has. @param overall, blocks  of each of its groups
+/// @param folds  1 if the test split is tested
+std::string cannot_be_tested(const PairLists& overall, const std::vector<std::int64_t>& blocks, std::int64_t folds,
+                             const ExperimentSettings& settings) {
+  const std::string prompts = counted(std::ssize(blocks), "prompt");
+  if (std::ranges::all_of(overall, [](const auto& pairs) { return pairs.empty(); }))
+    return fmt::format("has no pair that its overall labels order, in {}", prompts);
+  if (folds > 1 && std::set(blocks.begin(), blocks.end()).size() < 2)
+    return fmt::format("has {} in one block{} that stay in one fold ({}), so no model can be trained on others", prompts,
+                       settings.cluster.empty() ? " of lines" : " of rows",
                        settings.cluster.empty() ? "--block-lines" : "--cluster " + settings.cluster);
   return "";
+}
+
+/// @param left_out  categories, at least one, and why
+[[noreturn]] void refuse_all(const std::map<std::string, std::string>& left_out) {
+  throw DataError("no-category-can-be-tested",
+                  fmt::format("no category can be tested: {} {}", left_out.begin()->first, left_out.begin()->second));
 }
 
 /// Gold scores and lengths of a category's responses.
@@ -93,6 +100,26 @@ json group_list(const data::TokenStore& store, const BlockRule& rule, const Cate
 
 }  // namespace
 
+std::map<std::string, std::string> untestable(const config::RunConfig& config, const data::TokenStore& store,
+                                              const std::vector<std::vector<std::int64_t>>& groups, bool test,
+                                              const ExperimentSettings& settings) {
+  const BlockRule rule{settings.block_lines, clusters_of(store, config.data, settings.cluster)};
+  std::map<std::string, std::string> left_out;
+  bool all = true;
+  for (const config::CategoryConfig& category : config.categories) {
+    const auto found = std::ranges::find(store.categories(), category.name);
+    if (found == store.categories().end()) continue;
+    const auto& own = groups[static_cast<std::size_t>(found - store.categories().begin())];
+    const std::string why = own.empty() ? "has no prompt with a pair"
+                                        : cannot_be_tested(pairs_of(store, own, category, std::string(preference::kOverall)),
+                                                           blocks_of(store, own, rule), test ? 1 : kOuterFolds, settings);
+    all = all && !why.empty();
+    if (!why.empty()) left_out[category.name] = why;
+  }
+  if (all && !left_out.empty()) refuse_all(left_out);
+  return left_out;
+}
+
 Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& store, const StoreScores& scores,
                        const StateCache& cache, const std::vector<std::vector<std::int64_t>>& groups,
                        const std::vector<std::vector<std::int64_t>>& tested, const ExperimentSettings& settings)
@@ -118,7 +145,8 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
     std::vector<std::int64_t> both = present;
     both.insert(both.end(), apart.begin(), apart.end());
     CategoryData data = category_of(category, both, apart.size());
-    if (const std::string why = cannot_be_tested(data, folds_, settings_); !why.empty()) {
+    if (const std::string why = cannot_be_tested(data.overall, blocks_of(store, both, blocks_), folds_, settings_);
+        !why.empty()) {
       left_out_[category.name] = why;
       continue;
     }
@@ -131,9 +159,7 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
       for (const auto& response : store.group(index).responses) ids.emplace_back(response.begin(), response.end());
     }
   }
-  if (categories_.empty() && !left_out_.empty())
-    throw DataError("no-category-can-be-tested",
-                    fmt::format("no category can be tested: {} {}", left_out_.begin()->first, left_out_.begin()->second));
+  if (categories_.empty() && !left_out_.empty()) refuse_all(left_out_);
   if (categories_.empty())
     throw DataError(
         "no-states",

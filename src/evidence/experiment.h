@@ -27,6 +27,13 @@ struct ExperimentSettings {
   bool inner = false;  ///< Whether to do the cells of the inner layer alone, too
 };
 
+/// The categories of whose groups no cells can be made, and why: "has ...". Known before any state is computed.
+/// @param groups  of each category of the store  @param test  whether they are those of the test split
+/// @throws DataError if that is so of all, or what clusters_of() throws
+std::map<std::string, std::string> untestable(const config::RunConfig& config, const data::TokenStore& store,
+                                              const std::vector<std::vector<std::int64_t>>& groups, bool test,
+                                              const ExperimentSettings& settings);
+
 class Experiment {
  public:
   /// @param groups  of each category of the store; only those whose states are there are used

@@ -116,6 +116,15 @@ class Evidence(unittest.TestCase):
             self.assertNotEqual(refused.returncode, 0)
             self.assertIn(said, refused.stderr)
 
+    def test_what_cannot_be_tested_is_refused_before_states_are_computed(self):
+        self.rows(30, documents=1)
+        for options, code in ((["--cluster", "session"], "[row-without-cluster]"), (["--cluster", "document"], "[no-category-can-be-tested]"),
+                              (["--block-lines", "30"], "[no-category-can-be-tested]")):
+            refused = subprocess.run([PROGRAM, "evidence", "states", "--config", "c.yaml", "--out", "out", *options], cwd=self.folder, capture_output=True, text=True, check=False)
+            self.assertNotEqual(refused.returncode, 0)
+            self.assertIn(code, refused.stderr)
+            self.assertFalse(os.path.exists(os.path.join(self.folder, "out", "states.json")))
+
     def test_runs_over_draws_are_a_table(self):
         self.rows(60)
         said = self.evidence("data", "--regime", "20-none", "--draws", "2", "--trained", "40", "--tested", "10").stdout

@@ -646,6 +646,24 @@ TEST_F(ExperimentTest, CategoriesThatCannotBeTestedAreLeftOut) {
   EXPECT_NE(test::message_of<DataError>(refused).find("chat has no pair that its overall labels order"), std::string::npos);
 }
 
+TEST_F(ExperimentTest, CategoriesThatCannotBeTestedAreKnownBeforeTheirStates) {
+  config_.categories.push_back({.name = "talk", .points = {"polite"}, .score_gap_min = 1});
+  read({rows(), rated_rows("talk", numbers(0, 9), true)});
+  config_.categories.back().score_gap_min = 9;
+  const auto groups = choose_groups(*store_, {});
+  ExperimentSettings settings{.readings = {}};
+  const auto left_out = untestable(config_, *store_, groups, false, settings);
+  ASSERT_EQ(left_out.size(), 1U);
+  EXPECT_EQ(left_out.at("talk").find("has no pair that its overall labels order"), 0U) << left_out.at("talk");
+  const auto refused = [&] { (void)untestable(config_, *store_, groups, false, settings); };
+  settings.block_lines = 100;
+  EXPECT_NE(test::message_of<DataError>(refused).find("chat has 50 prompts in one block"), std::string::npos);
+  EXPECT_EQ(untestable(config_, *store_, choose_groups(*store_, {.test = true}), true, settings).count("chat"), 0U)
+      << "the test split is tested by models of the others";
+  settings.cluster = "nokey";
+  EXPECT_NE(test::message_of<DataError>(refused).find("no text or number \"nokey\""), std::string::npos);
+}
+
 TEST_F(ExperimentTest, APointWithFewLabelsHasNoExpertAndSaysSo) {
   config_.categories.front().score_gap_min.by_label = {{"overall", 1}, {"polite", 1}, {"calm", 9}};
   const auto groups = choose_groups(*store_, {});

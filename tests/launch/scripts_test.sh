@@ -49,6 +49,8 @@ chmod +x "$scratch/empty/dmoerm"
 expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" a "b c"
 expect "the experiment's seed is that of folds and draws" 0 "--block-lines 10 --seed 5 --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
   "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --seeds 3 --seed 5 --quick
+expect "the experiment's states know the clusters, which may be refused" 0 "--groups 400 --cluster document" env DMOERM_BUILD="$scratch/empty" \
+  "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --cluster document --quick
 expect "the experiment's clusters take the place of blocks of lines" 0 "--cluster document --seeds 3 --regimes 80-rater --inner" env DMOERM_BUILD="$scratch/empty" \
   "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --seeds 3 --cluster document --quick
 mkdir "$scratch/own" "$scratch/experiment"
@@ -66,6 +68,13 @@ expect "the experiment asks for the runs' configuration of own data" 2 "--runs n
 expect "the experiment takes a configuration without data" 0 "evidence states --config experiment/config.yaml" env -C "$scratch" DMOERM_BUILD="$scratch/empty" \
   "$root/launch/evidence.sh" --config experiment/config.yaml --np 1 --out experiment --quick
 expect "the experiment refuses a seed that is none" 2 "--seed x: expected a whole number" "$root/launch/evidence.sh" --data "$scratch" --seed x
+for wrong in "--prompts-min x" "--prompts-min 0" "--contrast foo" "--contrast a:b:c" "--contrast /a:b" "--groups few" "--groups chat=" "--np 0"; do
+  # shellcheck disable=SC2086  # an option and its value
+  expect "the experiment refuses $wrong before it runs anything" 2 "$wrong: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/evidence.sh" --data "$scratch/page" $wrong
+  ! grep -q "ran: " "$scratch/out" || fail "$wrong was refused after a command"
+done
+expect "the experiment takes contrasts of its regimes" 0 "--prompts-min 20 --contrast stack:own --contrast 20-rater/stack:own" env DMOERM_BUILD="$scratch/empty" \
+  "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --groups 0 --groups chat=9 --prompts-min 20 --contrast stack:own --contrast 20-rater/stack:own --quick
 expect "dmoerm refuses --np 0" 2 "--np: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
 expect "dmoerm refuses ranks by the billion, for which mpirun would take all memory" 2 "1 to 99999" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 9999999999 run
 expect "dmoerm refuses a host file that is not there" 2 "--hosts: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts no/such/file run
