@@ -165,17 +165,16 @@ class Figures {
       for (std::size_t m = 0; m < missing.size(); ++m) missing[m] = missing[m] || strata_[s].missing[m];
     }
     const Resampled resampled = sum_of(strata);
-    const std::vector<Cluster> clusters = clusters_of_sum(strata);
     json models = json::object();
     std::vector<std::size_t> with_value;
     for (std::size_t m = 0; m < missing.size(); ++m) {
-      models[scored_.models[m].name] = missing[m] ? json() : to_json(resampled.interval(m));
+      models[scored_.models[m].name] = missing[m] ? json() : marked_json(resampled.interval(m));
       if (!missing[m]) with_value.push_back(m);
     }
     return {{"name", name},
             {"groups", items.size()},
             {"models", models},
-            {"differences", model_differences(scored_, {resampled, clusters, clusters, with_value, range})}};
+            {"differences", model_differences(scored_, {resampled, resampled.clusters, resampled.clusters, with_value, range})}};
   }
 
   const Scored& scored_;

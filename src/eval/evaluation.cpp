@@ -191,10 +191,11 @@ json evaluate(const Scored& scored) {
     for (std::size_t c = 0; c < pooled.size(); ++c)
       strata.push_back({&pooled[c], 1.0 / static_cast<double>(pooled.size()), &categories[c]});
     const Resampled macro = sum_of(strata);
-    for (std::size_t m = 0; m < scored.models.size(); ++m) result["macro"][scored.models[m].name] = to_json(macro.interval(m));
+    for (std::size_t m = 0; m < scored.models.size(); ++m)
+      result["macro"][scored.models[m].name] = marked_json(macro.interval(m));
     add_differences(result["differences"], kAll, "macro",
                     model_differences(scored, {macro, clusters_of(scored, every_index(data.items.size()), kOverallLabel),
-                                               clusters_of_sum(strata), every_model}));
+                                               macro.clusters, every_model}));
   }
   for (const ModelScores& model : scored.models) {
     std::int64_t tokens = 0, pairs = 0;

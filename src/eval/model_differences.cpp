@@ -20,7 +20,7 @@ std::vector<PairedCluster> paired(const std::vector<Cluster>& clusters, std::siz
   for (const Cluster& c : clusters) {
     if (c.pairs <= 0) continue;
     const double difference = (c.right[a] - c.right[b]) / c.pairs;
-    differences.push_back({c.pairs, std::abs(difference) < kRounding ? 0 : difference});
+    differences.push_back({c.pairs, std::abs(difference) < kRounding ? 0 : difference, c.stratum});
   }
   return differences;
 }

@@ -1,8 +1,24 @@
 #include "eval/model_scores.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace dmoerm::eval {
+namespace {
+
+/// By response: whether it stands in an ordered overall pair or has an overall score.
+std::vector<bool> labelled(const Item& item) {
+  std::vector<bool> has_label(item.responses.size(), false);
+  for (const preference::Preference& p : overall_pairs(item))
+    has_label[static_cast<std::size_t>(p.winner)] = has_label[static_cast<std::size_t>(p.loser)] = true;
+  if (const auto gold = item.scores.find(std::string(preference::kOverall)); gold != item.scores.end()) {
+    for (std::size_t i = 0; i < has_label.size(); ++i) has_label[i] = has_label[i] || !std::isnan(gold->second[i]);
+  }
+  return has_label;
+}
+
+}  // namespace
 
 std::optional<double> gap_of(const ItemScores& scores, const preference::Preference& pair) {
   if (scores.scores.empty()) return std::nullopt;
@@ -24,10 +40,13 @@ std::optional<double> best_right(const Item& item, const ItemScores& scores) {
   std::vector<bool> is_best(item.responses.size(), false);
   for (const preference::Preference& p : pairs) is_best[static_cast<std::size_t>(p.winner)] = true;
   for (const preference::Preference& p : pairs) is_best[static_cast<std::size_t>(p.loser)] = false;
-  const double top = *std::ranges::max_element(scores.scores);
-  double chosen = 0, right = 0;
+  const std::vector<bool> has_label = labelled(item);
+  double top = -std::numeric_limits<double>::infinity(), chosen = 0, right = 0;
   for (std::size_t i = 0; i < is_best.size(); ++i) {
-    if (scores.scores[i] != top) continue;
+    if (has_label[i]) top = std::max(top, scores.scores[i]);
+  }
+  for (std::size_t i = 0; i < is_best.size(); ++i) {
+    if (!has_label[i] || scores.scores[i] != top) continue;
     chosen += 1;
     right += is_best[i] ? 1 : 0;
   }

@@ -57,8 +57,9 @@ std::optional<double> right_of(const ItemScores& scores, const preference::Prefe
 /// Score of the winner minus that of the loser; nothing if the model has no scores.
 std::optional<double> gap_of(const ItemScores& scores, const preference::Preference& pair);
 
-/// Share of the model's best responses (those with its highest score) that the data holds to be best: that lose no pair, while
-/// some pair exists. Nothing without scores or pairs.
+/// Share of the model's best responses (those with its highest score) that the data holds to be best: that win a pair and lose
+/// none. Responses in no ordered pair and without an overall score do not count: the data do not say how good they are. Nothing
+/// without scores or pairs.
 std::optional<double> best_right(const Item& item, const ItemScores& scores);
 
 }  // namespace dmoerm::eval

@@ -23,8 +23,19 @@ std::string number(const json& value, const char* form = "{:.3f}") {
   return value.is_number() ? fmt::format(fmt::runtime(form), value.get<double>()) : "-";
 }
 
+bool has_bounds(const json& value) { return value.is_object() && value.value("interval", "") == "bounds"; }
+
 std::string interval(const json& value) {
-  return value.is_object() ? to_string({value.at("value"), value.at("low"), value.at("high")}) : "-";
+  if (!value.is_object()) return "-";
+  return to_string({value.at("value"), value.at("low"), value.at("high")}) + (has_bounds(value) ? kBoundsMark : "");
+}
+
+/// Explains the mark of means that have bounds; "" if none of `models` does.
+std::string note_of_means(const json& models) {
+  return std::ranges::any_of(models, has_bounds)
+             ? "\nBounds: resamples say nothing of a category of one cluster, or whose clusters all say the same. Where such "
+               "categories weigh much, a mean has Wilson's interval over the clusters with their weights.\n"
+             : "";
 }
 
 std::vector<std::string> names_of(const json& result) {
@@ -75,12 +86,14 @@ std::string accuracy_section(const json& result) {
     add_models(cells, result, result["accuracy"][last][overall]["models"], [&](const json& m) { return interval(m[key]); });
     rows.push_back(std::move(cells));
   }
+  std::string of_mean;
   if (result.contains("macro")) {
     std::vector<std::string> cells = {"mean of categories", ""};
+    of_mean = note_of_means(result["macro"]);
     add_models(cells, result, result["macro"], interval);
     rows.push_back(std::move(cells));
   }
-  return markdown_table(rows) + (notes.empty() ? "" : "\n" + notes);
+  return markdown_table(rows) + (notes.empty() ? "" : "\n" + notes) + of_mean;
 }
 
 std::string points_section(const json& result) {
@@ -109,8 +122,6 @@ std::string points_section(const json& result) {
                             "its category's model scored.\n\n" +
                                 markdown_table(rows);
 }
-
-bool has_bounds(const json& difference) { return difference["interval"] == "bounds"; }
 
 std::string difference_text(const json& d) {
   return fmt::format("{} minus {}: {:+.3f} [{:+.3f}, {:+.3f}]{}", d["a"].get<std::string>(), d["b"].get<std::string>(),
@@ -198,7 +209,7 @@ std::string lists_section(const json& result) {
   if (rows.size() > 1)
     text +=
         "\n## Best of the list\n\nShare of the groups of more than two responses in which the model's best response is the best "
-        "one.\n\n" +
+        "one, of those with an overall label.\n\n" +
         markdown_table(rows);
   const json& ties = whole(result["ties"]);
   if (ties.contains("note")) return text;
@@ -263,12 +274,15 @@ std::string figures_section(const json& result) {
   for (const json& note : told) notes += "\n" + note.get<std::string>() + "\n";
   if (!result.contains("figures") || result["figures"].empty()) return notes;
   Rows rows = table_with({"figure", "groups"}, result);
+  std::string of_means;
   for (const json& figure : result["figures"]) {
+    if (of_means.empty()) of_means = note_of_means(figure["models"]);
     std::vector<std::string> cells = {figure["name"], number(figure["groups"], "{:.0f}")};
     add_models(cells, result, figure["models"], interval);
     rows.push_back(std::move(cells));
   }
-  return fmt::format("\n## Figures of {}\n\n{}{}", result["benchmark"].get<std::string>(), markdown_table(rows), notes);
+  return fmt::format("\n## Figures of {}\n\n{}{}{}", result["benchmark"].get<std::string>(), markdown_table(rows), of_means,
+                     notes);
 }
 
 std::string figure_differences_section(const json& result) {

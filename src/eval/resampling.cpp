@@ -7,6 +7,7 @@
 
 #include "base/joined_sets.h"
 #include "base/rng.h"
+#include "eval/paired_difference.h"
 
 namespace dmoerm::eval {
 namespace {
@@ -34,6 +35,13 @@ struct Sums {
 /// A cluster with its parts in several strata.
 using SharedCluster = std::vector<std::pair<std::size_t, const Cluster*>>;
 
+/// What clusters of a sum say of one model.
+std::vector<PairedCluster> shares_of(const std::vector<Cluster>& clusters, std::size_t model) {
+  std::vector<PairedCluster> shares;
+  for (const Cluster& c : clusters) shares.push_back({c.pairs, c.right[model] / c.pairs, c.stratum});
+  return shares;
+}
+
 /// The clusters of each set of strata that have some in common, in the order of their names.
 std::vector<std::vector<SharedCluster>> clusters_of_sets(const std::vector<std::vector<Cluster>>& strata) {
   JoinedSets joined(std::ssize(strata));
@@ -56,11 +64,11 @@ Interval Resampled::interval(std::size_t model) const {
   if (draws.empty()) return {value[model], 0, 1};
   std::vector<double> own;
   for (const auto& draw : draws) own.push_back(draw[model]);
-  const Interval interval = percentile_interval(value[model], std::move(own));
-  if (interval.high - interval.low > kEqualResamples) return interval;
+  if (resamples_tell(shares_of(clusters, model), own)) return percentile_interval(value[model], std::move(own));
   const Interval bounds = wilson(std::clamp(value[model], 0.0, 1.0), trials);
   return {value[model], std::min(bounds.low, value[model]),
-          std::max(bounds.high, value[model])};  // RewardBench 2's ties reach 1.01
+          std::max(bounds.high, value[model]),  // RewardBench 2's ties reach 1.01
+          true};
 }
 
 std::vector<double> Resampled::differences(std::size_t a, std::size_t b) const {
@@ -100,7 +108,8 @@ Accuracies resample(const std::vector<Cluster>& clusters, std::size_t models, st
 Resampled sum_of(const std::vector<Stratum>& strata) {
   const std::size_t models = strata.front().of->value.size();
   Resampled sum;
-  sum.trials = static_cast<double>(clusters_of_sum(strata).size());
+  sum.clusters = clusters_of_sum(strata);
+  sum.trials = effective_number(shares_of(sum.clusters, 0));
   sum.value.assign(models, 0);
   sum.draws.assign(strata.front().of->draws.size(), std::vector<double>(models, 0));
   for (const Stratum& s : strata) {
@@ -116,19 +125,26 @@ std::vector<Cluster> clusters_of_sum(const std::vector<Stratum>& strata) {
   double weights = 0;
   for (const Stratum& s : strata) weights += s.weight;
   std::map<std::string, Cluster> by_name;
-  for (const Stratum& s : strata) {
+  JoinedSets joined(std::ssize(strata));
+  for (std::size_t number = 0; number < strata.size(); ++number) {
+    const Stratum& s = strata[number];
     double pairs = 0;
     for (const Cluster& c : *s.clusters) pairs += c.pairs;
     for (const Cluster& c : *s.clusters) {
+      joined.join_by_name(static_cast<std::int64_t>(number), {c.name});
       Cluster& own = by_name[c.name];
       own.name = c.name;
+      own.stratum = static_cast<std::int64_t>(number);
       own.right.resize(c.right.size());
       own.pairs += s.weight / weights * c.pairs / pairs;
       for (std::size_t m = 0; m < c.right.size(); ++m) own.right[m] += s.weight * c.right[m] / pairs;
     }
   }
   std::vector<Cluster> clusters;
-  for (auto& [name, cluster] : by_name) clusters.push_back(std::move(cluster));
+  for (auto& [name, cluster] : by_name) {
+    cluster.stratum = joined.set_of(cluster.stratum);
+    clusters.push_back(std::move(cluster));
+  }
   return clusters;
 }
 

@@ -16,15 +16,18 @@ struct Cluster {
   std::vector<double> right;   ///< Pairs that each model orders correctly; an equal score counts half
   std::vector<double> shares;  ///< Of each model, the sum over the prompts of the share of its pairs that are right
   std::string name = {};       ///< Where clusters of one name in different strata are one
+  std::int64_t stratum = 0;    ///< Of a sum: clusters are drawn from those of the same number
 };
 
 /// A figure of each model, as it is and in each resample.
 struct Resampled {
   std::vector<double> value;               ///< [models]
   std::vector<std::vector<double>> draws;  ///< [resamples][models]
-  double trials = 0;                       ///< Clusters with pairs
+  double trials = 0;                       ///< Clusters with pairs; of a sum their effective number
+  std::vector<Cluster> clusters = {};      ///< Of a sum: clusters_of_sum()
 
-  /// 95 % percentile interval of one model; Wilson's over the clusters where all resamples agree.
+  /// 95 % percentile interval of one model; Wilson's over the clusters, `bounded`, where resamples do not tell: all agree, or
+  /// some strata of a sum hide too much (resamples_tell).
   [[nodiscard]] Interval interval(std::size_t model) const;
   /// Model `a` minus model `b` in each resample.
   [[nodiscard]] std::vector<double> differences(std::size_t a, std::size_t b) const;
@@ -50,7 +53,7 @@ struct Stratum {
 /// The weighted sum of strata, of one or more.
 Resampled sum_of(const std::vector<Stratum>& strata);
 /// Their clusters with what they add to the sum: `right` sum to its value, and `pairs`, which are weights here, to 1. Clusters of
-/// one name are one.
+/// one name are one, and strata that share some are one, too.
 std::vector<Cluster> clusters_of_sum(const std::vector<Stratum>& strata);
 
 /// Draw again the pooled figures of those strata that have clusters in common, such as a document with prompts of two categories:

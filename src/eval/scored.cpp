@@ -18,6 +18,12 @@ std::string row_of(const Item& item) { return item.category.empty() ? kNoCategor
 
 json to_json(const Interval& interval) { return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}}; }
 
+json marked_json(const Interval& interval) {
+  json marked = to_json(interval);
+  if (interval.bounded) marked["interval"] = "bounds";
+  return marked;
+}
+
 json finite(double value) { return std::isfinite(value) ? json(value) : json(); }
 
 json source_json(const ModelScores& model) {

@@ -83,7 +83,7 @@ std::optional<Estimate> mean_of(const Lists& lists, const std::string& arm, cons
     std::vector<double>& own = values.emplace_back(a->*kind);
     for (std::size_t g = 0; b != nullptr && g < own.size(); ++g) own[g] -= (b->*kind)[g];
   }
-  return macro_of(lists.categories, values, !other.empty(), resamples);
+  return macro_of(lists.categories, values, other.empty() ? ValueKind::any : ValueKind::difference, resamples);
 }
 
 /// A panel for each category: gold gain of some arms against n.

@@ -215,22 +215,33 @@ std::vector<double> draws_of(const std::vector<std::vector<Cluster>>& sets, cons
   return drawn;
 }
 
-/// Bounds instead of resamples, where these do not tell. @param groups  of each category
-void bound(Estimate& difference, const std::vector<std::vector<Cluster>>& sets, const std::vector<double>& groups,
-           const std::vector<double>& drawn) {
-  std::vector<eval::PairedCluster> paired;
-  for (const std::vector<Cluster>& set : sets) {
-    for (const Cluster& cluster : set) {
+/// Each cluster with its weight in the mean, of its set. @param groups  of each category
+std::vector<eval::PairedCluster> weighted(const std::vector<std::vector<Cluster>>& sets, const std::vector<double>& groups) {
+  std::vector<eval::PairedCluster> clusters;
+  for (std::size_t s = 0; s < sets.size(); ++s) {
+    for (const Cluster& cluster : sets[s]) {
       double weight = 0, sum = 0;
       for (const Part& part : cluster) weight += part.count / groups[part.category], sum += part.sum / groups[part.category];
-      paired.push_back({weight, sum / weight});
+      clusters.push_back({weight, sum / weight, static_cast<std::int64_t>(s)});
     }
   }
-  const eval::PairedDifference found = eval::paired_difference(difference.value, paired, drawn);
-  if (!found.interval.bounded) return;
-  difference.low = found.interval.low, difference.high = found.interval.high;
-  difference.least_p = found.p;
-  difference.few = std::move(paired);
+  return clusters;
+}
+
+/// Bounds instead of resamples, where these do not tell.
+void bound(Estimate& estimate, std::vector<eval::PairedCluster> clusters, const std::vector<double>& drawn, ValueKind kind) {
+  eval::Interval bounds;
+  if (kind == ValueKind::difference) {
+    const eval::PairedDifference found = eval::paired_difference(estimate.value, clusters, drawn);
+    if (!found.interval.bounded) return;
+    bounds = found.interval;
+    estimate.least_p = found.p;
+  } else {
+    if (eval::resamples_tell(clusters, drawn)) return;
+    bounds = eval::wilson(std::clamp(estimate.value, 0.0, 1.0), eval::effective_number(clusters));
+  }
+  estimate.low = std::min(bounds.low, estimate.value), estimate.high = std::max(bounds.high, estimate.value);
+  estimate.few = std::move(clusters);
 }
 
 double upper_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
@@ -293,11 +304,11 @@ std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categori
     std::vector<double>& own = values.emplace_back(a->second.groups);
     for (std::size_t g = 0; !other.empty() && g < own.size(); ++g) own[g] -= b->second.groups[g];
   }
-  return macro_of(categories, values, !other.empty(), resamples);
+  return macro_of(categories, values, other.empty() ? ValueKind::share : ValueKind::difference, resamples);
 }
 
 std::optional<Estimate> macro_of(const std::vector<const CategoryResult*>& categories,
-                                 const std::vector<std::vector<double>>& values, bool is_difference, int resamples) {
+                                 const std::vector<std::vector<double>>& values, ValueKind kind, int resamples) {
   std::vector<double> means, groups;
   Estimate estimate;
   for (const std::vector<double>& own : values) {
@@ -317,7 +328,7 @@ std::optional<Estimate> macro_of(const std::vector<const CategoryResult*>& categ
   const double mean = std::reduce(drawn.begin(), drawn.end()) / resamples;
   for (const double value : drawn) estimate.error += (value - mean) * (value - mean) / resamples;
   estimate.error = std::sqrt(estimate.error);
-  if (is_difference) bound(estimate, sets, groups, drawn);
+  if (kind != ValueKind::any) bound(estimate, weighted(sets, groups), drawn, kind);
   return estimate;
 }
 

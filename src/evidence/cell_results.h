@@ -88,17 +88,21 @@ struct Estimate {
   std::vector<eval::PairedCluster> few = {};  ///< The clusters, where resamples do not tell
 };
 
+/// What the values of groups are: it says which bounds they have.
+enum class ValueKind : std::uint8_t { any, share, difference };
+
 /// The mean over categories of the mean over groups of one arm less another, with the percentile interval (95 %) of a bootstrap
-/// that draws clusters within each category, and one that several categories have in all of them; a difference that few clusters
-/// show has bounds instead. @param other  "" for the arm itself
+/// that draws clusters within each category, and one that several categories have in all of them. Where resamples do not tell
+/// (eval::resamples_tell), as where categories of one cluster weigh much, an arm has Wilson's interval over the clusters with
+/// their weights instead, and a difference has bounds, also if few clusters show it. @param other  "" for the arm itself
 /// @return nothing if a category lacks an arm, or there is no category
 std::optional<Estimate> macro(const std::vector<const CategoryResult*>& categories, const std::string& arm,
                               const std::string& other, int resamples = 10000);
 
 /// The same of any values of the groups of each category, NaN where a group does not count; nothing if none of a category counts.
-/// @param is_difference  whether they are differences of two arms, which few clusters may show
+/// @param kind  those of any kind have no bounds
 std::optional<Estimate> macro_of(const std::vector<const CategoryResult*>& categories,
-                                 const std::vector<std::vector<double>>& values, bool is_difference, int resamples = 10000);
+                                 const std::vector<std::vector<double>>& values, ValueKind kind, int resamples = 10000);
 
 /// The mean over categories of the mean over those groups that have pairs of equally long responses.
 /// @return NaN if no category has such a group, or one lacks the arm

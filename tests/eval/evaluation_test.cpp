@@ -216,6 +216,44 @@ TEST_F(Evaluation, TheMeanOfCategoriesDrawsADocumentOfSeveralAsAWhole) {
   EXPECT_LT(macro("").second, 0.05);
 }
 
+TEST_F(Evaluation, TheMeanOfCategoriesDoesNotKnowThoseOfOnePrompt) {
+  std::string text, wrong, right;
+  const auto add = [&](const std::string& id, const std::string& category, bool first, bool second) {
+    text += json{{"id", id}, {"category", category}, {"prompt", id}, {"chosen", "good"}, {"rejected", "bad"}}.dump() + "\n";
+    right += json{{"id", id}, {"scores", first ? json{1, 0} : json{0, 1}}}.dump() + "\n";
+    wrong += json{{"id", id}, {"scores", second ? json{1, 0} : json{0, 1}}}.dump() + "\n";
+  };
+  for (int k = 0; k < 10; ++k) add("r" + std::to_string(k), "rare" + std::to_string(k), k < 7, k >= 7);
+  for (int i = 0; i < 100; ++i) add("b" + std::to_string(i), "big", i >= 5, i >= 6 || i < 1);
+  const json result = figures(read(text), {"A=scores:" + write("a.jsonl", right), "B=scores:" + write("b.jsonl", wrong)});
+  const json& macro = result["macro"]["A"];
+  EXPECT_NEAR(macro["value"].get<double>(), 7.95 / 11, 1e-12);
+  EXPECT_EQ(macro["interval"], "bounds");
+  EXPECT_LT(macro["low"], 0.5) << "ten prompts and one more";
+  const auto found = std::ranges::find_if(result["differences"], [](const json& d) { return d["mean"] == "macro"; });
+  EXPECT_EQ(found->at("interval"), "bounds");
+  EXPECT_LT(found->at("low"), 0);
+  EXPECT_GT(found->at("p"), 0.2) << "seven single prompts against three";
+  EXPECT_FALSE(result["accuracy"]["all"]["overall"]["models"]["A"]["pooled"].contains("interval"));
+  const std::string report = report_text(result);
+  EXPECT_NE(report.find("Bounds: resamples say nothing of a category of one cluster"), std::string::npos) << report;
+}
+
+TEST_F(Evaluation, TheBestOfTheListIsAmongResponsesWithALabel) {
+  json row = {{"id", "x"}, {"prompt", "p"}, {"responses", json::array()}};
+  row["responses"].push_back({{"text", "a"}, {"overall", 9}});
+  row["responses"].push_back({{"text", "b"}, {"overall", 5}});
+  row["responses"].push_back(json::object({{"text", "c"}}));
+  const Data data = read(row.dump() + "\n");
+  const auto best = [&](const std::vector<double>& scores) {
+    const std::string file = write("s.jsonl", json{{"id", "x"}, {"scores", scores}}.dump() + "\n");
+    return figures(data, {"m=scores:" + file})["best_of_list"].front()["models"]["m"]["value"].get<double>();
+  };
+  EXPECT_EQ(best({2, 1, 3}), 1) << "the data do not say whether the third is better";
+  EXPECT_EQ(best({1, 2, 3}), 0);
+  EXPECT_EQ(best({1, 1, 3}), 0.5);
+}
+
 TEST_F(Evaluation, MeasuresLengthApart) {
   const json style = figures(read(some_groups()), {"length", "tone=field:tone"})["style"]["all"];
   EXPECT_NEAR(style["longer_is_better"].get<double>(), 6.0 / 9, 1e-12);

@@ -85,6 +85,28 @@ TEST(CellResults, FewGroupsShowNeitherADifferenceNorThatThereIsNone) {
   EXPECT_GT(p_of_distance(none, 0.02), 0.9);
 }
 
+TEST(CellResults, CategoriesOfOneClusterAreNotKnownExactly) {
+  std::vector<double> a(200, 1), b(200, 1);
+  for (std::size_t g = 0; g < 4; ++g) a[g] = 0, b[g + 4] = 0;
+  const CategoryResult large = category(a, b), better = category({1}, {0}), worse = category({0}, {1});
+  const auto with_singles = [&](int first_right) {
+    std::vector<const CategoryResult*> categories = {&large};
+    for (int s = 0; s < 10; ++s) categories.push_back(s < first_right ? &better : &worse);
+    return categories;
+  };
+  const Estimate seven = macro(with_singles(7), "a", "b").value(), even = macro(with_singles(5), "a", "b").value();
+  EXPECT_NEAR(seven.value, 4.0 / 11, 1e-12);
+  EXPECT_LT(seven.low, 0);
+  EXPECT_GT(p_of_difference(seven), 0.2) << "seven single prompts against three";
+  EXPECT_FALSE(seven.few.empty()) << "so that it is marked";
+  EXPECT_LT(even.low, -0.3);
+  EXPECT_GT(p_of_distance(even, 0.02), 0.9);
+  const Estimate alone = macro(with_singles(7), "a", "").value();
+  EXPECT_LT(alone.low, 0.5);
+  EXPECT_LT(alone.high, 0.95);
+  EXPECT_TRUE(macro({&large, &large}, "a", "")->few.empty()) << "categories whose clusters differ";
+}
+
 TEST(CellResults, ProbabilitiesAreThoseOfTheNormalDistribution) {
   const Estimate e{.value = 0.0196, .low = 0, .high = 0, .error = 0.01};
   EXPECT_NEAR(p_of_difference(e), 0.05, 1e-4);
