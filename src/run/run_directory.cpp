@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/summed_json.h"
 
 namespace dmoerm::run {
 namespace {
@@ -57,6 +58,18 @@ std::string difference(const std::string& key, const Described& before, const De
   return fmt::format("{}: {} -> {}", title, before.value(key, hashed), after.value(key, hashed));
 }
 
+bool is_text(const json& value) { return value.is_string(); }
+
+/// Whether a task's manifest has what is read of it. Those of earlier versions have no checksum that says so.
+bool is_manifest(const json& found) {
+  if (!found.is_object()) return false;
+  const json settings = found.value("settings", json()), outputs = found.value("outputs", json()),
+             contents = found.value("contents", json::object());
+  return is_text(found.value("key", json())) && (settings.is_object() || settings.is_null()) && outputs.is_object() &&
+         std::ranges::all_of(outputs, is_text) && contents.is_object() && found.contains("metrics") &&
+         found.value("schema", json(1)).is_number_integer();
+}
+
 }  // namespace
 
 std::string TaskIdentity::key() const { return sha256_hex(json{{"settings", settings}, {"inputs", inputs}}.dump()); }
@@ -65,17 +78,27 @@ fs::path RunDirectory::manifest(const std::string& id) const {
   return id == plan::TaskId::bundle().text() ? root_ / (id + "." + kManifest) : task(id) / kManifest;
 }
 
+json RunDirectory::read_manifest(const std::string& id) const {
+  const fs::path file = manifest(id);
+  if (!fs::exists(file)) return nullptr;
+  const std::string text = read_file(file);
+  json found = json::parse(text, nullptr, false);
+  return has_own_sum(text) && is_manifest(found) ? found : json(nullptr);
+}
+
 bool RunDirectory::done(const std::string& id, const TaskIdentity& identity) const {
   const fs::path file = manifest(id);
   if (!fs::exists(file)) return false;
-  const json found = read_json(file);
-  if (found.value("key", "") != identity.key()) return false;
+  const auto again = [&](const fs::path& path) {
+    spdlog::warn("[run] {}: missing or damaged, task {} is done again", path.string(), id);
+    return false;
+  };
+  const json found = read_manifest(id);
+  if (found.is_null()) return again(file);
+  if (found.at("key") != identity.key()) return false;
   for (const auto& [output, sha] : found.at("outputs").items()) {
     const fs::path path = task(id) / output;
-    if (!fs::exists(path) || hashes_->sha256(path) != sha.get<std::string>()) {
-      spdlog::warn("[run] {}: missing or damaged, task {} is done again", path.string(), id);
-      return false;
-    }
+    if (!fs::exists(path) || hashes_->sha256(path) != sha.get<std::string>()) return again(path);
   }
   return true;
 }
@@ -83,8 +106,9 @@ bool RunDirectory::done(const std::string& id, const TaskIdentity& identity) con
 std::optional<TaskChange> RunDirectory::change(const std::string& id, const TaskIdentity& identity) const {
   json found;
   int schema = kIdentitySchema;
-  if (const fs::path file = manifest(id); fs::exists(file)) {
-    found = read_json(file);
+  if (fs::exists(manifest(id))) {
+    found = read_manifest(id);  // a damaged one tells nothing, and done() says that
+    if (found.is_null()) return std::nullopt;
     schema = found.value("schema", 1);
   } else if (read_begun_) {
     found = read_begun_(task(id));
@@ -133,21 +157,22 @@ void RunDirectory::complete(const std::string& id, const TaskIdentity& identity,
                   {"outputs", sums},
                   {"metrics", metrics}};
   if (!identity.contents.empty()) written["contents"] = contents_json(identity);
-  write_json_atomically(manifest(id), written);
+  write_summed_json(manifest(id), written);
 }
 
 TaskIdentity RunDirectory::with_revision(const std::string& id, TaskIdentity identity) const {
   identity.settings[kRevision] = 0;
-  if (!fs::exists(manifest(id))) return identity;
+  const json found = read_manifest(id);
+  if (found.is_null()) return identity;
   TaskIdentity revised = identity;
-  revised.settings[kRevision] = read_json(manifest(id)).at("settings").value(kRevision, 0);
+  revised.settings[kRevision] = found.at("settings").value(kRevision, 0);
   return change(id, revised) ? identity : revised;
 }
 
 TaskIdentity RunDirectory::complete_revision(const std::string& id, TaskIdentity identity,
                                              const std::vector<std::string>& outputs, const json& metrics) const {
-  if (fs::exists(manifest(id)) && !change(id, identity)) {
-    const json before = read_json(manifest(id)).at("outputs");
+  if (const json found = read_manifest(id); !found.is_null() && !change(id, identity)) {
+    const json& before = found.at("outputs");
     const bool differs =
         std::ranges::any_of(outputs, [&](const std::string& o) { return before.value(o, "") != sha256_file(task(id) / o); });
     if (differs) identity.settings[kRevision] = identity.settings.at(kRevision).get<int>() + 1;

@@ -56,7 +56,8 @@ class RunDirectory {
   [[nodiscard]] std::filesystem::path task(const std::string& id) const { return root_ / id; }
   [[nodiscard]] std::filesystem::path task(const plan::TaskId& id) const { return task(id.text()); }
 
-  /// Whether the task's manifest has this identity and all outputs match their checksums. Warns about a damaged output.
+  /// Whether the task's manifest has this identity and all outputs match their checksums. Warns if the manifest
+  /// or an output is damaged.
   [[nodiscard]] bool done(const std::string& id, const TaskIdentity& identity) const;
   [[nodiscard]] bool done(const plan::TaskId& id, const TaskIdentity& identity) const { return done(id.text(), identity); }
   /// The differences, if the task was finished or begun with another identity.
@@ -87,6 +88,8 @@ class RunDirectory {
  private:
   /// Path of a task's manifest: in the task's folder, but beside the bundle, whose folder holds only files for users.
   [[nodiscard]] std::filesystem::path manifest(const std::string& id) const;
+  /// The task's manifest; null if there is none, or only a damaged one.
+  [[nodiscard]] nlohmann::json read_manifest(const std::string& id) const;
 
   std::filesystem::path root_;
   BegunReader read_begun_;
