@@ -17,6 +17,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 constexpr const char* kManifest = "manifest.json";
 constexpr const char* kRevision = "revision";
+constexpr const char* kMadeOf = "made_of";
 
 /// {"a": {"b": 1}} as {"a.b": "1"}.
 std::map<std::string, std::string> flatten(const json& value) {
@@ -96,11 +97,52 @@ bool RunDirectory::done(const std::string& id, const TaskIdentity& identity) con
   const json found = read_manifest(id);
   if (found.is_null()) return again(file);
   if (found.at("key") != identity.key()) return false;
-  for (const auto& [output, sha] : found.at("outputs").items()) {
-    const fs::path path = task(id) / output;
-    if (!fs::exists(path) || hashes_->sha256(path) != sha.get<std::string>()) return again(path);
+  if (const auto damaged = damaged_output(id, found, *hashes_)) return again(*damaged);
+  const json made_of = found.value(kMadeOf, json::object());  // earlier versions did not write it
+  for (const std::string& source : identity.sources) {
+    const std::string now = results_sum(source);
+    if (now.empty() || !made_of.contains(source) || made_of[source] == now) continue;
+    spdlog::warn("[run] task {} is done again: task {}, of whose results it was made, has left others since", id, source);
+    return false;
   }
   return true;
+}
+
+bool RunDirectory::still_done(const std::string& id, const TaskIdentity& identity) const {
+  const json found = read_manifest(id);
+  if (found.is_null() || found.at("key") != identity.key()) return false;
+  const json made_of = found.value(kMadeOf, json::object());
+  const auto is_of = [&](const std::string& source) {
+    return made_of.contains(source) && made_of[source] == results_sum(source);
+  };
+  HashCache hashes(root_ / kHashes);
+  return std::ranges::all_of(identity.sources, is_of) && !damaged_output(id, found, hashes);
+}
+
+std::optional<fs::path> RunDirectory::damaged_output(const std::string& id, const json& manifest, HashCache& hashes) const {
+  for (const auto& [output, sha] : manifest.at("outputs").items()) {
+    fs::path path = task(id) / output;
+    if (!fs::exists(path) || hashes.sha256(path) != sha.get<std::string>()) return path;
+  }
+  return std::nullopt;
+}
+
+std::string RunDirectory::results_sum(const std::string& id) const {
+  const json found = read_manifest(id);
+  return found.is_null() ? "" : sha256_hex(found.at("outputs").dump());
+}
+
+void RunDirectory::expect_whole(const std::string& id) const {
+  const json found = read_manifest(id);
+  HashCache nothing_known{fs::path()};  // a disk may change bits without the file's time
+  const std::optional<fs::path> damaged = found.is_null() ? manifest(id) : damaged_output(id, found, nothing_known);
+  if (!damaged) return;
+  HashCache hashes(root_ / kHashes);
+  hashes.forget(*damaged);
+  hashes.save();
+  throw DataError("task-output-damaged", fmt::format("{}: missing or damaged since task {} was done: run again, which does the "
+                                                     "task again, and check the disk if this happens twice",
+                                                     damaged->string(), id));
 }
 
 std::optional<TaskChange> RunDirectory::change(const std::string& id, const TaskIdentity& identity) const {
@@ -156,6 +198,9 @@ void RunDirectory::complete(const std::string& id, const TaskIdentity& identity,
                   {"inputs", identity.inputs},
                   {"outputs", sums},
                   {"metrics", metrics}};
+  for (const std::string& source : identity.sources) {
+    if (const std::string sum = results_sum(source); !sum.empty()) written[kMadeOf][source] = sum;
+  }
   if (!identity.contents.empty()) written["contents"] = contents_json(identity);
   write_summed_json(manifest(id), written);
 }

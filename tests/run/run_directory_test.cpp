@@ -90,6 +90,43 @@ TEST_F(RunDirectoryTest, DoesATaskAgainWhoseManifestIsDamaged) {
   }
 }
 
+TEST_F(RunDirectoryTest, DoesATaskAgainThatWasMadeOfOtherResults) {
+  const RunDirectory run(directory_);
+  const TaskIdentity base{{{"lr", 0.1}}, {}}, expert{{{"lr", 0.2}}, {}, {}, {"base/a"}};
+  const auto finish = [&](const char* weights) {
+    fs::create_directories(run.task("base/a"));
+    write_file_atomically(run.task("base/a") / "weights", weights);
+    run.complete("base/a", base, {"weights"}, {});
+  };
+  finish("one");
+  run.complete("expert/a", expert, {}, {});
+  EXPECT_TRUE(run.done("expert/a", expert) && run.still_done("expert/a", expert));
+  finish("two");
+  const test::CapturedLog log;
+  EXPECT_FALSE(run.done("expert/a", expert));
+  EXPECT_TRUE(log.has("task expert/a is done again: task base/a, of whose results it was made")) << log.text();
+  EXPECT_FALSE(run.still_done("expert/a", expert));
+  finish("one");
+  EXPECT_TRUE(run.done("expert/a", expert) && run.still_done("expert/a", expert)) << "the same bits again";
+  run.complete("expert/a", {expert.settings, {}}, {}, {});  // as earlier versions wrote it
+  EXPECT_TRUE(run.done("expert/a", expert));
+  EXPECT_FALSE(run.still_done("expert/a", expert)) << "not known once the base was done again";
+}
+
+TEST_F(RunDirectoryTest, NamesAnOutputThatIsNotAsItsTaskLeftIt) {
+  const RunDirectory run(directory_);
+  fs::create_directories(run.task("base/a"));
+  const fs::path file = run.task("base/a") / "weights";
+  write_file_atomically(file, "content");
+  run.complete("base/a", {{}, {}}, {"weights"}, {});
+  EXPECT_NO_THROW(run.expect_whole("base/a"));
+  write_file_atomically(file, "contemt");
+  const std::string said = test::message_of<DataError>([&] { run.expect_whole("base/a"); });
+  EXPECT_NE(said.find("weights: missing or damaged since task base/a was done: run again"), std::string::npos) << said;
+  fs::remove(file);
+  EXPECT_NE(test::message_of<DataError>([&] { run.expect_whole("base/a"); }), "");
+}
+
 TEST_F(RunDirectoryTest, NamesAnotherVersionInsteadOfListingEverySetting) {
   const RunDirectory run(directory_);
   const TaskIdentity old{{{"trains", "all"}, {"wire", "float32"}}, {}}, now{{{"tuning", "full"}}, {}};
