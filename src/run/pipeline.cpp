@@ -74,10 +74,9 @@ void check_disk(const RunContext& context, const TasksToRun& tasks) {
   constexpr double kMib = 1024.0 * 1024.0, kWorthSaying = 1024;  // MiB
   const fs::path root = context.directory().root();
   const double free = static_cast<double>(fs::space(root).available) / kMib;
-  const std::string figures = fmt::format(
-      "{}: the run will write about {:.0f} MiB of results and keep up to {:.0f} MiB of checkpoints at a time; {:.0f} "
-      "MiB are free",
-      root.string(), need.results, need.checkpoints, free);
+  const std::string figures =
+      fmt::format("{}: the run will write about {} of results and keep up to {} of checkpoints at a time; {} are free",
+                  root.string(), mib_text(need.results), mib_text(need.checkpoints), mib_text(free));
   if (need.results > free)
     throw ConfigError("disk-too-small", figures + ": free some (`dmoerm clean` helps), or set runs_dir to a larger disk");
   if (need.all() > free) {
