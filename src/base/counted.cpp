@@ -9,4 +9,9 @@ std::string counted(std::int64_t count, std::string_view thing, std::string_view
   return things.empty() ? fmt::format("{} {}s", count, thing) : fmt::format("{} {}", count, things);
 }
 
+std::string mib_text(double mib) {
+  constexpr double kKib = 1024;
+  return mib < 1 ? fmt::format("{:.0f} KiB", kKib * mib) : fmt::format("{:.0f} MiB", mib);
+}
+
 }  // namespace dmoerm

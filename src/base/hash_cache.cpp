@@ -30,6 +30,8 @@ std::string fingerprint_of(const std::vector<fs::path>& files) {
   return all;
 }
 
+std::string name_of(const fs::path& path) { return fs::absolute(path).lexically_normal().string(); }
+
 bool changed_recently(const fs::path& file) {
   struct stat status {};
   return ::stat(file.c_str(), &status) != 0 || status.st_mtim.tv_sec + kRecentS >= std::time(nullptr);
@@ -55,7 +57,7 @@ HashCache::HashCache(fs::path file) : file_(std::move(file)) {
 }
 
 std::string HashCache::sha256(const fs::path& path) {
-  const std::string name = fs::absolute(path).lexically_normal().string();
+  const std::string name = name_of(path);
   std::string sha = find(name, {path});
   if (!sha.empty()) return sha;
   sha = sha256_file(path);
@@ -74,6 +76,10 @@ void HashCache::store(const std::string& name, const std::vector<fs::path>& file
   }
   entries_[name] = {fingerprint_of(files), value};
   changed_ = true;
+}
+
+void HashCache::forget(const fs::path& path) {
+  if (entries_.erase(name_of(path)) > 0) changed_ = true;
 }
 
 void HashCache::limit(std::size_t values_max) {

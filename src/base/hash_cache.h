@@ -23,6 +23,8 @@ class HashCache {
   /// Store a value that was computed from these files, unless one of them changed so recently that a later change might not be
   /// noticed.
   void store(const std::string& name, const std::vector<std::filesystem::path>& files, const std::string& value);
+  /// Have sha256() read a file again.
+  void forget(const std::filesystem::path& path);
   /// Forget everything if there are more values than that.
   void limit(std::size_t values_max);
   /// Write the cache if it has changed. A failure is only a debug message, because nothing is lost.

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/summed_json.h"
 #include "hf/golden_texts.h"
 #include "hf/out_folder.h"
 #include "moe/bundle_files.h"
@@ -118,14 +119,14 @@ Compressed compress_bundle(const fs::path& directory, const fs::path& out, const
   const json before = std::exchange(manifest["golden"], json::array());
   manifest["schema_version"] = std::max(moe::kBundleSchemaMasked, manifest.at("schema_version").get<std::int64_t>());
   manifest["files"] = moe::file_sums(folder.path());
-  write_json_atomically(folder.path() / moe::kBundleManifest, manifest);
+  write_summed_json(folder.path() / moe::kBundleManifest, manifest);
   {
     const moe::Bundle compressed = moe::load_bundle(folder.path(), at::kCPU);
     std::vector<moe::GoldenText> texts = golden_texts({{"golden", before}});
     manifest["golden"] = moe::golden_scores(compressed, texts);
   }
   step();
-  write_json_atomically(folder.path() / moe::kBundleManifest, manifest);
+  write_summed_json(folder.path() / moe::kBundleManifest, manifest);
   moe::load_bundle(folder.path(), at::kCPU);
   step();
   for (const Tuned& one : tuned) result.backbones.push_back(one.folder);

@@ -15,6 +15,7 @@
 #include "base/hub_name.h"
 #include "base/json_problem.h"
 #include "base/log.h"
+#include "base/summed_json.h"
 #include "moe/bundle_files.h"
 #include "nn/device.h"
 #include "nn/elected_changes.h"
@@ -36,6 +37,15 @@ std::string what_else(const fs::path& file) {
   const std::string other = foreign_type(head);
   if (!other.empty() && other != "a safetensors file") return "it is " + other;
   return fmt::format("it was damaged or edited, or not copied whole ({} bytes)", fs::file_size(file));
+}
+
+/// Score statistics and settings of the manifest itself, which no golden score shows to be changed.
+void check_manifest(const fs::path& file) {
+  if (!has_own_sum(read_file(file)))
+    throw DataError("bundle-file-damaged",
+                    fmt::format("{}: its {} is that of another content: it was damaged or edited; copy the bundle again, or "
+                                "remove that entry if the change is meant",
+                                file.string(), kOwnSum));
 }
 
 void check_files(const fs::path& directory, const json& expected) {
@@ -230,6 +240,7 @@ Bundle load_bundle(const fs::path& directory, at::Device device, nn::BaseWeights
     const at::ScalarType dtype = nn::pick_dtype(manifest.value("dtype", "float32"));
     if (weights == nn::BaseWeights::int8) nn::Backbone::expect_int8_possible(directory.string(), device, dtype);
     nn::warn_if_slow(device, dtype, "[bundle] " + directory.string());
+    check_manifest(directory / kBundleManifest);
     check_files(directory, manifest.at("files"));
     Bundle bundle = read(directory, manifest, device, backbones);
     GoldenCheck check(bundle);

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/summed_json.h"
 #include "moe/bundle_files.h"
 #include "moe/classifier_files.h"
 #include "moe/load_bundle.h"
@@ -104,7 +105,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     manifest["single_stats"] = to_json(model.fallback_stats);
     manifest["golden"] = golden_scores(bundle, golden);
     manifest["files"] = file_sums(temporary);
-    write_json_atomically(temporary / kBundleManifest, manifest);
+    write_summed_json(temporary / kBundleManifest, manifest);
     load_bundle(temporary, model.backbone->device());  // checks the copy before it replaces an older bundle
     if (fs::exists(directory)) fs::rename(directory, replaced);
     fs::rename(temporary, directory);

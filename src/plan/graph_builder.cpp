@@ -36,7 +36,7 @@ GroupSizes trained_of(const config::RunConfig& config, const TaskId& task, Group
 }
 
 /// Whether a task reads what the other left although that is not part of its identity. Were it lost and made again, the task
-/// waits for it.
+/// waits for it. The bundle waits for the report, and so for all.
 bool also_waits_for(TaskKind task, TaskKind other) {
   if (task == TaskKind::eval) return other == TaskKind::expert_set || other == TaskKind::base;
   if (task == TaskKind::report) return other != TaskKind::eval && !is_external(other);

@@ -9,6 +9,7 @@
 #include <queue>
 #include <set>
 
+#include "base/counted.h"
 #include "base/error.h"
 
 namespace dmoerm::plan {
@@ -61,12 +62,12 @@ void check_fits(const Task& task, const Cluster& cluster) {
       static_cast<int>(std::bit_floor(static_cast<unsigned>(std::min(task.ranks_max, static_cast<int>(cluster.size())))));
   throw ConfigError(
       "task-exceeds-memory",
-      fmt::format("task {} needs {:.0f} MiB on {}, its largest group here; the largest device has {:.0f} MiB. Use "
+      fmt::format("task {} needs {} on {}, its largest group here; the largest device has {}. Use "
                   "more ranks{}, fewer compute.micro_batch_tokens, gradient_checkpointing, a smaller backbone or larger devices; "
                   "cluster.memory_gib "
                   "overrides what was measured",
-                  task.id, memory_mib(task, size), size == 1 ? "one rank" : fmt::format("each of {} ranks", size), largest,
-                  task.sharded_mib > 0 ? "" : " with base.shard"));
+                  task.id, mib_text(memory_mib(task, size)), size == 1 ? "one rank" : fmt::format("each of {} ranks", size),
+                  mib_text(largest), task.sharded_mib > 0 ? "" : " with base.shard"));
 }
 
 std::optional<Placed> find_group(const Problem& problem, const OpenTask& open, int size, double ready_at) {

@@ -74,10 +74,9 @@ void check_disk(const RunContext& context, const TasksToRun& tasks) {
   constexpr double kMib = 1024.0 * 1024.0, kWorthSaying = 1024;  // MiB
   const fs::path root = context.directory().root();
   const double free = static_cast<double>(fs::space(root).available) / kMib;
-  const std::string figures = fmt::format(
-      "{}: the run will write about {:.0f} MiB of results and keep up to {:.0f} MiB of checkpoints at a time; {:.0f} "
-      "MiB are free",
-      root.string(), need.results, need.checkpoints, free);
+  const std::string figures =
+      fmt::format("{}: the run will write about {} of results and keep up to {} of checkpoints at a time; {} are free",
+                  root.string(), mib_text(need.results), mib_text(need.checkpoints), mib_text(free));
   if (need.results > free)
     throw ConfigError("disk-too-small", figures + ": free some (`dmoerm clean` helps), or set runs_dir to a larger disk");
   if (need.all() > free) {
@@ -129,17 +128,36 @@ RunFacts read_facts(const RunDirectory& directory) {
   return facts;
 }
 
-/// The tasks that need not run. Ingest and the selection of groups were done and checked before the graph could be made.
+/// Free what a finished task no longer needs; a process killed right after writing the manifest leaves it.
+void remove_leftovers(const fs::path& task_folder) {
+  TaskParts::remove(task_folder);
+  train::remove_checkpoints(task_folder);
+}
+
+/// The tasks that need not run. One whose source is done again waits for that and then is looked at again, see is_still_done().
+/// Ingest and the selection of groups were done and checked before the graph could be made.
 std::set<std::string> done_tasks(const RunDirectory& directory, const std::vector<RunTask>& tasks) {
   std::set<std::string> done;
   for (const RunTask& task : tasks) {
     const bool early = task.id.kind == plan::TaskKind::ingest || task.id.kind == plan::TaskKind::selection;
     if (!early && !directory.done(task.node.id, task.identity)) continue;
+    const auto is_done = [&](const std::string& source) { return done.contains(source); };
+    if (!std::ranges::all_of(task.identity.sources, is_done)) continue;
     done.insert(task.node.id);
-    TaskParts::remove(directory.task(task.node.id));
-    train::remove_checkpoints(directory.task(task.node.id));  // a process killed right after writing the manifest leaves them
+    remove_leftovers(directory.task(task.node.id));
   }
   return done;
+}
+
+/// Whether a task was finished before, and its sources that were done again have left the same results as then.
+bool is_still_done(const RunDirectory& directory, const RunTask& task, comm::Communicator& ranks) {
+  const bool still = ranks.rank() == 0 && directory.still_done(task.node.id, task.identity);
+  if (ranks.gather_text(still ? "still done" : "").front().empty()) return false;
+  if (ranks.rank() == 0) {
+    remove_leftovers(directory.task(task.node.id));
+    spdlog::info("[run] task={} is still done: what it was made of is as it was", task.node.id);
+  }
+  return true;
 }
 
 }  // namespace
@@ -183,6 +201,7 @@ RunSummary run_pipeline(RunContext& context, comm::World& world, const RunHooks&
   }
   to_run.run = [&](const std::string& id, comm::Communicator& ranks, const train::TaskProgress& progress) {
     const RunTask& task = *by_id.at(id);
+    if (is_still_done(context.directory(), task, ranks)) return;
     if (ranks.rank() == 0) spdlog::info("[run] task={} starts on {}", id, counted(ranks.size(), "rank"));
     context.set_progress(progress);
     task.run(context, task.identity, ranks);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "run/check_labels.h"
@@ -55,6 +56,7 @@ class Planner {
   RunTask task_of(const plan::TaskNode& node) {
     RunTask task{.id = node.id, .node = node.task, .load = node.load, .identity = identity_of(node), .run = body_of(node)};
     keys_[node.task.id] = task.identity.key();
+    sources_[node.task.id] = task.identity.sources;
     return task;
   }
 
@@ -66,6 +68,7 @@ class Planner {
     if (node.task.external) {
       if (const auto found = external_.find(node.task.id); found != external_.end()) identity = found->second;
     } else {
+      identity.sources = sources_of(node);
       identity.settings = settings_of(node);
       identity.settings["task"] = node.task.id;
       if (node.id.kind == TaskKind::expert_set) identity.contents = imported_contents(category_of(node), node.id);
@@ -75,6 +78,19 @@ class Planner {
     for (const plan::TaskId& input : node.reads) identity.inputs[input.text()] = keys_.at(input.text());
     if (node.task.external && !node.reads.empty() && revise_) identity = revise_(node.task.id, std::move(identity));
     return identity;
+  }
+
+  /// Labels end the search: they say what was asked and answered, whatever the experts would choose to ask now.
+  std::set<std::string> sources_of(const plan::TaskNode& node) const {
+    std::set<std::string> found;
+    for (const std::string& input : node.task.inputs) {
+      const TaskKind kind = plan::TaskId::parse(input).value().kind;
+      const bool for_labels = node.id.kind == TaskKind::expert_set && kind == TaskKind::gaps;
+      if (plan::is_external(kind) || for_labels) continue;
+      found.insert(input);
+      found.insert(sources_.at(input).begin(), sources_.at(input).end());
+    }
+    return found;
   }
 
   json settings_of(const plan::TaskNode& node) const {
@@ -167,7 +183,8 @@ class Planner {
   const Revise& revise_;
   const std::map<std::string, std::string>& imported_;  ///< See ComputedOn
   json common_;
-  std::map<std::string, std::string> keys_;  ///< Keys of the tasks added so far, by id
+  std::map<std::string, std::string> keys_;               ///< Keys of the tasks added so far, by id
+  std::map<std::string, std::set<std::string>> sources_;  ///< The same of their sources
 };
 
 }  // namespace

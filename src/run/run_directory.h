@@ -30,6 +30,9 @@ struct TaskIdentity {
   std::map<std::string, std::string> inputs;  ///< Key of each task that it reads from
   /// The settings that are hashes of contents, by their key: "imported.tone". Places are no part of the identity.
   std::map<std::string, HashedContent> contents = {};
+  /// The tasks of the ranks whose results went into this one's, directly or through others. No part of the identity: done again,
+  /// such a task may leave other bits.
+  std::set<std::string> sources = {};
   /// Hash over both. Tasks with equal keys have the same bits.
   [[nodiscard]] std::string key() const;
 };
@@ -48,7 +51,7 @@ class RunDirectory {
 
   /// @param read_begun  may be empty; then unfinished tasks do not count as changed
   explicit RunDirectory(std::filesystem::path root, BegunReader read_begun = {})
-      : root_(std::move(root)), read_begun_(std::move(read_begun)), hashes_(std::make_shared<HashCache>(root_ / "hashes.json")) {}
+      : root_(std::move(root)), read_begun_(std::move(read_begun)), hashes_(std::make_shared<HashCache>(root_ / kHashes)) {}
 
   /// Hashes of files that did not change since they were hashed, in `hashes.json`.
   [[nodiscard]] HashCache& hashes() const { return *hashes_; }
@@ -56,9 +59,15 @@ class RunDirectory {
   [[nodiscard]] std::filesystem::path task(const std::string& id) const { return root_ / id; }
   [[nodiscard]] std::filesystem::path task(const plan::TaskId& id) const { return task(id.text()); }
 
-  /// Whether the task's manifest has this identity and all outputs match their checksums. Warns about a damaged output.
+  /// Whether the task's manifest has this identity and all outputs match their checksums. Warns if the manifest
+  /// or an output is damaged.
   [[nodiscard]] bool done(const std::string& id, const TaskIdentity& identity) const;
   [[nodiscard]] bool done(const plan::TaskId& id, const TaskIdentity& identity) const { return done(id.text(), identity); }
+  /// done(), and known to be made of the results that its sources have now. Says nothing, and shares no cache with other threads.
+  [[nodiscard]] bool still_done(const std::string& id, const TaskIdentity& identity) const;
+  /// Read all outputs of a finished task again. @throws DataError naming the first that is not as the task left it; the next run
+  /// does the task again then
+  void expect_whole(const std::string& id) const;
   /// The differences, if the task was finished or begun with another identity.
   [[nodiscard]] std::optional<TaskChange> change(const std::string& id, const TaskIdentity& identity) const;
   /// The finished tasks, whatever their identity.
@@ -87,6 +96,15 @@ class RunDirectory {
  private:
   /// Path of a task's manifest: in the task's folder, but beside the bundle, whose folder holds only files for users.
   [[nodiscard]] std::filesystem::path manifest(const std::string& id) const;
+  /// The task's manifest; null if there is none, or only a damaged one.
+  [[nodiscard]] nlohmann::json read_manifest(const std::string& id) const;
+  /// What a task's manifest says of its results, as one checksum; "" if it is not done.
+  [[nodiscard]] std::string results_sum(const std::string& id) const;
+  /// The first output that is not as the manifest says; nothing if all are.
+  [[nodiscard]] std::optional<std::filesystem::path> damaged_output(const std::string& id, const nlohmann::json& manifest,
+                                                                    HashCache& hashes) const;
+
+  static constexpr const char* kHashes = "hashes.json";
 
   std::filesystem::path root_;
   BegunReader read_begun_;

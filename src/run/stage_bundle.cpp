@@ -26,6 +26,14 @@ std::vector<std::pair<std::vector<preference::Message>, std::vector<std::string>
            {"I have just asked the carrier to trace it and will write to you before noon tomorrow.", "ok"}}};
 }
 
+/// Whether a task's results become files of the bundle.
+bool is_in_bundle(const plan::TaskId& task) {
+  using enum plan::TaskKind;
+  const bool of_all_groups = task.round == 0 && task.fold == 0;
+  return task.kind == router || task.kind == aggregator || task.kind == single ||
+         (of_all_groups && (task.kind == base || task.kind == expert_set));
+}
+
 /// Every file of a folder, relative to it.
 std::vector<std::string> files_of(const fs::path& folder) {
   std::vector<std::string> files;
@@ -52,6 +60,9 @@ void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communi
   const config::RunConfig& config = context.config();
   const plan::TaskId task = plan::TaskId::bundle();
   const fs::path directory = context.directory().task(task);
+  for (const std::string& source : identity.sources) {
+    if (is_in_bundle(plan::TaskId::parse(source).value())) context.directory().expect_whole(source);
+  }
   moe::Bundle bundle;
   bundle.model = *context.assemble_model();
   bundle.tokenizer =

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <set>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -113,8 +114,9 @@ void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, in
   fs::create_directories(directory);
   const std::uintmax_t need = bytes_of(checkpoint), free = fs::space(directory).available;
   if (free < need) {
-    throw IoError("disk-full", fmt::format("{}: a checkpoint needs {:.0f} MiB, the disk has {:.0f} MiB left", directory.string(),
-                                           static_cast<double>(need) / kMib, static_cast<double>(free) / kMib));
+    throw IoError("disk-full",
+                  fmt::format("{}: a checkpoint needs {}, the disk has {} left", directory.string(),
+                              mib_text(static_cast<double>(need) / kMib), mib_text(static_cast<double>(free) / kMib)));
   }
   const fs::path manifest = manifest_path(directory, checkpoint.step, checkpoint.shard, checkpoint.shards);
   nn::NamedTensors tensors;
@@ -164,9 +166,8 @@ void CheckpointWriter::write(const Checkpoint& checkpoint) {
     const std::uintmax_t need = bytes_of(checkpoint), free = fs::space(directory_).available;
     if (free < 2 * need && !warned_of_space_) {
       warned_of_space_ = true;
-      spdlog::warn(
-          "[checkpoint] {}: the disk has {:.0f} MiB left and a checkpoint takes {:.0f} MiB: free some, or later checkpoints fail",
-          directory_.string(), static_cast<double>(free) / kMib, static_cast<double>(need) / kMib);
+      spdlog::warn("[checkpoint] {}: the disk has {} left and a checkpoint takes {}: free some, or later checkpoints fail",
+                   directory_.string(), mib_text(static_cast<double>(free) / kMib), mib_text(static_cast<double>(need) / kMib));
     }
   } catch (const std::exception& e) {
     problem_ = failure_of(e).message;

@@ -78,6 +78,13 @@ TEST(Text, KnowsCharactersThatShowNothing) {
     EXPECT_FALSE(shows_nothing(seen)) << seen;
 }
 
+TEST(MibText, IsInKibibytesWhereMebibytesWouldBeNought) {
+  EXPECT_EQ(mib_text(0), "0 KiB");
+  EXPECT_EQ(mib_text(0.25), "256 KiB");
+  EXPECT_EQ(mib_text(1), "1 MiB");
+  EXPECT_EQ(mib_text(4096.4), "4096 MiB");
+}
+
 TEST(Counted, PutsOneThingIntoTheSingular) {
   EXPECT_EQ(counted(0, "rank"), "0 ranks");
   EXPECT_EQ(counted(1, "rank"), "1 rank");

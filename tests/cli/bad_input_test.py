@@ -337,6 +337,7 @@ class AfterARefusal(Tiny):
         self.check_report(done.stdout)
         self.check_another_configuration()
         self.check_damage()
+        self.check_damage_before_the_bundle()
         self.check_scoring()
 
     def check_report(self, text):
@@ -378,6 +379,43 @@ class AfterARefusal(Tiny):
         self.assertFalse(os.path.exists(left))
         unharmed = self.run_it()
         self.assertNotIn("done again", unharmed.stderr + unharmed.stdout)
+
+    def check_damage_before_the_bundle(self):
+        """The bundle waits for each task that is done again because a file of it is damaged, and does not hold the damage."""
+        run = self.path("runs", "tiny")
+
+        def bundle():
+            contents = {}
+            for folder, _, files in os.walk(os.path.join(run, "bundle")):
+                for name in files:
+                    with open(os.path.join(folder, name), "rb") as f:
+                        contents[os.path.relpath(os.path.join(folder, name), run)] = f.read()
+            return contents
+
+        undisturbed = bundle()
+        kinds = {}
+        for folder, _, files in os.walk(run):
+            for name in files:
+                place = os.path.relpath(os.path.join(folder, name), run)
+                if place.split("/")[0] in ("base", "expert", "router", "aggregator", "single") and name.endswith((".safetensors", "manifest.json")):
+                    kinds[(place.split("/")[0], name)] = place
+        self.assertGreaterEqual(len(kinds), 10, kinds)
+        for place in sorted(kinds.values()):
+            with self.subTest(place):
+                with open(os.path.join(run, place), "r+b") as f:
+                    f.seek(-3, os.SEEK_END)
+                    last = f.read(1)
+                    f.seek(-1, os.SEEK_CUR)
+                    f.write(bytes([last[0] ^ 4]))
+                shutil.rmtree(os.path.join(run, "bundle"))
+                os.remove(os.path.join(run, "bundle.manifest.json"))
+                again = self.run_it()
+                said = again.stderr + again.stdout
+                self.assertEqual(again.returncode, 0, said)
+                self.assertIn(f"{os.path.basename(place)}: missing or damaged, task ", said)
+                self.assertIn("task=report is still done", said)
+                self.assertEqual(bundle(), undisturbed)
+        self.assertNotIn("done again", self.run_it().stderr)
 
     def check_scoring(self):
         question = json.dumps({"prompt": "say it", "responses": ["poor", "good"]}) + "\n"

@@ -60,7 +60,7 @@ class Clean(bad_input_test.Tiny):
 
 class Limits(bad_input_test.Tiny):
     def test_a_task_that_no_rank_has_the_memory_for_is_refused_at_the_start(self):
-        self.assert_refused(self.run_it("cluster.memory_gib=0.00001"), "the largest device has 0 MiB", "cluster.memory_gib", "[task-exceeds-memory]")
+        self.assert_refused(self.run_it("cluster.memory_gib=0.00001"), "the largest device has 10 KiB", "cluster.memory_gib", "[task-exceeds-memory]")
         self.assertEqual(self.run_it("cluster.memory_gib=100").returncode, 0)
 
     def test_a_disk_that_cannot_hold_the_results_is_refused_at_the_start(self):
@@ -68,7 +68,8 @@ class Limits(bad_input_test.Tiny):
         with open(self.path("tiny.yaml"), "w", encoding="utf-8") as f:
             f.write(self.config)
         result = bad_input_test.subprocess.run([bad_input_test.PROGRAM, "run", "--config", self.path("tiny.yaml")], capture_output=True, text=True, env=environment, check=False)
-        self.assert_refused(result, "MiB of results", "0 MiB are free", "[disk-too-small]")
+        self.assert_refused(result, "iB of results", "KiB are free", "[disk-too-small]")
+        self.assertNotIn(" 0 MiB", result.stderr)
 
     def test_a_plan_says_what_will_be_written(self):
         with open(self.path("tiny.yaml"), "w", encoding="utf-8") as f:

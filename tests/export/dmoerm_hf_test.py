@@ -189,6 +189,23 @@ class DmoermHf(unittest.TestCase):
         plain = model.score([{"role": "user", "content": "a"}], ["b", "good"])
         self.assertEqual(model.score([{"role": "Human", "content": "a"}], iter(["b", "good"])), plain)
 
+    def test_a_changed_digit_of_the_manifest_is_refused(self):
+        for bundle in (EARLIER, self.bundles["stack"]):
+            copy = os.path.join(self.folder, "changed", os.path.basename(os.path.dirname(bundle)))
+            shutil.copytree(bundle, copy)
+            place = os.path.join(copy, "dmoerm.json")
+            with open(place, encoding="utf-8") as file:
+                manifest = json.load(file)
+            self.assertEqual("manifest_sha256" in manifest, bundle != EARLIER, "earlier versions wrote none")
+            manifest["score_stats"]["chat"]["std"] += 0.25
+            with open(place, "w", encoding="utf-8") as file:
+                json.dump(manifest, file, ensure_ascii=False)
+            if bundle == EARLIER:
+                DmoermRewardModel.from_pretrained(copy)
+                continue
+            with self.assertRaisesRegex(BundleError, "dmoerm.json: its manifest_sha256 is that of another content"):
+                DmoermRewardModel.from_pretrained(copy)
+
     def test_what_is_no_bundle_is_refused(self):
         copy = os.path.join(self.folder, "copy")
         shutil.copytree(EARLIER, copy)

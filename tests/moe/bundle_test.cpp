@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/summed_json.h"
 #include "moe/aggregator_fit.h"
 #include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
@@ -366,7 +367,7 @@ TEST_F(BundleFolder, AGateReadsTheSameOfAPromptWhoeverComputedIt) {
 /// Makes the manifest agree with a bundle's files again after a test has changed one.
 void sum_again(const fs::path& bundle, json& manifest) {
   manifest["files"] = file_sums(bundle);
-  write_json_atomically(bundle / "dmoerm.json", manifest);
+  write_summed_json(bundle / "dmoerm.json", manifest);
 }
 
 /// Makes masks of the backbones in some folders of a bundle, over one vector of changes, as `export --compress emr` does.
@@ -602,6 +603,7 @@ TEST_F(BundleFolder, KeepsAModelsOwnTemplate) {
   EXPECT_EQ(loaded.chat_template->render_text(prompt, "good"), "U hello A good end");
 
   nlohmann::json manifest = read_json(bundle / "dmoerm.json");
+  manifest.erase(kOwnSum);
   manifest["template"]["form"]["edges"]["response>end"] = {"other end"};
   std::ofstream(bundle / "dmoerm.json") << manifest.dump();
   EXPECT_NE(refusal().find("template chatml has digest"), std::string::npos) << refusal();
@@ -787,12 +789,30 @@ TEST_F(BundleFolder, NamesDamageAnotherSchemaAndOtherGoldenScores) {
   EXPECT_NE(refusal().find("schema version 7, this program reads 1 to 4"), std::string::npos) << refusal();
   other = manifest;
   other["golden"][0]["scores"][0] = 99.0;
-  write_json_atomically(bundle / "dmoerm.json", other);
+  write_summed_json(bundle / "dmoerm.json", other);
   EXPECT_NE(refusal().find("golden score 0"), std::string::npos) << refusal();
   other = manifest;
   other["template"]["sha256"] = "0";
-  write_json_atomically(bundle / "dmoerm.json", other);
+  write_summed_json(bundle / "dmoerm.json", other);
   EXPECT_NE(refusal().find("template dmoerm has digest"), std::string::npos) << refusal();
+}
+
+TEST_F(BundleFolder, NamesAManifestInWhichADigitChanged) {
+  const fs::path bundle = save();
+  const json manifest = read_json(bundle / "dmoerm.json");
+  std::ofstream(bundle / "dmoerm.json") << manifest.dump(7);
+  EXPECT_EQ(refusal(), "") << "another layout of the same values";
+  for (const char* place : {"/score_stats/chat/std", "/single_stats/mean", "/batch_tokens"}) {
+    json other = manifest;
+    json& figure = other[json::json_pointer(place)];
+    figure = figure.get<double>() + 1;
+    write_json_atomically(bundle / "dmoerm.json", other);
+    EXPECT_NE(refusal().find("dmoerm.json: its manifest_sha256 is that of another content"), std::string::npos) << refusal();
+  }
+  json earlier = manifest;
+  earlier.erase(kOwnSum);
+  write_json_atomically(bundle / "dmoerm.json", earlier);
+  EXPECT_EQ(refusal(), "") << "bundles of earlier versions do not name it";
 }
 
 TEST_F(BundleFolder, KeepsTheOldBundleWhenASaveFails) {

@@ -412,6 +412,25 @@ TEST_F(Planning, LeavesTheIdentityOfARunWithoutRoundsAsItWas) {
   }
 }
 
+TEST_F(Planning, KnowsAllTasksOfWhoseResultsATaskIsMade) {
+  config_.labels.judges.resize(1);
+  const data::TokenStore store = this->store();
+  std::map<std::string, std::set<std::string>> sources;
+  for (const RunTask& task : plan_tasks(config_, store, {}, {})) {
+    std::set<std::string> all;
+    for (const auto& [before, ignored] : sources) {
+      if (!before.starts_with("label/") && before != "ingest") all.insert(before);
+    }
+    sources[task.node.id] = task.identity.sources;
+    if (task.node.id == "bundle" || task.node.id == "report") {
+      EXPECT_EQ(task.identity.sources, all) << task.node.id << " waits for each that is done again";
+    }
+  }
+  EXPECT_EQ(sources.at("features/chat"), (std::set<std::string>{"base/chat", "expert/chat/tone"}));
+  EXPECT_EQ(sources.at("expert/code/style"), std::set<std::string>{"base/code"}) << "labels are kept by what was asked";
+  EXPECT_TRUE(sources.at("label/chat/tone").empty());
+}
+
 TEST_F(Planning, ChangesAKeyOnlyWithTheInputsThatATaskReads) {
   config_.labels.judges.resize(1);
   const data::TokenStore store = this->store();

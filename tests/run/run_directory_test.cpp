@@ -7,8 +7,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/summed_json.h"
 #include "run/changes.h"
 #include "run/training_task.h"
+#include "support/captured_log.h"
 #include "support/scratch.h"
 #include "train/checkpoint.h"
 
@@ -56,6 +58,75 @@ TEST_F(RunDirectoryTest, KnowsWhatIsDoneAndWhatChanged) {
   EXPECT_FALSE(run.done("base/a", before));
 }
 
+TEST_F(RunDirectoryTest, DoesATaskAgainWhoseManifestIsDamaged) {
+  const RunDirectory run(directory_);
+  const TaskIdentity identity{{{"lr", 0.1}}, {}}, other{{{"lr", 0.2}}, {}};
+  for (const std::string id : {"base/a", "bundle"}) {
+    run.complete(id, identity, {}, {{"score", 0.25}});
+    const fs::path manifest = id == "bundle" ? directory_ / "bundle.manifest.json" : run.task(id) / "manifest.json";
+    const std::string whole = read_file(manifest);
+    nlohmann::json earlier = nlohmann::json::parse(whole);
+    earlier.erase(kOwnSum);
+    write_json_atomically(manifest, earlier);
+    EXPECT_TRUE(run.done(id, identity)) << "earlier versions wrote no checksum";
+    std::vector<std::string> damaged = {
+        "", "[]", "{}", "7", whole.substr(0, whole.size() / 2), earlier.dump().replace(2, 1, "\xff")};
+    damaged.push_back(std::string(whole).replace(whole.find("0.25"), 4, "0.26"));
+    for (const char* part : {"key", "outputs", "settings", "schema"}) {
+      nlohmann::json without = earlier;
+      without[part] = {nlohmann::json::array()};
+      damaged.push_back(without.dump());
+    }
+    for (const std::string& text : damaged) {
+      write_file_atomically(manifest, text);
+      const test::CapturedLog log;
+      EXPECT_FALSE(run.done(id, identity)) << text;
+      EXPECT_TRUE(log.has("manifest.json: missing or damaged, task " + id + " is done again")) << log.text();
+      EXPECT_FALSE(run.change(id, other)) << text;
+      EXPECT_EQ(run.with_revision(id, identity).settings.at("revision"), 0);
+    }
+    EXPECT_EQ(run.complete_revision(id, run.with_revision(id, identity), {}, {}).settings.at("revision"), 0);
+    EXPECT_TRUE(run.done(id, run.with_revision(id, identity)));
+  }
+}
+
+TEST_F(RunDirectoryTest, DoesATaskAgainThatWasMadeOfOtherResults) {
+  const RunDirectory run(directory_);
+  const TaskIdentity base{{{"lr", 0.1}}, {}}, expert{{{"lr", 0.2}}, {}, {}, {"base/a"}};
+  const auto finish = [&](const char* weights) {
+    fs::create_directories(run.task("base/a"));
+    write_file_atomically(run.task("base/a") / "weights", weights);
+    run.complete("base/a", base, {"weights"}, {});
+  };
+  finish("one");
+  run.complete("expert/a", expert, {}, {});
+  EXPECT_TRUE(run.done("expert/a", expert) && run.still_done("expert/a", expert));
+  finish("two");
+  const test::CapturedLog log;
+  EXPECT_FALSE(run.done("expert/a", expert));
+  EXPECT_TRUE(log.has("task expert/a is done again: task base/a, of whose results it was made")) << log.text();
+  EXPECT_FALSE(run.still_done("expert/a", expert));
+  finish("one");
+  EXPECT_TRUE(run.done("expert/a", expert) && run.still_done("expert/a", expert)) << "the same bits again";
+  run.complete("expert/a", {expert.settings, {}}, {}, {});  // as earlier versions wrote it
+  EXPECT_TRUE(run.done("expert/a", expert));
+  EXPECT_FALSE(run.still_done("expert/a", expert)) << "not known once the base was done again";
+}
+
+TEST_F(RunDirectoryTest, NamesAnOutputThatIsNotAsItsTaskLeftIt) {
+  const RunDirectory run(directory_);
+  fs::create_directories(run.task("base/a"));
+  const fs::path file = run.task("base/a") / "weights";
+  write_file_atomically(file, "content");
+  run.complete("base/a", {{}, {}}, {"weights"}, {});
+  EXPECT_NO_THROW(run.expect_whole("base/a"));
+  write_file_atomically(file, "contemt");
+  const std::string said = test::message_of<DataError>([&] { run.expect_whole("base/a"); });
+  EXPECT_NE(said.find("weights: missing or damaged since task base/a was done: run again"), std::string::npos) << said;
+  fs::remove(file);
+  EXPECT_NE(test::message_of<DataError>([&] { run.expect_whole("base/a"); }), "");
+}
+
 TEST_F(RunDirectoryTest, NamesAnotherVersionInsteadOfListingEverySetting) {
   const RunDirectory run(directory_);
   const TaskIdentity old{{{"trains", "all"}, {"wire", "float32"}}, {}}, now{{{"tuning", "full"}}, {}};
@@ -64,6 +135,7 @@ TEST_F(RunDirectoryTest, NamesAnotherVersionInsteadOfListingEverySetting) {
   nlohmann::json written = read_json(manifest);
   EXPECT_EQ(written.at("schema"), kIdentitySchema);
   written.erase("schema");
+  written.erase(kOwnSum);
   write_json_atomically(manifest, written);
   ASSERT_TRUE(run.change("base/a", now));
   EXPECT_EQ(run.change("base/a", now)->differences,

@@ -21,6 +21,7 @@ from .texts import Prompt, messages_of, responses_of
 from .tokens import Tokenizer
 
 _MANIFEST = "dmoerm.json"
+_OWN_SUM = "manifest_sha256"
 _SCHEMAS = (1, 2, 3, 4)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -116,7 +117,9 @@ class DmoermRewardModel:
             raise BundleError(f"{directory}: there is no {_MANIFEST}" + (f": did you mean {inside}?" if (inside / _MANIFEST).is_file() else
                                                                           "; give the folder of a bundle of dmoerm"))
         if verify:
-            _check_files(directory, read_json(directory / _MANIFEST))
+            manifest = read_json(directory / _MANIFEST)
+            _check_manifest(directory / _MANIFEST)
+            _check_files(directory, manifest)
         model = cls(directory, torch.device(device), dtype)
         if verify:
             model._check_golden()
@@ -326,6 +329,19 @@ def _head_of_model(directory: Path) -> Tensor:
 
 def _normalised(reward: float, stats: dict[str, float]) -> float:
     return (reward - stats.get("mean", 0.0)) / max(stats.get("std", 1.0), 1e-6)
+
+
+def _check_manifest(file: Path) -> None:
+    """Compares the manifest with its own checksum: that of its text without white space and without the checksum's digits."""
+    text = b"".join(file.read_bytes().split())
+    entry = b'"%s":"' % _OWN_SUM.encode()
+    before, found, rest = text.partition(entry)
+    if not found:
+        return  # earlier versions wrote none
+    expected, quote, after = rest.partition(b'"')
+    if hashlib.sha256(before + entry + quote + after).hexdigest().encode() != expected:
+        raise BundleError(f"{file}: its {_OWN_SUM} is that of another content: it was damaged or edited; "
+                          "copy the bundle again, or remove that entry if the change is meant")
 
 
 def _check_files(directory: Path, manifest: dict[str, Any]) -> None:
