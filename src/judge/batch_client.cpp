@@ -124,6 +124,8 @@ struct BatchClient::Impl {
       case Stage::upload:
         return http.start(0, files, job.content);
       case Stage::create:
+        ++job.record.creations;
+        save_batch(folder, job.record);  // before it is sent, which costs money
         job.content = json{{"input_file_id", job.record.file_id},
                            {"endpoint", "/v1/chat/completions"},
                            {"completion_window", "24h"},
@@ -188,12 +190,19 @@ struct BatchClient::Impl {
     return "";
   }
 
+  /// Whether a batch of the list is this one: by our name, or by its file, which no other batch has and every server names.
+  static bool is_of(const Job& job, const json& batch) {
+    if (!batch.is_object()) return false;
+    const auto metadata = batch.find("metadata");
+    if (metadata != batch.end() && metadata->is_object() && text_at(*metadata, kNameField) == job.record.name) return true;
+    return !job.record.file_id.empty() && text_at(batch, "input_file_id") == job.record.file_id;
+  }
+
   std::string looked(Job& job, const json& body) {
     const auto data = body.find("data");
     if (data == body.end() || !data->is_array()) return "no list of batches";
     for (const json& batch : *data) {
-      const auto metadata = batch.is_object() ? batch.find("metadata") : batch.end();
-      if (metadata == batch.end() || !metadata->is_object() || text_at(*metadata, kNameField) != job.record.name) continue;
+      if (!is_of(job, batch)) continue;
       const std::string id = text_at(batch, "id");
       if (!is_plain_id(id)) return "a batch without a usable id";
       keep_batch_id(job, id);
@@ -208,6 +217,13 @@ struct BatchClient::Impl {
     } else if (++job.looks < kLooks) {
       go(job, Stage::look, policy.lookup_pause_s);
     } else {
+      if (job.record.creations > 0)
+        spdlog::warn(
+            "[label] batch={} file_id={} requests={}: the reply to its creation was lost, and the provider's list of batches "
+            "does "
+            "not show it; it is created again, and the budget counts the first one at its maximum cost: look for a batch of this "
+            "file at the provider, and cancel it if there are two",
+            job.record.name, job.record.file_id, job.record.ids.size());
       go(job, Stage::create);
     }
     return "";
@@ -311,6 +327,16 @@ struct BatchClient::Impl {
     }
   }
 
+  /// Each creation but the one whose results are here may have made a batch that answered the same questions.
+  static void book_lost_creations(const Job& job, JudgeReply& reply) {
+    const int lost = job.record.creations - (job.record.batch_id.empty() ? 0 : 1);
+    if (lost <= 0) return;
+    reply.tries += lost;
+    reply.billed_tries += lost;
+    reply.maybe_billed = true;
+    reply.billed_problem = fmt::format("the reply to the creation of a batch of file {} was lost", job.record.file_id);
+  }
+
   BatchResults deliver(Job& job) {
     BatchResults results;
     results.batch = job.record.name;
@@ -328,6 +354,7 @@ struct BatchClient::Impl {
         reply.reply.status = JudgeReply::cancelled;
         reply.reply.detail = fmt::format("batch {} was {} before this request was answered", job.record.batch_id, status);
       }
+      book_lost_creations(job, reply.reply);
       results.replies.push_back(std::move(reply));
     }
     spdlog::info("[label] batch={} status={} requests={} bad_lines={}: collected", job.record.name, status,
@@ -347,6 +374,10 @@ struct BatchClient::Impl {
   void failed(Job& job, const RetryDecision& decision, const RateHeaders& headers) {
     using Next = RetryDecision::Next;
     const TimePoint now = Clock::now();
+    if (job.stage == Stage::create && !decision.charged) {  // it was refused, or failed without a charge
+      --job.record.creations;
+      save_batch(folder, job.record);
+    }
     if (decision.next == Next::finish) return stop(decision.status, decision.problem + where(job));
     failing_since = failing_since.value_or(now);
     if (seconds_between(*failing_since, now) > policy.outage_max_s) {

@@ -5,7 +5,7 @@
 //   /files/{id}/content -> step() -> acknowledge()
 //
 // If a kill or a lost reply leaves it unclear whether a batch was created, the client searches for it by the name that it gave
-// the batch before it creates another one.
+// the batch, and by its file, before it creates another one. The first then counts as perhaps charged.
 #pragma once
 #include <chrono>
 #include <cstdint>

@@ -236,6 +236,33 @@ TEST_F(BatchClientTest, SearchesForABatchWhoseCreationHadNoReplyAndDoesNotPayAga
   expect_paid_once(40);
 }
 
+TEST_F(BatchClientTest, FindsABatchWhoseCreationHadNoReplyByItsFile) {
+  JudgeProcess server(directory_, options({"--misbehave", "batch_lost_nameless=first:1"}));
+  BatchClient client(endpoint(server), folder(), quick());
+  add(client, 20);
+  const auto replies = collect(client);
+  EXPECT_EQ(count(replies, JudgeReply::ok), 20);
+  EXPECT_EQ(witness()["create"], 0) << "no second creation";
+  for (const auto& [id, reply] : replies) EXPECT_EQ(reply.billed_tries, 0);
+  expect_paid_once(20);
+}
+
+TEST_F(BatchClientTest, BooksACreationWhoseBatchCannotBeFound) {
+  JudgeProcess server(directory_, options({"--misbehave", "batch_lost_unlisted=first:1"}));
+  BatchClient client(endpoint(server), folder(), quick());
+  add(client, 20);
+  const auto replies = collect(client);
+  EXPECT_EQ(count(replies, JudgeReply::ok), 20);
+  EXPECT_EQ(witness()["batch_lost_unlisted"], 1);
+  EXPECT_EQ(witness()["create"], 1);
+  for (const auto& [id, reply] : replies) {
+    EXPECT_EQ(reply.tries, 2);
+    EXPECT_EQ(reply.billed_tries, 1);
+    EXPECT_TRUE(reply.maybe_billed);
+    EXPECT_NE(reply.billed_problem.find("batch of file file-1"), std::string::npos) << reply.billed_problem;
+  }
+}
+
 TEST_F(BatchClientTest, CreatesTheBatchOnceWhenKilledBetweenUploadAndCreation) {
   JudgeProcess server(directory_, options());
   killed(
