@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "judge/batch_files.h"
 #include "judge/batch_state.h"
 #include "judge/batch_status.h"
@@ -41,6 +42,7 @@ struct Job {
   std::string page;  ///< Last id on the previous page of the list of batches
   BatchProgress progress;
   std::string output_file, error_file;
+  std::string no_file;  ///< Why it could not be created, if the provider does not have its file; else empty
   BatchFound found;
 };
 
@@ -59,6 +61,17 @@ bool is_plain_id(const std::string& id) {
   return !id.empty() && id.size() <= 256 && std::all_of(id.begin(), id.end(), [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
   });
+}
+
+/// Whether a provider refuses to create a batch because it does not have its file (any more), so that nothing was created.
+bool is_about_file(const HttpResult& result) {
+  if (result.end != HttpResult::End::replied) return false;
+  if (result.status != 400 && result.status != 404 && result.status != 410 && result.status != 422) return false;
+  const ApiProblem report = parse_api_problem(result.body);
+  if (report.param == "input_file_id") return true;
+  const std::string text = lower(report.code + " " + report.message);
+  return !report.is_whole_body && holds_any(text, {"file"}) &&
+         holds_any(text, {"no such", "not found", "not_found", "not exist", "expired", "deleted"});
 }
 
 }  // namespace
@@ -337,6 +350,30 @@ struct BatchClient::Impl {
     reply.billed_problem = fmt::format("the reply to the creation of a batch of file {} was lost", job.record.file_id);
   }
 
+  /// The provider does not have the batch's file: its requests come back, and whoever wants them adds them again.
+  void give_up_file(Job& job, const std::string& problem) {
+    --job.record.creations;
+    job.no_file = problem;
+    job.progress.status = "not created";
+    job.stage = Stage::delivered;
+    spdlog::warn("[label] batch={} file_id={} requests={}: {}: the batch was not created, and they are uploaded again",
+                 job.record.name, job.record.file_id, job.record.ids.size(), problem);
+  }
+
+  /// Take requests without an answer out of a batch, so that they can be added again while it is kept for other replies.
+  void let_go(Job& job, const BatchResults& results) {
+    std::unordered_set<std::string_view> unanswered;
+    for (const BatchReply& reply : results.replies) {
+      if (reply.reply.status == JudgeReply::cancelled) unanswered.insert(reply.id);
+    }
+    if (unanswered.empty()) return;
+    std::erase_if(job.record.ids, [&](const std::string& id) { return unanswered.contains(id); });
+    for (const BatchReply& reply : results.replies) {
+      if (unanswered.contains(reply.id)) ids.erase(reply.id);
+    }
+    save_batch(folder, job.record);
+  }
+
   BatchResults deliver(Job& job) {
     BatchResults results;
     results.batch = job.record.name;
@@ -350,6 +387,9 @@ struct BatchClient::Impl {
         reply.reply.maybe_billed = true;
         reply.reply.billed_tries = 1;
         reply.reply.detail = fmt::format("batch {} is complete, but has no result for this request", job.record.batch_id);
+      } else if (!job.no_file.empty()) {
+        reply.reply.status = JudgeReply::cancelled;
+        reply.reply.detail = job.no_file;
       } else {
         reply.reply.status = JudgeReply::cancelled;
         reply.reply.detail = fmt::format("batch {} was {} before this request was answered", job.record.batch_id, status);
@@ -360,15 +400,18 @@ struct BatchClient::Impl {
     spdlog::info("[label] batch={} status={} requests={} bad_lines={}: collected", job.record.name, status,
                  results.replies.size(), job.found.bad_lines);
     job.found = {};
+    let_go(job, results);
     return results;
   }
 
-  /// Where a batch that was created is recorded.
+  /// Where a batch is recorded; "" before its file is uploaded.
   [[nodiscard]] std::string where(const Job& job) const {
-    if (job.record.batch_id.empty()) return "";
+    if (job.record.file_id.empty()) return "";
+    const std::string what =
+        job.record.batch_id.empty() ? "the batch of file " + job.record.file_id : "batch " + job.record.batch_id;
     return fmt::format(
-        " (batch {} with {} requests is still recorded in {}/batch-{}.json; remove that file to ask and pay for them again)",
-        job.record.batch_id, job.record.ids.size(), folder.string(), job.record.name);
+        " ({} with {} requests is still recorded in {}/batch-{}.json; remove that file to ask and pay for them again)", what,
+        job.record.ids.size(), folder.string(), job.record.name);
   }
 
   void failed(Job& job, const RetryDecision& decision, const RateHeaders& headers) {
@@ -417,6 +460,11 @@ struct BatchClient::Impl {
       std::string problem;
       const bool ok = succeeded(result);
       if (ok) problem = answered(job, result);
+      if (!ok && job.stage == Stage::create && is_about_file(result)) {
+        give_up_file(job, errors.decide(result).problem);
+        results.push_back(deliver(job));
+        continue;
+      }
       if (!ok || !problem.empty()) {
         failed(job, ok ? errors.decide_on_bad_body(problem, result.asked, result.status) : errors.decide(result), result.headers);
         continue;

@@ -35,7 +35,7 @@ struct BatchPolicy {
 
 struct BatchReply {
   std::string id;
-  JudgeReply reply;  ///< ok, refused, error, or cancelled (not answered, not paid, may be asked again); `ticket` is unused
+  JudgeReply reply;  ///< ok, refused, error, or cancelled (not answered, may be added again at once); `ticket` is unused
 };
 
 /// One batch, complete: a reply for each of its requests.

@@ -137,17 +137,19 @@ struct Labeller::Impl {
         held.reset();
         continue;
       }
+      const auto reserved = reserved_keys.find(held->built.question.key);
       if (judge.backend->under_way(held->built.question.key)) {
         // it is paid for, and reserve_earlier_batches() has reserved its cost
       } else if (!watches[held->slot.judge].may_send()) {
         judge.backend->flush();  // a batch of the first questions shows what the judge's replies are good for
         return false;
-      } else if (!budget->reserve(held->max_cost)) {
+      } else if (reserved == reserved_keys.end() && !budget->reserve(held->max_cost)) {
         if (!budget->affordable(held->max_cost))
           end(LabellingEnd::Why::limit, "budget reached: " + budget->shortage(held->max_cost));
         flush();
         return false;
       }
+      if (reserved != reserved_keys.end()) reserved_keys.erase(reserved);  // its next try, if there is one, reserves anew
       if (!std::exchange(has_room, true)) store.require_room();
       send(std::move(*held));
       held.reset();
