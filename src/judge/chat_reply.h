@@ -14,9 +14,9 @@ struct ChatReply {
   enum class Kind : std::uint8_t {
     ok,       ///< The judge's text is there
     refused,  ///< The judge or its content filter declines to answer
-    failed,   ///< The body is an error report of the server: see ApiProblem
-    none,     ///< The list of choices is empty, or the provider failed: there may be an answer when it is asked again
-    bad       ///< The body is not a chat completion with exactly one choice: `problem` says why
+    failed,  ///< The body is an error report of the server: see ApiProblem. If it counts tokens of an answer, these were paid for
+    none,    ///< The list of choices is empty, or the provider failed: there may be an answer when it is asked again
+    bad      ///< The body is not a chat completion with exactly one choice: `problem` says why
   };
   Kind kind = Kind::bad;
   std::string text;           ///< Text of the answer, or of the refusal

@@ -454,6 +454,23 @@ TEST(BatchFiles, ReadsResultsAndSkipsBadLines) {
   EXPECT_EQ(found.replies.at("c").status, JudgeReply::error);
 }
 
+TEST(BatchFiles, CountsAReportWithTokensOfAnAnswerAsCharged) {
+  config::EndpointConfig endpoint;
+  endpoint.url = "http://127.0.0.1/v1";
+  const EndpointErrors words(endpoint, 1);
+  for (const char* code : {"429", "502"}) {
+    BatchFound found;
+    const std::string line = fmt::format(
+        R"({{"custom_id":"a","response":{{"status_code":200,"body":{{"error":{{"message":"x","code":{}}},"usage":{{"completion_tokens":7}}}}}}}})",
+        code);
+    EXPECT_EQ(read_batch_results(line, words, found), "");
+    const JudgeReply& reply = found.replies.at("a");
+    EXPECT_EQ(reply.status, JudgeReply::cancelled);
+    EXPECT_EQ(reply.billed_tries, 1);
+    EXPECT_EQ(reply.throttled_tries, 0);
+  }
+}
+
 TEST(BatchFiles, ReadsAListAndTheSpellingsOfOtherServers) {
   config::EndpointConfig endpoint;
   endpoint.url = "http://127.0.0.1/v1";
