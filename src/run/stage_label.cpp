@@ -294,8 +294,9 @@ void LabelStage::write_report(bool quickly) {
     points.push_back(summaries_[last]);
   }
   const fs::path folder = directory_.task("label");
+  const bool priced = label::judges_without_price(config_.labels).size() < config_.labels.judges.size();
   write_file_atomically(folder / "report.md",
-                        label::report_page(points, store_->spent(), config_.labels.currency, notes_) + rounds_table());
+                        label::report_page(points, store_->spent(), config_.labels.currency, priced, notes_) + rounds_table());
   json report = label::report_json(points, store_->spent(), config_.labels.currency);
   report["store"] = place_of(store_path_);
   write_json_atomically(folder / kReport, report);
