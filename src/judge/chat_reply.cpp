@@ -87,15 +87,30 @@ Counts counts_in(const json& body) {
   return most;
 }
 
-/// What a reply cost in millionths of a US dollar, as OpenRouter (`cost`) and Perplexity (`cost.total_cost`) say; -1 if it is not
-/// there.
-std::int64_t charged_micros(const json& usage) {
+std::string json_text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+/// A number, also as a text; nothing if it is something else.
+std::optional<double> number_in(const json& value) {
+  if (value.is_number()) return value.get<double>();
+  if (!value.is_string()) return std::nullopt;
+  const std::string_view text = trim(value.get_ref<const std::string&>());
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+/// Read what a reply cost in US dollars, as OpenRouter (`cost`) and Perplexity (`cost.total_cost`) say.
+void read_cost(ChatReply& reply, const json& usage) {
   constexpr double kDollarsMax = 1e6;
   const json& cost = member(usage, "cost");
   const json& value = cost.is_object() ? member(cost, "total_cost") : cost;
-  if (!value.is_number()) return -1;
-  const auto dollars = value.get<double>();
-  return dollars >= 0 && dollars <= kDollarsMax ? std::llround(std::ceil(dollars * 1e6 - 1e-6)) : -1;
+  const auto dollars = number_in(value);
+  if (dollars && *dollars >= 0 && *dollars <= kDollarsMax) {
+    reply.charged_micros = std::llround(std::ceil(*dollars * 1e6 - 1e-6));
+  } else if (!value.is_null()) {
+    reply.odd_cost = one_line(json_text(value), 40);
+  }
 }
 
 /// Read the tokens that the server counted. Nothing has a prompt of 0 tokens, nor an answer with a text: a 0 there says that the
@@ -109,7 +124,7 @@ void read_usage(ChatReply& reply, const json& body) {
   if (prompt > 0 && total - prompt > completion && total > prompt) completion = total - prompt;
   reply.prompt_tokens = prompt;
   reply.completion_tokens = completion;
-  reply.charged_micros = charged_micros(member(body, "usage"));
+  read_cost(reply, member(body, "usage"));
 }
 
 /// Whether a finish_reason says that the server failed in the middle of its answer.
@@ -117,8 +132,6 @@ bool has_failed(std::string_view finish_reason) {
   constexpr std::array<std::string_view, 5> kWords = {"error", "failed", "server_error", "internal_error", "upstream_error"};
   return std::ranges::find(kWords, lower(finish_reason)) != kWords.end();
 }
-
-std::string json_text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 /// Text of a message's content: a string, a list of parts whose texts are joined, or the object that was asked for. Nothing if
 /// it is of another type.

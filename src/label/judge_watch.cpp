@@ -229,6 +229,7 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
   if (reply.status == judge::JudgeReply::ok) {
     ++answered_;
     if (reply.prompt_tokens < 0 || reply.completion_tokens < 0) ++without_usage_;
+    if (!reply.odd_cost.empty()) odd_cost_ = reply.odd_cost;
   }
 }
 
@@ -455,6 +456,11 @@ std::string JudgeWatch::notice(bool last) {
         "the server says that a reply cost {:.3g} times what price_prompt and price_completion make it: correct them; the "
         "budget books what the server says",
         price_ratio_));
+  }
+  if (!cost_said_ && !odd_cost_.empty()) {
+    cost_said_ = true;
+    add(fmt::format("the server states a cost of {} for a reply, which cannot be: the budget books the cost by the prices",
+                    odd_cost_));
   }
   if (!usage_said_ && (last ? without_usage_ * kManyShare > answered_ : without_usage_ >= kNoticed)) {
     usage_said_ = true;

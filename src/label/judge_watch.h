@@ -183,9 +183,10 @@ class JudgeWatch {
   std::int64_t failed_ = 0;       ///< Tries that failed at the server without a charge and whose question was answered later
   std::int64_t repeated_ = 0;     ///< Tries that may have been paid for and whose question was asked again
   std::string repeated_problem_;  ///< What was wrong with the last of them
+  std::string odd_cost_;          ///< What the server stated as a cost and cannot be one
   std::string example_;           ///< Latest useless reply
   bool probabilities_said_ = false, usage_said_ = false, repeated_said_ = false, longest_said_ = false, estimate_said_ = false,
-       prices_said_ = false;
+       prices_said_ = false, cost_said_ = false;
 };
 
 /// What a reply is good for, by its label.

@@ -53,6 +53,21 @@ TEST(ChatReply, ReadsAPaidAnswerBesideAnErrorFieldThatSaysNothingOrWarns) {
   EXPECT_EQ(parse_chat_reply(R"({"error":"","choices":[]})").kind, Kind::none);
 }
 
+TEST(ChatReply, ReadsACostInQuotesAndKeepsOneThatCannotBe) {
+  const auto cost = [](const std::string& value) {
+    return parse_chat_reply(beside(R"("id":"x")", R"({"prompt_tokens":12,"completion_tokens":3,"cost":)" + value + "}"));
+  };
+  for (const char* value : {"0.01", R"("0.01")", R"(" 1e-2 ")", R"({"total_cost":"0.01"})"}) {
+    EXPECT_EQ(cost(value).charged_micros, 10'000) << value;
+    EXPECT_EQ(cost(value).odd_cost, "") << value;
+  }
+  EXPECT_EQ(cost("null").odd_cost, "");
+  for (const char* value : {"-1", "1e12", R"("much")", R"("-0.5")", R"("nan")"}) {
+    EXPECT_EQ(cost(value).charged_micros, -1) << value;
+    EXPECT_NE(cost(value).odd_cost, "") << value;
+  }
+}
+
 TEST(ChatReply, RecognisesBothFormsOfRefusal) {
   const ChatReply refusal = parse_chat_reply(with_message(R"({"content":null,"refusal":"I cannot."})"));
   EXPECT_EQ(refusal.kind, Kind::refused);

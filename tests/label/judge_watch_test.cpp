@@ -32,6 +32,21 @@ class JudgeWatchTest : public testing::Test {
     watch.take(reply, label, 1 + late, 1 + late);
   }
 
+  /// What a server states that cannot be.
+  struct Odd {
+    std::string odd_cost = {};
+  };
+  static void answer(JudgeWatch& watch, const Odd& odd) {
+    judge::JudgeReply reply;
+    reply.status = judge::JudgeReply::ok;
+    reply.prompt_tokens = reply.completion_tokens = 9;
+    reply.odd_cost = odd.odd_cost;
+    label_store::Label label;
+    label.verdict = preference::Verdict::first;
+    watch.sent();
+    watch.take(reply, label, 1, 1);
+  }
+
   /// Both orders of one pair may be sent, and no more.
   static void send_one_pair(JudgeWatch& watch) {
     for (int i = 0; i < 2; ++i) {
@@ -54,6 +69,14 @@ class JudgeWatchTest : public testing::Test {
 
   config::JudgeConfig judge_;
 };
+
+TEST_F(JudgeWatchTest, SaysOnceThatAStatedCostCannotBe) {
+  JudgeWatch watch(judge_, 0.8);
+  answer(watch, {.odd_cost = "-1.0"});
+  EXPECT_NE(watch.notice(false).find("states a cost of -1.0 for a reply, which cannot be"), std::string::npos);
+  answer(watch, {.odd_cost = "-1.0"});
+  EXPECT_EQ(watch.notice(false), "");
+}
 
 TEST_F(JudgeWatchTest, SaysOnceThatTriesArePaidForAndRepeated) {
   JudgeWatch watch(judge_, 0.8);
