@@ -27,6 +27,17 @@ std::string text_of(const json& value) {
   return value.is_number_integer() ? std::to_string(value.get<std::int64_t>()) : "";
 }
 
+/// A number, also as a text; nothing if it is something else.
+std::optional<double> number_in(const json& value) {
+  if (value.is_number()) return value.get<double>();
+  if (!value.is_string()) return std::nullopt;
+  const std::string_view text = trim(value.get_ref<const std::string&>());
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
 /// A whole number of tokens, also as a text or with a fraction of 0; -1 if it is something else.
 std::int32_t tokens_of(const json& value) {
   if (value.is_string()) {
@@ -40,6 +51,17 @@ std::int32_t tokens_of(const json& value) {
   return tokens >= 0 && tokens <= static_cast<double>(kTokensMax) && std::floor(tokens) == tokens
              ? static_cast<std::int32_t>(tokens)
              : -1;
+}
+
+/// Whether a server states a number of tokens that is too large to be one.
+bool counts_too_many(const json& usage) {
+  if (!usage.is_object()) return false;
+  for (const auto& [name, value] : usage.items()) {
+    if (lower(name).find("token") == std::string::npos) continue;
+    const auto number = number_in(value);
+    if (number && *number > kTokensMax) return true;
+  }
+  return false;
 }
 
 /// The largest count under one of some names; -1 if there is none.
@@ -89,17 +111,6 @@ Counts counts_in(const json& body) {
 
 std::string json_text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
-/// A number, also as a text; nothing if it is something else.
-std::optional<double> number_in(const json& value) {
-  if (value.is_number()) return value.get<double>();
-  if (!value.is_string()) return std::nullopt;
-  const std::string_view text = trim(value.get_ref<const std::string&>());
-  double number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
 /// Read what a reply cost in US dollars, as OpenRouter (`cost`) and Perplexity (`cost.total_cost`) say.
 void read_cost(ChatReply& reply, const json& usage) {
   constexpr double kDollarsMax = 1e6;
@@ -124,6 +135,7 @@ void read_usage(ChatReply& reply, const json& body) {
   if (prompt > 0 && total - prompt > completion && total > prompt) completion = total - prompt;
   reply.prompt_tokens = prompt;
   reply.completion_tokens = completion;
+  reply.too_many_tokens = (prompt < 0 || completion < 0) && counts_too_many(member(body, "usage"));
   read_cost(reply, member(body, "usage"));
 }
 

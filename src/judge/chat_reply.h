@@ -24,8 +24,9 @@ struct ChatReply {
   std::string problem;
   std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< -1 if the server did not count
   std::int64_t charged_micros = -1;                         ///< Millionths of a US dollar by the server; -1 if it does not say
-  std::string odd_cost;     ///< What the server states as the cost, if that cannot be one; else empty
-  nlohmann::json logprobs;  ///< choices[0].logprobs; null if there are none
+  bool too_many_tokens = false;  ///< Whether a count is -1 because the server states more tokens than there can be
+  std::string odd_cost;          ///< What the server states as the cost, if that cannot be one; else empty
+  nlohmann::json logprobs;       ///< choices[0].logprobs; null if there are none
 };
 
 /// Whether a finish_reason says that the answer was cut off at its largest number of tokens: "length", or another server's word.

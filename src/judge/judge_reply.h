@@ -37,6 +37,7 @@ struct JudgeReply {
   std::string detail;                                       ///< Description for the user; empty if the status is ok
   std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< Tokens by the server's count; -1 if it did not say
   std::int64_t charged_micros = -1;  ///< Cost in millionths of a US dollar, as the server says; -1 if it did not
+  bool too_many_tokens = false;      ///< Whether a count is -1 because it states more tokens than there can be
   std::string odd_cost;              ///< What it states as the cost, if that cannot be one; else empty
   nlohmann::json logprobs;           ///< choices[0].logprobs
   double seconds = 0;                ///< Duration of the last try

@@ -229,6 +229,7 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
   if (reply.status == judge::JudgeReply::ok) {
     ++answered_;
     if (reply.prompt_tokens < 0 || reply.completion_tokens < 0) ++without_usage_;
+    if (reply.too_many_tokens) ++too_many_tokens_;
     if (!reply.odd_cost.empty()) odd_cost_ = reply.odd_cost;
   }
 }
@@ -464,8 +465,11 @@ std::string JudgeWatch::notice(bool last) {
   }
   if (!usage_said_ && (last ? without_usage_ * kManyShare > answered_ : without_usage_ >= kNoticed)) {
     usage_said_ = true;
-    add(fmt::format("for {} of {} the server does not say how many tokens it used, or says 0 or far too few: the budget books {}",
-                    without_usage_, counted(answered_, "reply", "replies"),
+    const char* what = too_many_tokens_ == without_usage_ ? "says that it used more tokens than there can be"
+                       : too_many_tokens_ == 0            ? "does not say how many tokens it used, or says 0 or far too few"
+                                               : "does not say how many tokens it used, or says 0, far too few or too many";
+    add(fmt::format("for {} of {} the server {}: the budget books {}", without_usage_, counted(answered_, "reply", "replies"),
+                    what,
                     judge_.tokenizer.empty() ? "an estimate, which is rather too high (name the judge's tokenizer for a count)"
                                              : "the tokenizer's count"));
   }

@@ -171,6 +171,7 @@ class JudgeWatch {
   std::int64_t recalled_open_ = 0, recalled_forms_ = 0, recalled_closed_ = 0;
   std::int64_t recalled_pairs_ = 0, recalled_unsettled_ = 0;  ///< Stored pairs, and those whose verdict changed with the order
   std::int64_t with_probability_ = 0, answered_ = 0, without_usage_ = 0;
+  std::int64_t too_many_tokens_ = 0;  ///< Those of without_usage_ that state more tokens than there can be
   /// Replies of one of several addresses.
   struct Address {
     std::int64_t replies = 0, useful = 0;

@@ -53,6 +53,17 @@ TEST(ChatReply, ReadsAPaidAnswerBesideAnErrorFieldThatSaysNothingOrWarns) {
   EXPECT_EQ(parse_chat_reply(R"({"error":"","choices":[]})").kind, Kind::none);
 }
 
+TEST(ChatReply, TellsCountsThatAreTooLargeFromMissingOnes) {
+  for (const char* count : {"1000000000000000", "1e300", R"("1000000000000000")"}) {
+    const ChatReply reply = parse_chat_reply(
+        beside(R"("id":"x")", R"({"prompt_tokens":12,"completion_tokens":)" + std::string(count) + R"(,"cost":1e12})"));
+    EXPECT_EQ(reply.completion_tokens, -1) << count;
+    EXPECT_TRUE(reply.too_many_tokens) << count;
+  }
+  EXPECT_FALSE(parse_chat_reply(beside(R"("id":"x")", R"({"cost":1e12})")).too_many_tokens);
+  EXPECT_FALSE(parse_chat_reply(beside(R"("id":"x")")).too_many_tokens);
+}
+
 TEST(ChatReply, ReadsACostInQuotesAndKeepsOneThatCannotBe) {
   const auto cost = [](const std::string& value) {
     return parse_chat_reply(beside(R"("id":"x")", R"({"prompt_tokens":12,"completion_tokens":3,"cost":)" + value + "}"));

@@ -35,12 +35,15 @@ class JudgeWatchTest : public testing::Test {
   /// What a server states that cannot be.
   struct Odd {
     std::string odd_cost = {};
+    bool too_many_tokens = false;
   };
   static void answer(JudgeWatch& watch, const Odd& odd) {
     judge::JudgeReply reply;
     reply.status = judge::JudgeReply::ok;
     reply.prompt_tokens = reply.completion_tokens = 9;
     reply.odd_cost = odd.odd_cost;
+    reply.too_many_tokens = odd.too_many_tokens;
+    if (odd.too_many_tokens) reply.completion_tokens = -1;
     label_store::Label label;
     label.verdict = preference::Verdict::first;
     watch.sent();
@@ -69,6 +72,13 @@ class JudgeWatchTest : public testing::Test {
 
   config::JudgeConfig judge_;
 };
+
+TEST_F(JudgeWatchTest, SaysThatCountsAreTooLarge) {
+  JudgeWatch watch(judge_, 0.8);
+  answer(watch, {.too_many_tokens = true});
+  EXPECT_NE(watch.notice(true).find("for 1 of 1 reply the server says that it used more tokens than there can be"),
+            std::string::npos);
+}
 
 TEST_F(JudgeWatchTest, SaysOnceThatAStatedCostCannotBe) {
   JudgeWatch watch(judge_, 0.8);
