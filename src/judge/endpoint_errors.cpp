@@ -278,6 +278,12 @@ RetryDecision EndpointErrors::decide(const HttpResult& result) const {
               result.status,
               JudgeReply::Reason::other,
               true};
+    case End::long_headers: {  // they would be as long again
+      RetryDecision decision{Next::finish, Outcome::answered, JudgeReply::error, fmt::format("{}: {}", shown_, problem),
+                             result.status};
+      decision.charged = true;
+      return decision;
+    }
     case End::replied:
       break;
   }

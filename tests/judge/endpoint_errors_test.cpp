@@ -43,6 +43,17 @@ TEST(EndpointErrors, AReportThatCountsTokensOfAnAnswerIsCharged) {
   EXPECT_FALSE(refused.charged) << "it is booked as an answer";
 }
 
+TEST(EndpointErrors, HeadersThatAreTooLongAreChargedAndNotRepeated) {
+  HttpResult result;
+  result.end = HttpResult::End::long_headers;
+  result.problem = "the headers of the reply are too long";
+  const RetryDecision decision = errors().decide(result);
+  EXPECT_EQ(decision.next, Next::finish);
+  EXPECT_EQ(decision.status, JudgeReply::error);
+  EXPECT_TRUE(decision.charged);
+  EXPECT_NE(decision.problem.find("headers of the reply are too long"), std::string::npos);
+}
+
 TEST(EndpointErrors, NamesARefusedResponseFormatAsTheReason) {
   for (const char* body : {
            R"({"error": {"message": "Invalid parameter", "param": "response_format"}})",
