@@ -298,6 +298,7 @@ ChatReply read_choice(const json& body, std::string_view shown, bool damaged) {
   reply.kind = ChatReply::Kind::ok;
   reply.text = std::move(*content);
   reply.finish_reason = finish_reason;
+  reply.model = one_line(text_of(member(body, "model")), 80);
   reply.logprobs = member(choices[0], "logprobs");
   read_usage(reply, body);
   const std::string refusal = text_of(member(message, "refusal"));

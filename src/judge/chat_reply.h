@@ -21,6 +21,7 @@ struct ChatReply {
   Kind kind = Kind::bad;
   std::string text;           ///< Text of the answer, or of the refusal
   std::string finish_reason;  ///< "stop", "length", "content_filter", ...
+  std::string model;          ///< Name of the model that the server says has answered; empty if it does not say
   std::string problem;
   std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< -1 if the server did not count
   std::int64_t charged_micros = -1;                         ///< Millionths of a US dollar by the server; -1 if it does not say

@@ -237,6 +237,7 @@ void take_answer(JudgeReply& reply, const ApiKey& key, ChatReply chat) {
   reply.completion_tokens = chat.completion_tokens;
   reply.charged_micros = chat.charged_micros;
   reply.too_many_tokens = chat.too_many_tokens;
+  reply.model = key.redact(std::move(chat.model));
   reply.odd_cost = key.redact(std::move(chat.odd_cost));
   reply.logprobs = std::move(chat.logprobs);
   reply.status = chat.kind == ChatReply::Kind::refused ? JudgeReply::refused : JudgeReply::ok;

@@ -17,6 +17,7 @@ constexpr std::int64_t kManyShare = 20;  // replies of which one useless one is 
 constexpr std::int64_t kSlackShare = 8;  // tokens beyond the limit that are not spoken of, as a share of it
 constexpr double kPriceSlack = 1.1;      // costs beyond those by the prices that are not spoken of
 constexpr std::int64_t kNoticed = 8;     // replies after which it is clear what a server leaves out
+constexpr std::size_t kModelsMax = 8;    // names of models that are kept
 constexpr std::int64_t kNoLimit = 1 << 20;
 
 bool is_verdict(preference::Verdict verdict) {
@@ -226,6 +227,8 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
     if (useful) ++address.useful;
     if (!useful) address.example = example_;
   }
+  if (!reply.model.empty() && models_.size() < kModelsMax && std::ranges::find(models_, reply.model) == models_.end())
+    models_.push_back(reply.model);
   if (reply.status == judge::JudgeReply::ok) {
     ++answered_;
     if (reply.prompt_tokens < 0 || reply.completion_tokens < 0) ++without_usage_;
@@ -458,6 +461,7 @@ std::string JudgeWatch::notice(bool last) {
         "budget books what the server says",
         price_ratio_));
   }
+  if (const std::string models = notice_of_models(); !models.empty()) add(models);
   if (!cost_said_ && !odd_cost_.empty()) {
     cost_said_ = true;
     add(fmt::format("the server states a cost of {} for a reply, which cannot be: the budget books the cost by the prices",

@@ -123,10 +123,7 @@ struct Labeller::Impl {
     for (int sent = 0; !ended() && sent < kSlotsPerTurn; ++sent) {
       if (!held) held = next();
       if (!held && current < points.size()) return true;  // this turn has found only answered questions
-      if (!held) {
-        flush();
-        return false;
-      }
+      if (!held) return flush(), false;
       judge::Judge& judge = judges[held->slot.judge];
       if (judge.backend->full() || (judge.config.api == config::JudgeApi::online && judge::pending_online(judges) >= kPendingMax))
         return false;
@@ -404,7 +401,7 @@ struct Labeller::Impl {
     budget = &limits;
     watch = &watcher;
     for (judge::Judge& judge : judges) {
-      if (!goes_on) watches.emplace_back(judge.config, config.useless_max, config.soft);
+      if (!goes_on) watches.emplace_back(judge.config, config.useless_max, config.soft).served_before(judge.served_before);
       judge.backend->ask_before_repeating([this](std::uint64_t ticket, bool charged) {
         Asked& asked = in_progress.at(ticket);
         return reserve_again(asked, charged, watches[asked.slot.judge], *budget);
