@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/rng.h"
-#include "base/text.h"
 #include "judge/batch_files.h"
+#include "judge/batch_job.h"
 #include "judge/batch_state.h"
 #include "judge/batch_status.h"
 #include "judge/endpoint_errors.h"
@@ -24,55 +24,10 @@ namespace dmoerm::judge {
 namespace {
 
 using nlohmann::json;
-constexpr const char* kNameField = "dmoerm_batch";  // field of the batch's metadata that holds our name for it
-constexpr int kLooks = 2;                           // searches for a batch that may have been created
-constexpr int kEmptyEnds = 3;                       // times that the status "completed" without files is polled again
+constexpr int kLooks = 2;       // searches for a batch that may have been created
+constexpr int kEmptyEnds = 3;   // times that the status "completed" without files is polled again
 constexpr int kReadings = 3;    // readings after which a result that is not there, or a line that is damaged, counts as lost
 constexpr int kPause_s = 3600;  // longest pause that a server may ask for
-
-enum class Stage : std::uint8_t { upload, create, look, poll, output, errors, delivered };
-
-/// One batch in progress.
-struct Job {
-  BatchRecord record;
-  Stage stage = Stage::upload;
-  TimePoint due = TimePoint::min();
-  std::string content;  ///< Body of the upload, or of the creation
-  int failures = 0, looks = 0, polls = 0, empty_ends = 0, readings = 0;
-  std::string page;  ///< Last id on the previous page of the list of batches
-  BatchProgress progress;
-  std::string output_file, error_file;
-  std::string no_file;  ///< Why it could not be created, if the provider does not have its file; else empty
-  BatchFound found;
-};
-
-std::string text_at(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-std::int64_t count_at(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_number_unsigned() && *found < 1'000'000'000 ? found->get<std::int64_t>() : 0;
-}
-
-/// Whether a provider's id can be part of an address.
-bool is_plain_id(const std::string& id) {
-  return !id.empty() && id.size() <= 256 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
-  });
-}
-
-/// Whether a provider refuses to create a batch because it does not have its file (any more), so that nothing was created.
-bool is_about_file(const HttpResult& result) {
-  if (result.end != HttpResult::End::replied) return false;
-  if (result.status != 400 && result.status != 404 && result.status != 410 && result.status != 422) return false;
-  const ApiProblem report = parse_api_problem(result.body);
-  if (report.param == "input_file_id") return true;
-  const std::string text = lower(report.code + " " + report.message);
-  return !report.is_whole_body && holds_any(text, {"file"}) &&
-         holds_any(text, {"no such", "not found", "not_found", "not exist", "expired", "deleted"});
-}
 
 }  // namespace
 
@@ -203,14 +158,6 @@ struct BatchClient::Impl {
     return "";
   }
 
-  /// Whether a batch of the list is this one: by our name, or by its file, which no other batch has and every server names.
-  static bool is_of(const Job& job, const json& batch) {
-    if (!batch.is_object()) return false;
-    const auto metadata = batch.find("metadata");
-    if (metadata != batch.end() && metadata->is_object() && text_at(*metadata, kNameField) == job.record.name) return true;
-    return !job.record.file_id.empty() && text_at(batch, "input_file_id") == job.record.file_id;
-  }
-
   std::string looked(Job& job, const json& body) {
     const auto data = body.find("data");
     if (data == body.end() || !data->is_array()) return "no list of batches";
@@ -338,16 +285,6 @@ struct BatchClient::Impl {
       default:
         return polled(job, *body);
     }
-  }
-
-  /// Each creation but the one whose results are here may have made a batch that answered the same questions.
-  static void book_lost_creations(const Job& job, JudgeReply& reply) {
-    const int lost = job.record.creations - (job.record.batch_id.empty() ? 0 : 1);
-    if (lost <= 0) return;
-    reply.tries += lost;
-    reply.billed_tries += lost;
-    reply.maybe_billed = true;
-    reply.billed_problem = fmt::format("the reply to the creation of a batch of file {} was lost", job.record.file_id);
   }
 
   /// The provider does not have the batch's file: its requests come back, and whoever wants them adds them again.

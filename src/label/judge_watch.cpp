@@ -227,8 +227,9 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
     if (useful) ++address.useful;
     if (!useful) address.example = example_;
   }
-  if (!reply.model.empty() && models_.size() < kModelsMax && std::ranges::find(models_, reply.model) == models_.end())
-    models_.push_back(reply.model);
+  if (!reply.model.empty() && served_.models.size() < kModelsMax &&
+      std::ranges::find(served_.models, reply.model) == served_.models.end())
+    served_.models.push_back(reply.model);
   if (reply.status == judge::JudgeReply::ok) {
     ++answered_;
     if (reply.prompt_tokens < 0 || reply.completion_tokens < 0) ++without_usage_;
@@ -461,7 +462,7 @@ std::string JudgeWatch::notice(bool last) {
         "budget books what the server says",
         price_ratio_));
   }
-  if (const std::string models = notice_of_models(); !models.empty()) add(models);
+  if (const std::string models = notice_of_models(judge_.model, served_); !models.empty()) add(models);
   if (!cost_said_ && !odd_cost_.empty()) {
     cost_said_ = true;
     add(fmt::format("the server states a cost of {} for a reply, which cannot be: the budget books the cost by the prices",

@@ -10,6 +10,7 @@
 
 #include "config/label_config.h"
 #include "judge/judge_reply.h"
+#include "label/model_notice.h"
 #include "label/recent_share.h"
 #include "label/vote.h"
 #include "label_store/label.h"
@@ -61,9 +62,9 @@ class JudgeWatch {
   /// One of the judge's latest stored replies, before anything is asked; the oldest comes first.
   void recall(preference::Verdict verdict);
   /// Names of models that answered earlier labellings of the run for this judge.
-  void served_before(const std::vector<std::string>& models) { models_before_ = models; }
+  void served_before(const std::vector<std::string>& models) { served_.before = models; }
   /// Names of models that the server says have answered since.
-  [[nodiscard]] const std::vector<std::string>& models() const { return models_; }
+  [[nodiscard]] const std::vector<std::string>& models() const { return served_.models; }
   /// The judge's address or settings have changed since the stored replies, so that one more of no use says little.
   void changed() { known_probe_ = kStreak; }
   /// Whether most of the latest stored replies are of no use, and no reply of another kind has come.
@@ -143,8 +144,6 @@ class JudgeWatch {
   /// Requests without a reply that are allowed once replies are doubted; a large number before.
   [[nodiscard]] std::int64_t left_in_doubt() const;
   [[nodiscard]] std::string counts() const;
-  /// What is odd about the names of the models that answered; "" if nothing is, or it was said.
-  std::string notice_of_models();
   /// "16 of 64 pairs".
   [[nodiscard]] std::string open_text() const;
   /// ", and 16 of 64 replies are of no use: ..." with the last of them.
@@ -191,8 +190,7 @@ class JudgeWatch {
   std::int64_t failed_ = 0;       ///< Tries that failed at the server without a charge and whose question was answered later
   std::int64_t repeated_ = 0;     ///< Tries that may have been paid for and whose question was asked again
   std::string repeated_problem_;  ///< What was wrong with the last of them
-  std::vector<std::string> models_before_, models_;  ///< Names of models that answered
-  bool model_said_ = false;
+  ServedModels served_;
   std::string odd_cost_;  ///< What the server stated as a cost and cannot be one
   std::string example_;   ///< Latest useless reply
   bool probabilities_said_ = false, usage_said_ = false, repeated_said_ = false, longest_said_ = false, estimate_said_ = false,

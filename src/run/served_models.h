@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "judge/judge.h"
 #include "label/judge_watch.h"
+#include "label/labeller.h"
 
 namespace dmoerm::run {
 
