@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "judge/batch_job.h"
 #include "judge/judge_client.h"
 
 namespace dmoerm::judge {
@@ -42,11 +43,6 @@ struct BatchReply {
 struct BatchResults {
   std::string batch;  ///< Name for acknowledge()
   std::vector<BatchReply> replies;
-};
-
-struct BatchProgress {
-  std::string batch, provider_id, status;  ///< The status is "uploading", "creating", or the provider's
-  std::int64_t total = 0, completed = 0, failed = 0;
 };
 
 /// For one thread, and one process per folder.

@@ -4,16 +4,21 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "judge/batch_client.h"
 #include "judge/batch_files.h"
 #include "judge/batch_state.h"
 #include "judge/http_multi.h"
+#include "judge/judge_reply.h"
 #include "judge/rate_limit.h"
 
 namespace dmoerm::judge {
 
 /// Field of the batch's metadata that holds our name for it.
 inline constexpr const char* kNameField = "dmoerm_batch";
+
+struct BatchProgress {
+  std::string batch, provider_id, status;  ///< The status is "uploading", "creating", or the provider's
+  std::int64_t total = 0, completed = 0, failed = 0;
+};
 
 enum class Stage : std::uint8_t { upload, create, look, poll, output, errors, delivered };
 
