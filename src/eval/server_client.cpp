@@ -177,7 +177,7 @@ class Asking {
                             "; its certificate is not valid, and nothing was sent. For a server with a certificate of your own, "
                             "name the file of its certificate authority in SSL_CERT_FILE");
     if (result.end == End::other_scheme) throw ConfigError("server-scheme", what);
-    if (result.end == End::too_big) throw DataError("server-reply-unusable", what);
+    if (result.end == End::too_big || result.end == End::long_headers) throw DataError("server-reply-unusable", what);
     if (result.status >= 300 && result.status < 400)
       throw ConfigError("server-redirects",
                         fmt::format("{}; this is a redirect to \"{}\", which is not followed: give the address "

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "judge/batch_files.h"
+#include "judge/batch_job.h"
 #include "judge/batch_state.h"
 #include "judge/batch_status.h"
 #include "judge/endpoint_errors.h"
@@ -23,43 +24,10 @@ namespace dmoerm::judge {
 namespace {
 
 using nlohmann::json;
-constexpr const char* kNameField = "dmoerm_batch";  // field of the batch's metadata that holds our name for it
-constexpr int kLooks = 2;                           // searches for a batch that may have been created
-constexpr int kEmptyEnds = 3;                       // times that the status "completed" without files is polled again
+constexpr int kLooks = 2;       // searches for a batch that may have been created
+constexpr int kEmptyEnds = 3;   // times that the status "completed" without files is polled again
 constexpr int kReadings = 3;    // readings after which a result that is not there, or a line that is damaged, counts as lost
 constexpr int kPause_s = 3600;  // longest pause that a server may ask for
-
-enum class Stage : std::uint8_t { upload, create, look, poll, output, errors, delivered };
-
-/// One batch in progress.
-struct Job {
-  BatchRecord record;
-  Stage stage = Stage::upload;
-  TimePoint due = TimePoint::min();
-  std::string content;  ///< Body of the upload, or of the creation
-  int failures = 0, looks = 0, polls = 0, empty_ends = 0, readings = 0;
-  std::string page;  ///< Last id on the previous page of the list of batches
-  BatchProgress progress;
-  std::string output_file, error_file;
-  BatchFound found;
-};
-
-std::string text_at(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
-std::int64_t count_at(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_number_unsigned() && *found < 1'000'000'000 ? found->get<std::int64_t>() : 0;
-}
-
-/// Whether a provider's id can be part of an address.
-bool is_plain_id(const std::string& id) {
-  return !id.empty() && id.size() <= 256 && std::all_of(id.begin(), id.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
-  });
-}
 
 }  // namespace
 
@@ -124,6 +92,8 @@ struct BatchClient::Impl {
       case Stage::upload:
         return http.start(0, files, job.content);
       case Stage::create:
+        ++job.record.creations;
+        save_batch(folder, job.record);  // before it is sent, which costs money
         job.content = json{{"input_file_id", job.record.file_id},
                            {"endpoint", "/v1/chat/completions"},
                            {"completion_window", "24h"},
@@ -192,8 +162,7 @@ struct BatchClient::Impl {
     const auto data = body.find("data");
     if (data == body.end() || !data->is_array()) return "no list of batches";
     for (const json& batch : *data) {
-      const auto metadata = batch.is_object() ? batch.find("metadata") : batch.end();
-      if (metadata == batch.end() || !metadata->is_object() || text_at(*metadata, kNameField) != job.record.name) continue;
+      if (!is_of(job, batch)) continue;
       const std::string id = text_at(batch, "id");
       if (!is_plain_id(id)) return "a batch without a usable id";
       keep_batch_id(job, id);
@@ -208,6 +177,13 @@ struct BatchClient::Impl {
     } else if (++job.looks < kLooks) {
       go(job, Stage::look, policy.lookup_pause_s);
     } else {
+      if (job.record.creations > 0)
+        spdlog::warn(
+            "[label] batch={} file_id={} requests={}: the reply to its creation was lost, and the provider's list of batches "
+            "does "
+            "not show it; it is created again, and the budget counts the first one at its maximum cost: look for a batch of this "
+            "file at the provider, and cancel it if there are two",
+            job.record.name, job.record.file_id, job.record.ids.size());
       go(job, Stage::create);
     }
     return "";
@@ -311,6 +287,30 @@ struct BatchClient::Impl {
     }
   }
 
+  /// The provider does not have the batch's file: its requests come back, and whoever wants them adds them again.
+  void give_up_file(Job& job, const std::string& problem) {
+    --job.record.creations;
+    job.no_file = problem;
+    job.progress.status = "not created";
+    job.stage = Stage::delivered;
+    spdlog::warn("[label] batch={} file_id={} requests={}: {}: the batch was not created, and they are uploaded again",
+                 job.record.name, job.record.file_id, job.record.ids.size(), problem);
+  }
+
+  /// Take requests without an answer out of a batch, so that they can be added again while it is kept for other replies.
+  void let_go(Job& job, const BatchResults& results) {
+    std::unordered_set<std::string_view> unanswered;
+    for (const BatchReply& reply : results.replies) {
+      if (reply.reply.status == JudgeReply::cancelled) unanswered.insert(reply.id);
+    }
+    if (unanswered.empty()) return;
+    std::erase_if(job.record.ids, [&](const std::string& id) { return unanswered.contains(id); });
+    for (const BatchReply& reply : results.replies) {
+      if (unanswered.contains(reply.id)) ids.erase(reply.id);
+    }
+    save_batch(folder, job.record);
+  }
+
   BatchResults deliver(Job& job) {
     BatchResults results;
     results.batch = job.record.name;
@@ -324,29 +324,40 @@ struct BatchClient::Impl {
         reply.reply.maybe_billed = true;
         reply.reply.billed_tries = 1;
         reply.reply.detail = fmt::format("batch {} is complete, but has no result for this request", job.record.batch_id);
+      } else if (!job.no_file.empty()) {
+        reply.reply.status = JudgeReply::cancelled;
+        reply.reply.detail = job.no_file;
       } else {
         reply.reply.status = JudgeReply::cancelled;
         reply.reply.detail = fmt::format("batch {} was {} before this request was answered", job.record.batch_id, status);
       }
+      book_lost_creations(job, reply.reply);
       results.replies.push_back(std::move(reply));
     }
     spdlog::info("[label] batch={} status={} requests={} bad_lines={}: collected", job.record.name, status,
                  results.replies.size(), job.found.bad_lines);
     job.found = {};
+    let_go(job, results);
     return results;
   }
 
-  /// Where a batch that was created is recorded.
+  /// Where a batch is recorded; "" before its file is uploaded.
   [[nodiscard]] std::string where(const Job& job) const {
-    if (job.record.batch_id.empty()) return "";
+    if (job.record.file_id.empty()) return "";
+    const std::string what =
+        job.record.batch_id.empty() ? "the batch of file " + job.record.file_id : "batch " + job.record.batch_id;
     return fmt::format(
-        " (batch {} with {} requests is still recorded in {}/batch-{}.json; remove that file to ask and pay for them again)",
-        job.record.batch_id, job.record.ids.size(), folder.string(), job.record.name);
+        " ({} with {} requests is still recorded in {}/batch-{}.json; remove that file to ask and pay for them again)", what,
+        job.record.ids.size(), folder.string(), job.record.name);
   }
 
   void failed(Job& job, const RetryDecision& decision, const RateHeaders& headers) {
     using Next = RetryDecision::Next;
     const TimePoint now = Clock::now();
+    if (job.stage == Stage::create && !decision.charged) {  // it was refused, or failed without a charge
+      --job.record.creations;
+      save_batch(folder, job.record);
+    }
     if (decision.next == Next::finish) return stop(decision.status, decision.problem + where(job));
     failing_since = failing_since.value_or(now);
     if (seconds_between(*failing_since, now) > policy.outage_max_s) {
@@ -386,6 +397,11 @@ struct BatchClient::Impl {
       std::string problem;
       const bool ok = succeeded(result);
       if (ok) problem = answered(job, result);
+      if (!ok && job.stage == Stage::create && is_about_file(result)) {
+        give_up_file(job, errors.decide(result).problem);
+        results.push_back(deliver(job));
+        continue;
+      }
       if (!ok || !problem.empty()) {
         failed(job, ok ? errors.decide_on_bad_body(problem, result.asked, result.status) : errors.decide(result), result.headers);
         continue;

@@ -5,7 +5,7 @@
 //   /files/{id}/content -> step() -> acknowledge()
 //
 // If a kill or a lost reply leaves it unclear whether a batch was created, the client searches for it by the name that it gave
-// the batch before it creates another one.
+// the batch, and by its file, before it creates another one. The first then counts as perhaps charged.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "judge/batch_job.h"
 #include "judge/judge_client.h"
 
 namespace dmoerm::judge {
@@ -35,18 +36,13 @@ struct BatchPolicy {
 
 struct BatchReply {
   std::string id;
-  JudgeReply reply;  ///< ok, refused, error, or cancelled (not answered, not paid, may be asked again); `ticket` is unused
+  JudgeReply reply;  ///< ok, refused, error, or cancelled (not answered, may be added again at once); `ticket` is unused
 };
 
 /// One batch, complete: a reply for each of its requests.
 struct BatchResults {
   std::string batch;  ///< Name for acknowledge()
   std::vector<BatchReply> replies;
-};
-
-struct BatchProgress {
-  std::string batch, provider_id, status;  ///< The status is "uploading", "creating", or the provider's
-  std::int64_t total = 0, completed = 0, failed = 0;
 };
 
 /// For one thread, and one process per folder.

@@ -35,6 +35,13 @@ std::string body_of(const json& response) {
   return found->is_string() ? found->get<std::string>() : found->dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+/// Count a result without an answer as charged.
+void book(JudgeReply& reply) {
+  reply.maybe_billed = true;
+  reply.billed_tries = 1;
+  reply.billed_problem = reply.detail;
+}
+
 /// One result, apart from its id.
 JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
   JudgeReply reply;
@@ -61,23 +68,24 @@ JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
   }
   if (success && chat.kind == ChatReply::Kind::none) {
     reply.status = JudgeReply::cancelled;
-    reply.detail = errors.decide_on_no_answer(chat.problem, false, "", code).problem;
+    reply.detail = errors.decide_on_no_answer(chat.problem, chat.completion_tokens > 0, "", code).problem;
+    if (chat.completion_tokens > 0) book(reply);
     return reply;
   }
   if (success && chat.kind == ChatReply::Kind::bad) {
     reply.detail = errors.decide_on_bad_body(chat.problem, "", code).problem;
-    reply.maybe_billed = true;
-    reply.billed_tries = 1;
+    book(reply);
     return reply;
   }
   const ApiProblem problem = parse_api_problem(text);
-  const RetryDecision decision =
-      success ? errors.decide_on_report_inside(problem, {}, "", code) : errors.decide_on_report(code, problem, {});
+  const RetryDecision decision = success ? errors.decide_on_report_inside(problem, {}, "", code, chat.completion_tokens > 0)
+                                         : errors.decide_on_report(code, problem, {});
   reply.status = decision.next == RetryDecision::Next::finish ? decision.status : JudgeReply::cancelled;
-  reply.throttled_tries = decision.next == RetryDecision::Next::retry_throttled ? 1 : 0;
+  reply.throttled_tries = decision.next == RetryDecision::Next::retry_throttled && !decision.charged ? 1 : 0;
   reply.http_status = decision.http_status;
   reply.reason = decision.reason;
   reply.detail = decision.problem;
+  if (success && decision.charged) book(reply);
   return reply;
 }
 

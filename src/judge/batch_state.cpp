@@ -27,9 +27,12 @@ BatchRecord read_record(const std::filesystem::path& file) {
       throw DataError("batch-record-newer", fmt::format("{}: the batch record has version {}, this program reads version {}",
                                                         file.string(), value.at("version").get<int>(), kVersion));
     }
-    BatchRecord record{value.at("name").get<std::string>(), value.at("endpoint").get<std::string>(),
-                       value.at("file_id").get<std::string>(), value.at("batch_id").get<std::string>(),
-                       value.at("ids").get<std::vector<std::string>>()};
+    BatchRecord record{value.at("name").get<std::string>(),
+                       value.at("endpoint").get<std::string>(),
+                       value.at("file_id").get<std::string>(),
+                       value.at("batch_id").get<std::string>(),
+                       value.at("ids").get<std::vector<std::string>>(),
+                       value.value("creations", 0)};
     if (file.filename() != file_of("", record.name).filename())
       throw DataError(
           "batch-record-renamed",
@@ -59,7 +62,8 @@ void save_batch(const std::filesystem::path& folder, const BatchRecord& record) 
                                                        {"endpoint", record.endpoint},
                                                        {"file_id", record.file_id},
                                                        {"batch_id", record.batch_id},
-                                                       {"ids", record.ids}});
+                                                       {"ids", record.ids},
+                                                       {"creations", record.creations}});
 }
 
 void forget_batch(const std::filesystem::path& folder, const std::string& name) {

@@ -14,6 +14,7 @@ struct BatchRecord {
   std::string file_id;           ///< Provider's id of the uploaded requests
   std::string batch_id;          ///< Provider's id of the batch; empty: it may or may not have been created
   std::vector<std::string> ids;  ///< custom_id of each request, in the order of the file
+  int creations = 0;             ///< Times that its creation was sent and not clearly refused: each may have been charged
 };
 
 /// A name that no other batch has: 32 random hex digits.

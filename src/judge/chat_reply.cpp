@@ -27,6 +27,17 @@ std::string text_of(const json& value) {
   return value.is_number_integer() ? std::to_string(value.get<std::int64_t>()) : "";
 }
 
+/// A number, also as a text; nothing if it is something else.
+std::optional<double> number_in(const json& value) {
+  if (value.is_number()) return value.get<double>();
+  if (!value.is_string()) return std::nullopt;
+  const std::string_view text = trim(value.get_ref<const std::string&>());
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
 /// A whole number of tokens, also as a text or with a fraction of 0; -1 if it is something else.
 std::int32_t tokens_of(const json& value) {
   if (value.is_string()) {
@@ -40,6 +51,17 @@ std::int32_t tokens_of(const json& value) {
   return tokens >= 0 && tokens <= static_cast<double>(kTokensMax) && std::floor(tokens) == tokens
              ? static_cast<std::int32_t>(tokens)
              : -1;
+}
+
+/// Whether a server states a number of tokens that is too large to be one.
+bool counts_too_many(const json& usage) {
+  if (!usage.is_object()) return false;
+  for (const auto& [name, value] : usage.items()) {
+    if (lower(name).find("token") == std::string::npos) continue;
+    const auto number = number_in(value);
+    if (number && *number > kTokensMax) return true;
+  }
+  return false;
 }
 
 /// The largest count under one of some names; -1 if there is none.
@@ -87,15 +109,19 @@ Counts counts_in(const json& body) {
   return most;
 }
 
-/// What a reply cost in millionths of a US dollar, as OpenRouter (`cost`) and Perplexity (`cost.total_cost`) say; -1 if it is not
-/// there.
-std::int64_t charged_micros(const json& usage) {
+std::string json_text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+/// Read what a reply cost in US dollars, as OpenRouter (`cost`) and Perplexity (`cost.total_cost`) say.
+void read_cost(ChatReply& reply, const json& usage) {
   constexpr double kDollarsMax = 1e6;
   const json& cost = member(usage, "cost");
   const json& value = cost.is_object() ? member(cost, "total_cost") : cost;
-  if (!value.is_number()) return -1;
-  const auto dollars = value.get<double>();
-  return dollars >= 0 && dollars <= kDollarsMax ? std::llround(std::ceil(dollars * 1e6 - 1e-6)) : -1;
+  const auto dollars = number_in(value);
+  if (dollars && *dollars >= 0 && *dollars <= kDollarsMax) {
+    reply.charged_micros = std::llround(std::ceil(*dollars * 1e6 - 1e-6));
+  } else if (!value.is_null()) {
+    reply.odd_cost = one_line(json_text(value), 40);
+  }
 }
 
 /// Read the tokens that the server counted. Nothing has a prompt of 0 tokens, nor an answer with a text: a 0 there says that the
@@ -109,7 +135,8 @@ void read_usage(ChatReply& reply, const json& body) {
   if (prompt > 0 && total - prompt > completion && total > prompt) completion = total - prompt;
   reply.prompt_tokens = prompt;
   reply.completion_tokens = completion;
-  reply.charged_micros = charged_micros(member(body, "usage"));
+  reply.too_many_tokens = (prompt < 0 || completion < 0) && counts_too_many(member(body, "usage"));
+  read_cost(reply, member(body, "usage"));
 }
 
 /// Whether a finish_reason says that the server failed in the middle of its answer.
@@ -117,8 +144,6 @@ bool has_failed(std::string_view finish_reason) {
   constexpr std::array<std::string_view, 5> kWords = {"error", "failed", "server_error", "internal_error", "upstream_error"};
   return std::ranges::find(kWords, lower(finish_reason)) != kWords.end();
 }
-
-std::string json_text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 /// Text of a message's content: a string, a list of parts whose texts are joined, or the object that was asked for. Nothing if
 /// it is of another type.
@@ -188,16 +213,36 @@ int error_status(const json& value) {
   return status >= 400 && status <= 599 ? status : 0;
 }
 
+/// Whether a field for errors says that there is none: some servers have it in every reply, as "", false, 0, {} or [].
+bool says_nothing(const json& value) {
+  if (value.is_string()) return is_blank(value.get_ref<const std::string&>());
+  if (value.is_structured()) return std::ranges::all_of(value, says_nothing);
+  return value.is_null() || value == false || value == 0;
+}
+
 /// The error report inside a body; null if it has none.
 const json& error_of(const json& body) {
   static const json null;
-  if (const json& error = member(body, "error"); !error.is_null()) return error;
+  if (const json& error = member(body, "error"); !says_nothing(error)) return error;
   if (const json& choices = member(body, "choices"); choices.is_array() && choices.size() == 1) {
-    if (const json& error = member(choices[0], "error"); error.is_object()) return error;
+    if (const json& error = member(choices[0], "error"); error.is_object() && !says_nothing(error)) return error;
   }
   const json& base = member(body, "base_resp");
   const json& status = member(base, "status_code");
   return status.is_number_integer() && status != 0 ? base : null;
+}
+
+/// Whether an error report beside a whole answer is only a warning: it has a status of success, or it has none that fails and the
+/// tokens of the answer are counted, so that it is paid for.
+bool is_warning(const json& error, bool paid) {
+  if (!member(error, "status_code").is_null()) return false;
+  bool success = false;
+  for (const char* name : {"code", "status"}) {
+    const std::string text = text_of(member(error, name));
+    if (error_status(member(error, name)) != 0) return false;
+    success = success || (text.size() == 3 && text[0] == '2');
+  }
+  return success || paid;
 }
 
 /// A body in which the server says that a filter withheld the answer; nothing if it says no such thing.
@@ -214,6 +259,71 @@ ChatReply bad(std::string problem) {
   ChatReply reply;
   reply.problem = std::move(problem);
   return reply;
+}
+
+/// Read a body with choices. @param shown  its bytes  @param damaged  whether they are not UTF-8
+ChatReply read_choice(const json& body, std::string_view shown, bool damaged) {
+  const json& choices = member(body, "choices");
+  if (!choices.is_array() || choices.empty()) {
+    if (auto filtered = withheld(body)) return *filtered;
+  }
+  if (choices.is_array() && choices.empty()) {
+    ChatReply reply = bad("an empty list of choices");
+    reply.kind = ChatReply::Kind::none;
+    reply.completion_tokens = counts_in(body).completion;
+    return reply;
+  }
+  if (!choices.is_array()) return bad(what_answered(body, shown));
+  if (choices.size() != 1) return bad(fmt::format("{} choices where 1 was asked for", choices.size()));
+  const json& message = member(choices[0], "message");
+  const std::string finish_reason = one_line(text_of(member(choices[0], "finish_reason")), 40);
+  bool filtered = is_filtered(finish_reason);
+  if (!filtered && is_blank(text_of(member(message, "content")))) {  // gateways pass on what the provider said under these names
+    for (const char* name : {"native_finish_reason", "stop_reason"})
+      filtered = filtered || is_filtered(text_of(member(choices[0], name)));
+  }
+  if (!message.is_object() && !filtered)
+    return bad(
+        !member(choices[0], "text").is_string()
+            ? "a choice without a message"
+            : "a choice with a text and no message, as /completions answers: set the url to the part before /chat/completions");
+  auto content = content_of(member(message, "content"));
+  if (!content) return bad("a message whose content is neither text nor a list of parts");
+  if (is_blank(*content)) {
+    if (std::string beside = answer_beside_content(message); !beside.empty()) content = std::move(beside);
+  }
+  if (damaged && content->find(kReplacement) != std::string::npos) return bad(what_came(shown));
+
+  ChatReply reply;
+  reply.kind = ChatReply::Kind::ok;
+  reply.text = std::move(*content);
+  reply.finish_reason = finish_reason;
+  reply.model = one_line(text_of(member(body, "model")), 80);
+  reply.logprobs = member(choices[0], "logprobs");
+  read_usage(reply, body);
+  const std::string refusal = text_of(member(message, "refusal"));
+  if (!refusal.empty() || filtered) {
+    reply.kind = ChatReply::Kind::refused;
+    if (!refusal.empty()) reply.text = refusal;
+  } else if (has_failed(finish_reason) && is_blank(reply.text)) {
+    reply.kind = ChatReply::Kind::none;
+    reply.problem =
+        fmt::format("an answer without a text and finish_reason \"{}\": the provider of the model failed", finish_reason);
+  }
+  return reply;
+}
+
+/// Read a body with an error report. An answer beside it counts if the report is only a warning.
+ChatReply read_beside_error(const json& body, std::string_view shown, bool damaged) {
+  ChatReply failed;
+  failed.kind = ChatReply::Kind::failed;
+  failed.completion_tokens = counts_in(body).completion;
+  const bool paid = failed.completion_tokens > 0;
+  if (!is_warning(error_of(body), paid)) return failed;
+  ChatReply reply = read_choice(body, shown, damaged);
+  const bool whole = reply.kind == ChatReply::Kind::ok && !is_blank(reply.text) && !reply.finish_reason.empty() &&
+                     !has_failed(reply.finish_reason);
+  return whole ? reply : failed;
 }
 
 }  // namespace
@@ -275,58 +385,8 @@ ChatReply parse_chat_reply(std::string_view body) {
   if (!parsed) return bad(what_came(body));
   if (parsed->is_array() && parsed->size() == 1) parsed = json((*parsed)[0]);  // Gemini puts an error report into a list
   if (!parsed->is_object()) return bad("a body that is not a JSON object");
-  if (!error_of(*parsed).is_null()) {
-    ChatReply reply;
-    reply.kind = ChatReply::Kind::failed;
-    return reply;
-  }
-  const json& choices = member(*parsed, "choices");
-  if (!choices.is_array() || choices.empty()) {
-    if (auto filtered = withheld(*parsed)) return *filtered;
-  }
-  if (choices.is_array() && choices.empty()) {
-    ChatReply reply = bad("an empty list of choices");
-    reply.kind = ChatReply::Kind::none;
-    reply.completion_tokens = counts_in(*parsed).completion;
-    return reply;
-  }
-  if (!choices.is_array()) return bad(what_answered(*parsed, body));
-  if (choices.size() != 1) return bad(fmt::format("{} choices where 1 was asked for", choices.size()));
-  const json& message = member(choices[0], "message");
-  const std::string finish_reason = one_line(text_of(member(choices[0], "finish_reason")), 40);
-  bool filtered = is_filtered(finish_reason);
-  if (!filtered && is_blank(text_of(member(message, "content")))) {  // gateways pass on what the provider said under these names
-    for (const char* name : {"native_finish_reason", "stop_reason"})
-      filtered = filtered || is_filtered(text_of(member(choices[0], name)));
-  }
-  if (!message.is_object() && !filtered)
-    return bad(
-        !member(choices[0], "text").is_string()
-            ? "a choice without a message"
-            : "a choice with a text and no message, as /completions answers: set the url to the part before /chat/completions");
-  auto content = content_of(member(message, "content"));
-  if (!content) return bad("a message whose content is neither text nor a list of parts");
-  if (is_blank(*content)) {
-    if (std::string beside = answer_beside_content(message); !beside.empty()) content = std::move(beside);
-  }
-  if (damaged && content->find(kReplacement) != std::string::npos) return bad(what_came(body));
-
-  ChatReply reply;
-  reply.kind = ChatReply::Kind::ok;
-  reply.text = std::move(*content);
-  reply.finish_reason = finish_reason;
-  reply.logprobs = member(choices[0], "logprobs");
-  read_usage(reply, *parsed);
-  const std::string refusal = text_of(member(message, "refusal"));
-  if (!refusal.empty() || filtered) {
-    reply.kind = ChatReply::Kind::refused;
-    if (!refusal.empty()) reply.text = refusal;
-  } else if (has_failed(finish_reason) && is_blank(reply.text)) {
-    reply.kind = ChatReply::Kind::none;
-    reply.problem =
-        fmt::format("an answer without a text and finish_reason \"{}\": the provider of the model failed", finish_reason);
-  }
-  return reply;
+  if (!error_of(*parsed).is_null()) return read_beside_error(*parsed, body, damaged);
+  return read_choice(*parsed, body, damaged);
 }
 
 }  // namespace dmoerm::judge

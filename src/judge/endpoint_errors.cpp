@@ -236,6 +236,9 @@ void take_answer(JudgeReply& reply, const ApiKey& key, ChatReply chat) {
   reply.prompt_tokens = chat.prompt_tokens;
   reply.completion_tokens = chat.completion_tokens;
   reply.charged_micros = chat.charged_micros;
+  reply.too_many_tokens = chat.too_many_tokens;
+  reply.model = key.redact(std::move(chat.model));
+  reply.odd_cost = key.redact(std::move(chat.odd_cost));
   reply.logprobs = std::move(chat.logprobs);
   reply.status = chat.kind == ChatReply::Kind::refused ? JudgeReply::refused : JudgeReply::ok;
 }
@@ -276,6 +279,12 @@ RetryDecision EndpointErrors::decide(const HttpResult& result) const {
               result.status,
               JudgeReply::Reason::other,
               true};
+    case End::long_headers: {  // they would be as long again
+      RetryDecision decision{Next::finish, Outcome::answered, JudgeReply::error, fmt::format("{}: {}", shown_, problem),
+                             result.status};
+      decision.charged = true;
+      return decision;
+    }
     case End::replied:
       break;
   }
@@ -364,7 +373,7 @@ RetryDecision EndpointErrors::decide_as(int said, const std::string& shown_statu
 }
 
 RetryDecision EndpointErrors::decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,
-                                                      const std::string& asked, int sent_status) const {
+                                                      const std::string& asked, int sent_status, bool charged) const {
   int status = report.status;
   if (status == 0 && is_moderation(400, report)) status = 400;
   if (status == 0 && holds_any(words_of(report), {"unexpected endpoint", "no such endpoint", "unknown endpoint"})) status = 404;
@@ -373,7 +382,10 @@ RetryDecision EndpointErrors::decide_on_report_inside(const ApiProblem& report, 
   if (status == 0) status = status_meant(400, report) == 400 ? 500 : status_meant(400, report);
   const std::string shown_status = fmt::format("{} with an error report{}", sent_status,
                                                report.status != 0 ? fmt::format(" of status {}", report.status) : "");
-  return decide_as(status, shown_status, report, headers, asked);
+  RetryDecision decision = decide_as(status, shown_status, report, headers, asked);
+  // A refusal is an answer, and is booked as one.
+  decision.charged = decision.charged || (charged && (decision.next != Next::finish || decision.status != JudgeReply::refused));
+  return decision;
 }
 
 RetryDecision EndpointErrors::decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked,

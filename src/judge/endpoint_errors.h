@@ -60,8 +60,10 @@ class EndpointErrors {
   [[nodiscard]] RetryDecision decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked = "",
                                                   int status = 200) const;
   /// Decide on a success whose body is an error report: by its own status, else by what it says, else as by a server that fails.
+  /// @param charged  whether it counts tokens of an answer
   [[nodiscard]] RetryDecision decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,
-                                                      const std::string& asked = "", int status = 200) const;
+                                                      const std::string& asked = "", int status = 200,
+                                                      bool charged = false) const;
   /// The key was accepted: a later 403 is about one question.
   void accept_key() { key_accepted_ = true; }
   /// Decide on a reply with a status of success and an unusable body.

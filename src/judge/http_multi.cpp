@@ -125,9 +125,19 @@ int on_request(void* user, char*, char*, int, int) {
   return transfer.repeated ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
+/// Whether a reply ended in its headers because libcurl does not read headers of such a length. Versions call a long line "Out of
+/// memory" or "A value or data field grew larger than allowed" (code 100), and long headers "Too large response headers".
+bool has_long_headers(const Transfer& transfer, CURLcode code) {
+  constexpr int kTooLarge = 100;
+  if (!transfer.requested || !transfer.body.empty()) return false;
+  return code == CURLE_OUT_OF_MEMORY || static_cast<int>(code) == kTooLarge ||
+         std::string_view(transfer.error.data()).find("Too large response headers") != std::string_view::npos;
+}
+
 HttpResult::End end_of(const Transfer& transfer, CURLcode code) {
   if (code == CURLE_OK) return HttpResult::End::replied;
   if (transfer.too_big) return HttpResult::End::too_big;
+  if (has_long_headers(transfer, code)) return HttpResult::End::long_headers;
   const bool trust = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
                      code == CURLE_SSL_ISSUER_ERROR || code == CURLE_SSL_INVALIDCERTSTATUS ||
                      code == CURLE_SSL_PINNEDPUBKEYNOTMATCH;
@@ -364,6 +374,11 @@ struct HttpMulti::Impl {
     transfer.body = {};
     if (result.end == HttpResult::End::too_big) {
       result.problem = fmt::format("the reply is larger than {} bytes", body_max);
+    } else if (result.end == HttpResult::End::long_headers) {
+      result.problem =
+          "the headers of the reply are too long (a line of more than 100 KB, or 300 KB in all): the server, or a proxy before "
+          "it, "
+          "must send shorter ones";
     } else if (transfer.repeated) {
       result.problem = "the connection was closed after the request was sent, without a reply";
     } else if (code != CURLE_OK) {

@@ -28,7 +28,8 @@ struct HttpResult {
     untrusted,     ///< The certificate is not valid: nothing was sent
     other_scheme,  ///< The server speaks http at an https address, or https at an http one: it read no request
     cut_off,  ///< The request was sent, at least in part, then timed out, was reset or garbled: the server may have done the work
-    too_big   ///< The reply is larger than the limit
+    too_big,  ///< The reply is larger than the limit
+    long_headers  ///< The headers of the reply are longer than libcurl reads: the server has done the work
   };
   std::uint64_t id = 0;
   End end = End::not_reached;

@@ -21,16 +21,17 @@ using TokenCounter = std::function<std::int64_t(std::string_view)>;
 struct Judge {
   config::JudgeConfig config;
   std::vector<QuestionBuilder>
-      answer_forms;                       ///< Builders for each answer form that the judge may be asked for, the preferred first
-  std::size_t answer_form = 0;            ///< Index of the one in use
-  bool answer_form_known = true;          ///< False: the first reply decides (`answer: auto`)
-  std::int64_t answer_tokens_seen = 0;    ///< Largest answer that the server has counted: it may not heed the limit
-  double prompt_ratio_seen = 1;           ///< Largest prompt that the server has counted, as a multiple of its estimate up to 2
-  std::int64_t prompt_excess_seen = 0;    ///< Most tokens that it has counted in a prompt beyond the estimate
-  double price_share = 1;                 ///< Share of the online price that is charged
-  bool in_dollars = false;                ///< Whether prices are in US dollars, as what servers say of costs is
-  double price_ratio_seen = 1;            ///< Largest cost that the server has stated, as a multiple of that by the prices
-  std::unique_ptr<JudgeBackend> backend;  ///< Empty until connect()
+      answer_forms;                     ///< Builders for each answer form that the judge may be asked for, the preferred first
+  std::size_t answer_form = 0;          ///< Index of the one in use
+  bool answer_form_known = true;        ///< False: the first reply decides (`answer: auto`)
+  std::int64_t answer_tokens_seen = 0;  ///< Largest answer that the server has counted: it may not heed the limit
+  double prompt_ratio_seen = 1;         ///< Largest prompt that the server has counted, as a multiple of its estimate up to 2
+  std::int64_t prompt_excess_seen = 0;  ///< Most tokens that it has counted in a prompt beyond the estimate
+  double price_share = 1;               ///< Share of the online price that is charged
+  bool in_dollars = false;              ///< Whether prices are in US dollars, as what servers say of costs is
+  std::vector<std::string> served_before = {};  ///< Names of models that answered earlier labellings of the run
+  double price_ratio_seen = 1;                  ///< Largest cost that the server has stated, as a multiple of that by the prices
+  std::unique_ptr<JudgeBackend> backend;        ///< Empty until connect()
 
   /// The most that a question can cost by its estimate, with the longest answer allowed.
   [[nodiscard]] Usage estimated_cost(const BuiltQuestion& question) const;

@@ -44,7 +44,9 @@ class BatchBackend : public JudgeBackend {
                RateRegistry* rates)
       : client_(endpoint, folder, policy, rates), pending_from_earlier_runs_(client_.pending()) {}
 
-  [[nodiscard]] bool under_way(const Digest& key) const override { return client_.has(to_hex(key)); }
+  [[nodiscard]] bool under_way(const Digest& key) const override {
+    return client_.has(to_hex(key)) || early_.contains(to_hex(key));
+  }
   void discard(const Digest& key) override {
     if (!take_early(to_hex(key))) stored_.insert(to_hex(key));
   }
@@ -55,14 +57,6 @@ class BatchBackend : public JudgeBackend {
     if (auto early = take_early(id)) {
       early->ticket = ticket;
       due_.push_back(std::move(*early));
-      return;
-    }
-    if (returned_.contains(id) && client_.has(id)) {  // its batch is kept for other replies in it
-      JudgeReply reply;
-      reply.ticket = ticket;
-      reply.status = JudgeReply::cancelled;
-      reply.detail = "its batch came back without an answer to it";
-      due_.push_back(std::move(reply));
       return;
     }
     tickets_[id] = ticket;
@@ -80,12 +74,13 @@ class BatchBackend : public JudgeBackend {
       for (BatchReply& reply : results.replies) {
         if (stored_.erase(reply.id) > 0) continue;
         const auto asked = tickets_.find(reply.id);
-        if (asked == tickets_.end()) {  // an earlier run asked; this one may submit the question later
+        const bool nothing = reply.reply.status == JudgeReply::cancelled && reply.reply.billed_tries == 0;
+        if (asked == tickets_.end() && nothing) continue;  // this run asks it as if nobody had
+        if (asked == tickets_.end()) {                     // an earlier run asked; this one may submit the question later
           early_[reply.id] = {std::move(reply.reply), results.batch};
           ++unwanted;
           continue;
         }
-        if (reply.reply.status == JudgeReply::cancelled) returned_.insert(reply.id);
         reply.reply.ticket = asked->second;
         replies.push_back(std::move(reply.reply));
         tickets_.erase(asked);
@@ -152,7 +147,6 @@ class BatchBackend : public JudgeBackend {
   std::unordered_map<std::string, Early> early_;                ///< Replies to questions that this run has not submitted yet
   std::unordered_map<std::string, std::size_t> early_replies_;  ///< Collected, unacknowledged batch -> its replies in early_
   std::unordered_set<std::string> stored_;  ///< Questions under way whose answer is stored: a run was killed before acknowledge()
-  std::unordered_set<std::string> returned_;  ///< Questions that came back without an answer
   std::vector<JudgeReply> due_;
   bool stopped_ = false;
 };

@@ -143,7 +143,8 @@ struct JudgeClient::Impl {
     const std::string body = errors.key().redact_data(std::move(result.body));
     ChatReply chat = parse_chat_reply(body);
     if (chat.kind == ChatReply::Kind::failed) {
-      return errors.decide_on_report_inside(parse_api_problem(body), result.headers, result.asked, result.status);
+      return errors.decide_on_report_inside(parse_api_problem(body), result.headers, result.asked, result.status,
+                                            chat.completion_tokens > 0);
     }
     errors.accept_key();
     if (chat.kind == ChatReply::Kind::none)
@@ -160,7 +161,7 @@ struct JudgeClient::Impl {
   RetryDecision decide(Request& request, EndpointErrors& errors, HttpResult& result) {
     request.reply.tries += was_sent(result) ? 1 : 0;
     RetryDecision decision = succeeded(result) ? read_body(request, errors, result) : errors.decide(result);
-    if (decision.next == RetryDecision::Next::retry_throttled) ++request.reply.throttled_tries;
+    if (decision.next == RetryDecision::Next::retry_throttled && !decision.charged) ++request.reply.throttled_tries;
     if (decision.unclear && ++unclear_refusals < kUnclearRefusals) {
       decision.status = JudgeReply::error;
       decision.problem += fmt::format("; if {} questions in a row are refused so, the key counts as refused", kUnclearRefusals);
@@ -225,7 +226,7 @@ struct JudgeClient::Impl {
       return;
     }
     using Next = RetryDecision::Next;
-    const bool counts = decision.next == Next::retry || decision.next == Next::retry_bad;
+    const bool counts = decision.next == Next::retry || decision.next == Next::retry_bad || decision.charged;
     if (counts && may_repeat && !may_repeat(request->ticket, decision.charged)) {
       finish(*request, JudgeReply::error,
              fmt::format("not repeated, because a limit or the replies so far forbid it: {}", problem), decision);

@@ -33,10 +33,13 @@ struct JudgeReply {
   int http_status =
       0;  ///< HTTP status of the last try; 0 if no reply came. An error report inside a 200 counts as its own status
   std::string text, finish_reason;
-  std::string endpoint;                                     ///< Address of the last try, if the judge has several; else empty
-  std::string detail;                                       ///< Description for the user; empty if the status is ok
+  std::string model;     ///< Name of the model that the server says has answered; empty if it does not say
+  std::string endpoint;  ///< Address of the last try, if the judge has several; else empty
+  std::string detail;    ///< Description for the user; empty if the status is ok
   std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< Tokens by the server's count; -1 if it did not say
   std::int64_t charged_micros = -1;  ///< Cost in millionths of a US dollar, as the server says; -1 if it did not
+  bool too_many_tokens = false;      ///< Whether a count is -1 because it states more tokens than there can be
+  std::string odd_cost;              ///< What it states as the cost, if that cannot be one; else empty
   nlohmann::json logprobs;           ///< choices[0].logprobs
   double seconds = 0;                ///< Duration of the last try
   int tries = 0;                     ///< Tries that were sent, at least in part

@@ -17,6 +17,7 @@ constexpr std::int64_t kManyShare = 20;  // replies of which one useless one is 
 constexpr std::int64_t kSlackShare = 8;  // tokens beyond the limit that are not spoken of, as a share of it
 constexpr double kPriceSlack = 1.1;      // costs beyond those by the prices that are not spoken of
 constexpr std::int64_t kNoticed = 8;     // replies after which it is clear what a server leaves out
+constexpr std::size_t kModelsMax = 8;    // names of models that are kept
 constexpr std::int64_t kNoLimit = 1 << 20;
 
 bool is_verdict(preference::Verdict verdict) {
@@ -226,9 +227,14 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
     if (useful) ++address.useful;
     if (!useful) address.example = example_;
   }
+  if (!reply.model.empty() && served_.models.size() < kModelsMax &&
+      std::ranges::find(served_.models, reply.model) == served_.models.end())
+    served_.models.push_back(reply.model);
   if (reply.status == judge::JudgeReply::ok) {
     ++answered_;
     if (reply.prompt_tokens < 0 || reply.completion_tokens < 0) ++without_usage_;
+    if (reply.too_many_tokens) ++too_many_tokens_;
+    if (!reply.odd_cost.empty()) odd_cost_ = reply.odd_cost;
   }
 }
 
@@ -456,10 +462,19 @@ std::string JudgeWatch::notice(bool last) {
         "budget books what the server says",
         price_ratio_));
   }
+  if (const std::string models = notice_of_models(judge_.model, served_); !models.empty()) add(models);
+  if (!cost_said_ && !odd_cost_.empty()) {
+    cost_said_ = true;
+    add(fmt::format("the server states a cost of {} for a reply, which cannot be: the budget books the cost by the prices",
+                    odd_cost_));
+  }
   if (!usage_said_ && (last ? without_usage_ * kManyShare > answered_ : without_usage_ >= kNoticed)) {
     usage_said_ = true;
-    add(fmt::format("for {} of {} the server does not say how many tokens it used, or says 0 or far too few: the budget books {}",
-                    without_usage_, counted(answered_, "reply", "replies"),
+    const char* what = too_many_tokens_ == without_usage_ ? "says that it used more tokens than there can be"
+                       : too_many_tokens_ == 0            ? "does not say how many tokens it used, or says 0 or far too few"
+                                               : "does not say how many tokens it used, or says 0, far too few or too many";
+    add(fmt::format("for {} of {} the server {}: the budget books {}", without_usage_, counted(answered_, "reply", "replies"),
+                    what,
                     judge_.tokenizer.empty() ? "an estimate, which is rather too high (name the judge's tokenizer for a count)"
                                              : "the tokenizer's count"));
   }

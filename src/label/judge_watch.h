@@ -6,9 +6,11 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "config/label_config.h"
 #include "judge/judge_reply.h"
+#include "label/model_notice.h"
 #include "label/recent_share.h"
 #include "label/vote.h"
 #include "label_store/label.h"
@@ -59,6 +61,10 @@ class JudgeWatch {
   void go_on();
   /// One of the judge's latest stored replies, before anything is asked; the oldest comes first.
   void recall(preference::Verdict verdict);
+  /// Names of models that answered earlier labellings of the run for this judge.
+  void served_before(const std::vector<std::string>& models) { served_.before = models; }
+  /// Names of models that the server says have answered since.
+  [[nodiscard]] const std::vector<std::string>& models() const { return served_.models; }
   /// The judge's address or settings have changed since the stored replies, so that one more of no use says little.
   void changed() { known_probe_ = kStreak; }
   /// Whether most of the latest stored replies are of no use, and no reply of another kind has come.
@@ -171,6 +177,7 @@ class JudgeWatch {
   std::int64_t recalled_open_ = 0, recalled_forms_ = 0, recalled_closed_ = 0;
   std::int64_t recalled_pairs_ = 0, recalled_unsettled_ = 0;  ///< Stored pairs, and those whose verdict changed with the order
   std::int64_t with_probability_ = 0, answered_ = 0, without_usage_ = 0;
+  std::int64_t too_many_tokens_ = 0;  ///< Those of without_usage_ that state more tokens than there can be
   /// Replies of one of several addresses.
   struct Address {
     std::int64_t replies = 0, useful = 0;
@@ -183,9 +190,11 @@ class JudgeWatch {
   std::int64_t failed_ = 0;       ///< Tries that failed at the server without a charge and whose question was answered later
   std::int64_t repeated_ = 0;     ///< Tries that may have been paid for and whose question was asked again
   std::string repeated_problem_;  ///< What was wrong with the last of them
-  std::string example_;           ///< Latest useless reply
+  ServedModels served_;
+  std::string odd_cost_;  ///< What the server stated as a cost and cannot be one
+  std::string example_;   ///< Latest useless reply
   bool probabilities_said_ = false, usage_said_ = false, repeated_said_ = false, longest_said_ = false, estimate_said_ = false,
-       prices_said_ = false;
+       prices_said_ = false, cost_said_ = false;
 };
 
 /// What a reply is good for, by its label.

@@ -47,11 +47,11 @@ Row outcome_row(const PointVerdicts& point, const VerdictCounts& c) {
           percent_text(failed, pairs)};
 }
 
-/// "0.012345 USD for 7 requests ..."; without the cost if no price is set.
-std::string paid_text(const judge::Usage& spent, const std::string& currency) {
+/// "0.012345 USD for 7 requests ..."; without the cost if no price is set. @param priced  whether a judge has one
+std::string paid_text(const judge::Usage& spent, const std::string& currency, bool priced) {
   const std::string what = fmt::format("{}, {} prompt tokens and {} completion tokens", counted(spent.requests, "request"),
                                        spent.prompt_tokens, spent.completion_tokens);
-  if (spent.requests > 0 && spent.cost_micros == 0)
+  if (!priced && spent.requests > 0 && spent.cost_micros == 0)
     return what + "; no price is set (price_prompt and price_completion of the judges in labels.judges)";
   return fmt::format("{} for {}", money(spent.cost_micros, currency), what);
 }
@@ -83,7 +83,7 @@ std::string note_of(const PointVerdicts& point) {
 }  // namespace
 
 std::string report_page(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency,
-                        const std::vector<std::string>& replies_without) {
+                        bool priced, const std::vector<std::string>& replies_without) {
   std::vector<Row> outcomes = {{"point", "judge", "answers in both orders", "believed", "tie", "position bias",
                                 "first shown twice", "second shown twice", "unparsable", "refused", "error", "failed"}};
   std::vector<Row> agreement = {
@@ -119,7 +119,7 @@ std::string report_page(const std::vector<PointVerdicts>& points, const judge::U
       "experts train on these. *Position bias*: the verdict changed with the order (share of the answers with a verdict in both "
       "orders), split into answers that preferred the first place twice and the second place twice. Each sample of a pair counts "
       "for a judge, each pair for the vote.\n\n{}{}{}Paid so far: {} (everything that the label store has ever paid for).\n",
-      missing, tables, replies, paid_text(spent, currency));
+      missing, tables, replies, paid_text(spent, currency, priced));
 }
 
 json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency) {

@@ -11,9 +11,10 @@
 namespace dmoerm::label {
 
 /// Markdown page with a table of outcomes and bias, one of agreement, one of what was asked, the cost, and a note for each point
-/// without verdicts. @param notes  LabelProgress::notes of the run that just ended
+/// without verdicts. @param priced  whether a price is set for some judge  @param notes  LabelProgress::notes of the run that
+/// just ended
 std::string report_page(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency,
-                        const std::vector<std::string>& notes = {});
+                        bool priced, const std::vector<std::string>& notes = {});
 /// The same numbers as JSON.
 nlohmann::json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency);
 

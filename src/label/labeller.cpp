@@ -123,10 +123,7 @@ struct Labeller::Impl {
     for (int sent = 0; !ended() && sent < kSlotsPerTurn; ++sent) {
       if (!held) held = next();
       if (!held && current < points.size()) return true;  // this turn has found only answered questions
-      if (!held) {
-        flush();
-        return false;
-      }
+      if (!held) return flush(), false;
       judge::Judge& judge = judges[held->slot.judge];
       if (judge.backend->full() || (judge.config.api == config::JudgeApi::online && judge::pending_online(judges) >= kPendingMax))
         return false;
@@ -137,17 +134,19 @@ struct Labeller::Impl {
         held.reset();
         continue;
       }
+      const auto reserved = reserved_keys.find(held->built.question.key);
       if (judge.backend->under_way(held->built.question.key)) {
         // it is paid for, and reserve_earlier_batches() has reserved its cost
       } else if (!watches[held->slot.judge].may_send()) {
         judge.backend->flush();  // a batch of the first questions shows what the judge's replies are good for
         return false;
-      } else if (!budget->reserve(held->max_cost)) {
+      } else if (reserved == reserved_keys.end() && !budget->reserve(held->max_cost)) {
         if (!budget->affordable(held->max_cost))
           end(LabellingEnd::Why::limit, "budget reached: " + budget->shortage(held->max_cost));
         flush();
         return false;
       }
+      if (reserved != reserved_keys.end()) reserved_keys.erase(reserved);  // its next try, if there is one, reserves anew
       if (!std::exchange(has_room, true)) store.require_room();
       send(std::move(*held));
       held.reset();
@@ -402,7 +401,7 @@ struct Labeller::Impl {
     budget = &limits;
     watch = &watcher;
     for (judge::Judge& judge : judges) {
-      if (!goes_on) watches.emplace_back(judge.config, config.useless_max, config.soft);
+      if (!goes_on) watches.emplace_back(judge.config, config.useless_max, config.soft).served_before(judge.served_before);
       judge.backend->ask_before_repeating([this](std::uint64_t ticket, bool charged) {
         Asked& asked = in_progress.at(ticket);
         return reserve_again(asked, charged, watches[asked.slot.judge], *budget);

@@ -27,6 +27,7 @@
 #include "run/label_audit.h"
 #include "run/label_gaps.h"
 #include "run/round_figures.h"
+#include "run/served_models.h"
 #include "run/stage_gaps.h"
 #include "run/stage_selection.h"
 #include "tokenizer/tokenizer.h"
@@ -294,10 +295,12 @@ void LabelStage::write_report(bool quickly) {
     points.push_back(summaries_[last]);
   }
   const fs::path folder = directory_.task("label");
+  const bool priced = label::judges_without_price(config_.labels).size() < config_.labels.judges.size();
   write_file_atomically(folder / "report.md",
-                        label::report_page(points, store_->spent(), config_.labels.currency, notes_) + rounds_table());
+                        label::report_page(points, store_->spent(), config_.labels.currency, priced, notes_) + rounds_table());
   json report = label::report_json(points, store_->spent(), config_.labels.currency);
   report["store"] = place_of(store_path_);
+  report["served_models"] = models_after(folder / kReport, judges_, watches_);
   write_json_atomically(folder / kReport, report);
 }
 
@@ -397,6 +400,7 @@ label::Budget LabelStage::budget(const label::SpendLimits& limits) const {
 
 label::LabellingEnd LabelStage::ask(const Asked& asked, label::Budget& budget, const Run& how,
                                     const config::LabelsConfig& settings, const std::function<void(std::size_t)>& point_done) {
+  for (judge::Judge& judge : judges_) judge.served_before = models_in(directory_.task("label") / kReport, judge.config.model);
   label::Labeller labeller(asked.targets, asked.pairs, *groups_, judges_, *store_, settings);
   labeller.go_on_with(std::exchange(watches_, {}));
   label::ProgressLine line(config_.labels.currency, how.terminal);

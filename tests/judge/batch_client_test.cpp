@@ -236,6 +236,81 @@ TEST_F(BatchClientTest, SearchesForABatchWhoseCreationHadNoReplyAndDoesNotPayAga
   expect_paid_once(40);
 }
 
+TEST_F(BatchClientTest, FindsABatchWhoseCreationHadNoReplyByItsFile) {
+  JudgeProcess server(directory_, options({"--misbehave", "batch_lost_nameless=first:1"}));
+  BatchClient client(endpoint(server), folder(), quick());
+  add(client, 20);
+  const auto replies = collect(client);
+  EXPECT_EQ(count(replies, JudgeReply::ok), 20);
+  EXPECT_EQ(witness()["create"], 0) << "no second creation";
+  for (const auto& [id, reply] : replies) EXPECT_EQ(reply.billed_tries, 0);
+  expect_paid_once(20);
+}
+
+TEST_F(BatchClientTest, BooksACreationWhoseBatchCannotBeFound) {
+  JudgeProcess server(directory_, options({"--misbehave", "batch_lost_unlisted=first:1"}));
+  BatchClient client(endpoint(server), folder(), quick());
+  add(client, 20);
+  const auto replies = collect(client);
+  EXPECT_EQ(count(replies, JudgeReply::ok), 20);
+  EXPECT_EQ(witness()["batch_lost_unlisted"], 1);
+  EXPECT_EQ(witness()["create"], 1);
+  for (const auto& [id, reply] : replies) {
+    EXPECT_EQ(reply.tries, 2);
+    EXPECT_EQ(reply.billed_tries, 1);
+    EXPECT_TRUE(reply.maybe_billed);
+    EXPECT_NE(reply.billed_problem.find("batch of file file-1"), std::string::npos) << reply.billed_problem;
+  }
+}
+
+TEST_F(BatchClientTest, GivesRequestsBackWhoseFileTheProviderNoLongerHas) {
+  BatchRecord record{"stale", "", "file-99", "", {}, 1};
+  for (int i = 0; i < 20; ++i) record.ids.push_back(id_of(i));
+  JudgeProcess server(directory_, options());
+  record.endpoint = server.url();
+  save_batch(folder(), record);
+  BatchClient client(endpoint(server), folder(), quick());
+  EXPECT_EQ(client.pending(), 20U);
+  auto replies = collect(client);
+  ASSERT_FALSE(client.stopped()) << client.stopped()->detail;
+  ASSERT_EQ(count(replies, JudgeReply::cancelled), 20);
+  EXPECT_NE(replies.at(id_of(3)).detail.find("no such file"), std::string::npos) << replies.at(id_of(3)).detail;
+  EXPECT_EQ(replies.at(id_of(3)).billed_tries, 1) << "of the creation whose reply nobody saw";
+  EXPECT_EQ(records(), 0);
+  add(client, 20);
+  EXPECT_EQ(count(collect(client), JudgeReply::ok), 20);
+  expect_paid_once(20);
+}
+
+TEST_F(BatchClientTest, NamesTheRecordOfABatchThatCannotBeCreated) {
+  JudgeProcess server(directory_, options({"--misbehave", "batch_quota=1"}));
+  BatchClient client(endpoint(server), folder(), quick());
+  add(client, 3);
+  (void)collect(client);
+  ASSERT_TRUE(client.stopped());
+  EXPECT_NE(client.stopped()->detail.find("the batch of file file-1 with 3 requests is still recorded in"), std::string::npos)
+      << client.stopped()->detail;
+}
+
+TEST_F(BatchClientTest, RequestsWithoutAnAnswerCanBeAddedWhileTheirBatchIsKept) {
+  JudgeProcess server(directory_, options({"--misbehave", "batch_expires=first:1"}));
+  BatchClient client(endpoint(server), folder(), quick());
+  add(client, 20);
+  std::vector<BatchResults> all;
+  const auto until = steady_clock::now() + std::chrono::seconds(30);
+  while (all.empty() && steady_clock::now() < until) all = client.step(milliseconds(100));
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(client.pending(), 10U);
+  for (const BatchReply& reply : all[0].replies)
+    EXPECT_EQ(client.has(reply.id), reply.reply.status != JudgeReply::cancelled) << reply.reply.detail;
+  EXPECT_EQ(load_batches(folder()).at(0).ids.size(), 10U) << "of the kept batch";
+  add(client, 20);
+  client.acknowledge(all[0].batch);
+  const auto replies = collect(client);
+  EXPECT_EQ(count(replies, JudgeReply::ok), 5) << "of the 10, of which this server leaves half unanswered again";
+  EXPECT_EQ(count(replies, JudgeReply::cancelled), 5);
+}
+
 TEST_F(BatchClientTest, CreatesTheBatchOnceWhenKilledBetweenUploadAndCreation) {
   JudgeProcess server(directory_, options());
   killed(
@@ -377,6 +452,23 @@ TEST(BatchFiles, ReadsResultsAndSkipsBadLines) {
   EXPECT_EQ(found.replies.at("a").text, "Verdict: 1") << "the first of two stands";
   EXPECT_EQ(found.replies.at("b").status, JudgeReply::cancelled);
   EXPECT_EQ(found.replies.at("c").status, JudgeReply::error);
+}
+
+TEST(BatchFiles, CountsAReportWithTokensOfAnAnswerAsCharged) {
+  config::EndpointConfig endpoint;
+  endpoint.url = "http://127.0.0.1/v1";
+  const EndpointErrors words(endpoint, 1);
+  for (const char* code : {"429", "502"}) {
+    BatchFound found;
+    const std::string line = fmt::format(
+        R"({{"custom_id":"a","response":{{"status_code":200,"body":{{"error":{{"message":"x","code":{}}},"usage":{{"completion_tokens":7}}}}}}}})",
+        code);
+    EXPECT_EQ(read_batch_results(line, words, found), "");
+    const JudgeReply& reply = found.replies.at("a");
+    EXPECT_EQ(reply.status, JudgeReply::cancelled);
+    EXPECT_EQ(reply.billed_tries, 1);
+    EXPECT_EQ(reply.throttled_tries, 0);
+  }
 }
 
 TEST(BatchFiles, ReadsAListAndTheSpellingsOfOtherServers) {

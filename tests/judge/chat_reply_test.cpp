@@ -26,6 +26,59 @@ TEST(ChatReply, ReadsTextUsageAndLogprobs) {
   EXPECT_EQ(reply.logprobs["content"][0]["token"], "1");
 }
 
+/// A whole answer with some members before its choices.
+std::string beside(const std::string& members, const std::string& usage = R"({"prompt_tokens":12,"completion_tokens":3})",
+                   const std::string& finish = "stop") {
+  return "{" + members + R"(,"choices":[{"message":{"content":"Verdict: 1"},"finish_reason":")" + finish + R"("}],"usage":)" +
+         usage + "}";
+}
+
+TEST(ChatReply, ReadsAPaidAnswerBesideAnErrorFieldThatSaysNothingOrWarns) {
+  for (const char* error :
+       {R"("")", R"(" ")", "false", "0", "{}", "[]", "null", R"({"message":"","code":null})", R"({"code":0,"message":[]})",
+        R"({"message":"warning","code":200})", R"({"message":"cache miss"})", R"("slow")"}) {
+    const ChatReply reply = parse_chat_reply(beside(R"("error":)" + std::string(error)));
+    ASSERT_EQ(reply.kind, Kind::ok) << error;
+    EXPECT_EQ(reply.text, "Verdict: 1");
+    EXPECT_EQ(reply.completion_tokens, 3);
+  }
+  for (const char* error : {R"({"message":"down","code":502})", R"({"message":"slow down","code":"429"})", R"({"status":500})"}) {
+    const ChatReply reply = parse_chat_reply(beside(R"("error":)" + std::string(error)));
+    EXPECT_EQ(reply.kind, Kind::failed) << error;
+    EXPECT_EQ(reply.completion_tokens, 3) << "which were paid for";
+  }
+  EXPECT_EQ(parse_chat_reply(beside(R"("error":{"message":"no"})", "null")).kind, Kind::failed);
+  EXPECT_EQ(parse_chat_reply(beside(R"("error":{"message":"no"})", R"({"completion_tokens":3})", "error")).kind, Kind::failed);
+  EXPECT_EQ(parse_chat_reply(beside(R"("base_resp":{"status_code":1027,"status_msg":"sensitive"})")).kind, Kind::failed);
+  EXPECT_EQ(parse_chat_reply(R"({"error":"","choices":[]})").kind, Kind::none);
+}
+
+TEST(ChatReply, TellsCountsThatAreTooLargeFromMissingOnes) {
+  for (const char* count : {"1000000000000000", "1e300", R"("1000000000000000")"}) {
+    const ChatReply reply = parse_chat_reply(
+        beside(R"("id":"x")", R"({"prompt_tokens":12,"completion_tokens":)" + std::string(count) + R"(,"cost":1e12})"));
+    EXPECT_EQ(reply.completion_tokens, -1) << count;
+    EXPECT_TRUE(reply.too_many_tokens) << count;
+  }
+  EXPECT_FALSE(parse_chat_reply(beside(R"("id":"x")", R"({"cost":1e12})")).too_many_tokens);
+  EXPECT_FALSE(parse_chat_reply(beside(R"("id":"x")")).too_many_tokens);
+}
+
+TEST(ChatReply, ReadsACostInQuotesAndKeepsOneThatCannotBe) {
+  const auto cost = [](const std::string& value) {
+    return parse_chat_reply(beside(R"("id":"x")", R"({"prompt_tokens":12,"completion_tokens":3,"cost":)" + value + "}"));
+  };
+  for (const char* value : {"0.01", R"("0.01")", R"(" 1e-2 ")", R"({"total_cost":"0.01"})"}) {
+    EXPECT_EQ(cost(value).charged_micros, 10'000) << value;
+    EXPECT_EQ(cost(value).odd_cost, "") << value;
+  }
+  EXPECT_EQ(cost("null").odd_cost, "");
+  for (const char* value : {"-1", "1e12", R"("much")", R"("-0.5")", R"("nan")"}) {
+    EXPECT_EQ(cost(value).charged_micros, -1) << value;
+    EXPECT_NE(cost(value).odd_cost, "") << value;
+  }
+}
+
 TEST(ChatReply, RecognisesBothFormsOfRefusal) {
   const ChatReply refusal = parse_chat_reply(with_message(R"({"content":null,"refusal":"I cannot."})"));
   EXPECT_EQ(refusal.kind, Kind::refused);

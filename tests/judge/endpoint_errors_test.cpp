@@ -31,6 +31,29 @@ RetryDecision decide(int status, const std::string& body, const std::string& url
   return errors(url).decide(result);
 }
 
+TEST(EndpointErrors, AReportThatCountsTokensOfAnAnswerIsCharged) {
+  for (const char* body : {R"({"error":{"message":"down","code":502}})", R"({"error":{"message":"slow down","code":429}})",
+                           R"({"error":{"message":"bad","code":400}})"}) {
+    EXPECT_FALSE(errors().decide_on_report_inside(parse_api_problem(body), {}).charged) << body;
+    EXPECT_TRUE(errors().decide_on_report_inside(parse_api_problem(body), {}, "", 200, true).charged) << body;
+  }
+  const auto refused = errors().decide_on_report_inside(
+      parse_api_problem(R"({"error":{"message":"no","type":"content_filter"}})"), {}, "", 200, true);
+  EXPECT_EQ(refused.status, JudgeReply::refused);
+  EXPECT_FALSE(refused.charged) << "it is booked as an answer";
+}
+
+TEST(EndpointErrors, HeadersThatAreTooLongAreChargedAndNotRepeated) {
+  HttpResult result;
+  result.end = HttpResult::End::long_headers;
+  result.problem = "the headers of the reply are too long";
+  const RetryDecision decision = errors().decide(result);
+  EXPECT_EQ(decision.next, Next::finish);
+  EXPECT_EQ(decision.status, JudgeReply::error);
+  EXPECT_TRUE(decision.charged);
+  EXPECT_NE(decision.problem.find("headers of the reply are too long"), std::string::npos);
+}
+
 TEST(EndpointErrors, NamesARefusedResponseFormatAsTheReason) {
   for (const char* body : {
            R"({"error": {"message": "Invalid parameter", "param": "response_format"}})",

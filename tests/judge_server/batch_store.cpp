@@ -148,18 +148,20 @@ json BatchStore::shown(const Batch& batch) const {
   for (const std::string& failure : batch.failures)
     failures.push_back({{"code", "invalid"}, {"message", failure}, {"line", nullptr}});
   const char* until = age_s < 0.2 * delay_s_ ? "validating" : age_s < 0.9 * delay_s_ ? "in_progress" : "finalizing";
-  return {{"id", batch.id},
-          {"object", "batch"},
-          {"input_file_id", batch.input},
-          {"status", over && batch.kind == "batch_dialect" ? "COMPLETED"
-                     : over                                ? batch.end
-                                                           : until},
-          {"output_file_id", id_or_null(batch.output)},
-          {"error_file_id", id_or_null(batch.errors)},
-          {"errors", over && !batch.failures.empty() ? json{{"object", "list"}, {"data", failures}} : json()},
-          {"request_counts",
-           {{"total", batch.total}, {"completed", over ? batch.completed : 0}, {"failed", over ? batch.failed : 0}}},
-          {"metadata", json::parse(batch.metadata)}};
+  json shown = {{"id", batch.id},
+                {"object", "batch"},
+                {"input_file_id", batch.input},
+                {"status", over && batch.kind == "batch_dialect" ? "COMPLETED"
+                           : over                                ? batch.end
+                                                                 : until},
+                {"output_file_id", id_or_null(batch.output)},
+                {"error_file_id", id_or_null(batch.errors)},
+                {"errors", over && !batch.failures.empty() ? json{{"object", "list"}, {"data", failures}} : json()},
+                {"request_counts",
+                 {{"total", batch.total}, {"completed", over ? batch.completed : 0}, {"failed", over ? batch.failed : 0}}},
+                {"metadata", json::parse(batch.metadata)}};
+  if (batch.kind == "batch_lost_nameless") shown.erase("metadata");
+  return shown;
 }
 
 HttpReply BatchStore::list(const std::string& query) const {
@@ -172,7 +174,9 @@ HttpReply BatchStore::list(const std::string& query) const {
     if (next != batches_.rend()) ++next;
   }
   json data = json::array();
-  for (; next != batches_.rend() && data.size() < kPage; ++next) data.push_back(shown(*next));
+  for (; next != batches_.rend() && data.size() < kPage; ++next) {
+    if (next->kind != "batch_lost_unlisted") data.push_back(shown(*next));
+  }
   return reply_of(200, {{"object", "list"}, {"data", data}, {"has_more", next != batches_.rend()}});
 }
 

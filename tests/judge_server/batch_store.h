@@ -24,6 +24,7 @@ class BatchStore {
   /// POST /v1/batches. All lines are answered, and charged, at once; the results become visible after the delay.
   /// @param kind  "", or a misbehaviour: batch_fails, batch_expires (with half of its lines), batch_missing_line, batch_bad_line;
   /// batch_page and batch_half (the first reading of its results is a web page, or cut off), batch_half_always,
+  /// batch_lost_nameless and batch_lost_unlisted (lists show its file and no metadata, or not at all),
   /// batch_dialect (another server's spelling of status, status_code and body)
   HttpReply create(const std::string& body, const std::string& kind);
   /// GET below /v1/batches and /v1/files.

@@ -314,7 +314,7 @@ HttpReply JudgeAnswer::decide_batch(const HttpRequest& request, const Digest& di
     kind = misbehaviour_.next(digest, "batch_");
     if (kind == "batch_quota") return error_reply(429, "You exceeded your current quota", "insufficient_quota");
     reply = batches_->create(request.body, kind);
-    if (kind == "batch_lost") reply.wire = HttpReply::Wire::reset;
+    if (kind.starts_with("batch_lost")) reply.wire = HttpReply::Wire::reset;
     if (kind == "batch_slow") reply.delay_s = options_.slow_s;
     if (kind.empty()) kind = "create";
   } else {

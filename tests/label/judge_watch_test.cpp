@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "base/rng.h"
+#include "judge/served_model.h"
 
 namespace dmoerm::label {
 namespace {
@@ -30,6 +31,26 @@ class JudgeWatchTest : public testing::Test {
     label.verdict = preference::Verdict::first;
     for (int i = 0; i <= late; ++i) watch.sent();
     watch.take(reply, label, 1 + late, 1 + late);
+  }
+
+  /// What a server states that cannot be.
+  struct Odd {
+    std::string odd_cost = {};
+    bool too_many_tokens = false;
+    std::string model = {};
+  };
+  static void answer(JudgeWatch& watch, const Odd& odd) {
+    judge::JudgeReply reply;
+    reply.status = judge::JudgeReply::ok;
+    reply.prompt_tokens = reply.completion_tokens = 9;
+    reply.odd_cost = odd.odd_cost;
+    reply.model = odd.model;
+    reply.too_many_tokens = odd.too_many_tokens;
+    if (odd.too_many_tokens) reply.completion_tokens = -1;
+    label_store::Label label;
+    label.verdict = preference::Verdict::first;
+    watch.sent();
+    watch.take(reply, label, 1, 1);
   }
 
   /// Both orders of one pair may be sent, and no more.
@@ -54,6 +75,57 @@ class JudgeWatchTest : public testing::Test {
 
   config::JudgeConfig judge_;
 };
+
+TEST_F(JudgeWatchTest, SaysOnceThatAnotherModelAnswers) {
+  judge_.model = "openai/gpt-4o";
+  JudgeWatch watch(judge_, 0.8);
+  answer(watch, {.model = "gpt-4o-2024-08-06"});
+  EXPECT_EQ(watch.notice(false), "");
+  answer(watch, {.model = "gpt-4o-mini"});
+  EXPECT_NE(watch.notice(false).find("answers as \"gpt-4o-2024-08-06\" and as \"gpt-4o-mini\""), std::string::npos);
+  answer(watch, {.model = "gpt-4o"});
+  EXPECT_EQ(watch.notice(false), "") << "it was said";
+  EXPECT_EQ(watch.models().size(), 3U);
+
+  JudgeWatch later(judge_, 0.8);
+  later.served_before({"gpt-4o-2024-08-06"});
+  answer(later, {.model = "gpt-4o-2024-11-20"});
+  EXPECT_NE(later.notice(true).find("answered an earlier labelling of this run as \"gpt-4o-2024-08-06\""), std::string::npos);
+
+  JudgeWatch other(judge_, 0.8);
+  answer(other, {.model = "gpt-4o-mini"});
+  EXPECT_NE(other.notice(true).find("the server answers as \"gpt-4o-mini\": if that is another model"), std::string::npos);
+  EXPECT_EQ(other.notice(true), "");
+}
+
+TEST_F(JudgeWatchTest, KnowsOtherNamesOfAModel) {
+  for (const auto& [asked, served] :
+       std::vector<std::pair<std::string, std::string>>{{"gpt-4o", "gpt-4o-2024-08-06"},
+                                                        {"openai/gpt-4o", "GPT-4o"},
+                                                        {"mistral-large-latest", "mistral-large-2411"},
+                                                        {"anthropic.claude-3-haiku", "claude-3-haiku-20240307"},
+                                                        {"qwen2.5-7b", "/models/Qwen2.5-7B.gguf"},
+                                                        {"x:free", "a/x"}})
+    EXPECT_TRUE(judge::may_be_same_model(asked, served)) << asked << " " << served;
+  for (const auto& [asked, served] : std::vector<std::pair<std::string, std::string>>{
+           {"gpt-4o", "gpt-4o-mini"}, {"claude-sonnet-4", "claude-sonnet-3"}, {"judge", "cheap-other-model"}})
+    EXPECT_FALSE(judge::may_be_same_model(asked, served)) << asked << " " << served;
+}
+
+TEST_F(JudgeWatchTest, SaysThatCountsAreTooLarge) {
+  JudgeWatch watch(judge_, 0.8);
+  answer(watch, {.too_many_tokens = true});
+  EXPECT_NE(watch.notice(true).find("for 1 of 1 reply the server says that it used more tokens than there can be"),
+            std::string::npos);
+}
+
+TEST_F(JudgeWatchTest, SaysOnceThatAStatedCostCannotBe) {
+  JudgeWatch watch(judge_, 0.8);
+  answer(watch, {.odd_cost = "-1.0"});
+  EXPECT_NE(watch.notice(false).find("states a cost of -1.0 for a reply, which cannot be"), std::string::npos);
+  answer(watch, {.odd_cost = "-1.0"});
+  EXPECT_EQ(watch.notice(false), "");
+}
 
 TEST_F(JudgeWatchTest, SaysOnceThatTriesArePaidForAndRepeated) {
   JudgeWatch watch(judge_, 0.8);

@@ -71,7 +71,7 @@ class PointVerdictsTest : public test::Scratch {
     return slot.swapped ? preference::Verdict::second : preference::Verdict::first;
   }
   static std::optional<preference::Verdict> prefers_what_is_first(const Slot&) { return preference::Verdict::first; }
-  static std::string page(const PointVerdicts& verdicts) { return report_page({verdicts}, {}, "USD"); }
+  static std::string page(const PointVerdicts& verdicts) { return report_page({verdicts}, {}, "USD", true); }
   static nlohmann::json json_of(const PointVerdicts& verdicts) { return report_json({verdicts}, {}, "USD")["points"][0]; }
 
   config::LabelsConfig labels_;
@@ -114,11 +114,14 @@ TEST_F(PointVerdictsTest, NotesAPointWithoutVerdicts) {
 }
 
 TEST_F(PointVerdictsTest, SaysWhereNoPriceIsSet) {
-  EXPECT_NE(report_page({}, {1, 100, 10, 0}, "USD")
+  EXPECT_NE(report_page({}, {1, 100, 10, 0}, "USD", false)
                 .find("Paid so far: 1 request, 100 prompt tokens and 10 completion tokens; no "
                       "price is set (price_prompt and price_completion"),
             std::string::npos);
-  EXPECT_NE(report_page({}, {2, 100, 10, 7}, "USD").find("Paid so far: 0.000007 USD for 2 requests, 100 prompt"),
+  EXPECT_NE(report_page({}, {1, 0, 0, 0}, "USD", true).find("Paid so far: 0.000000 USD for 1 request, 0 prompt"),
+            std::string::npos)
+      << "such as a failed request, where prices are set";
+  EXPECT_NE(report_page({}, {2, 100, 10, 7}, "USD", true).find("Paid so far: 0.000007 USD for 2 requests, 100 prompt"),
             std::string::npos);
   PointEstimate estimate;
   estimate.target = {"summarization", "coherence"};
