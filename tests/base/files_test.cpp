@@ -218,7 +218,8 @@ TEST_F(FilesFolder, RefusesAKeyThatAJsonFileHasTwice) {
   for (const char* text :
        {R"({"rms_norm_eps": 1e-6, "a": {}, "rms_norm_eps": 1e-5})", R"([{"b": {"rms_norm_eps": 1, "rms_norm_eps": 1}}])"}) {
     const std::string said = test::message_of<DataError>([&] { (void)read_json(write("j.json", text)); });
-    EXPECT_NE(said.find("j.json: the key \"rms_norm_eps\" stands twice in one object"), std::string::npos) << said;
+    EXPECT_NE(said.find("the key \"rms_norm_eps\" stands twice in one object"), std::string::npos) << said;
+    EXPECT_EQ(said.find("j.json: element 1 of the list: ") != std::string::npos, text[0] == '[') << said;
   }
   EXPECT_EQ(read_json(write("j.json", R"([{"a": {"a": 1}, "b": [{"a": 2}, {"a": 3}]}, {"a": 4}])")).size(), 2U);
 }

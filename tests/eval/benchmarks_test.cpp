@@ -362,7 +362,8 @@ TEST_F(Benchmarks, TheTwoPartsOfSafetyAreOneDomainOfRmBench) {
   EXPECT_NE(benchmark_notes(half).at(0).find("code, math, safety-response"), std::string::npos);
   for (const json& figure : whole_figures(data, {right, right, right, right, right})) {
     if (figure["name"] == "Score (mean of domains)") {
-      EXPECT_NEAR(figure["models"]["m"]["low"], wilson(1, 5).low, 1e-9) << "five clusters and not fifteen";
+      EXPECT_NEAR(figure["models"]["m"]["low"], wilson(1, 32.0 / 7).low, 1e-9)
+          << "five clusters and not fifteen, two of half weight";
     }
   }
 }
