@@ -288,7 +288,7 @@ TEST(ChatReply, ReadsWhatTheServerSaysThatItCharged) {
   EXPECT_EQ(charged("0.0000001"), 1) << "rounded up";
   EXPECT_EQ(charged("0"), 0);
   EXPECT_EQ(charged(R"({"input_tokens_cost":0.001,"total_cost":0.006})"), 6'000);
-  for (const char* none : {"null", "-1", "1e300", "\"0.05\"", "[]"}) EXPECT_EQ(charged(none), -1) << none;
+  for (const char* none : {"null", "-1", "1e300", "[]"}) EXPECT_EQ(charged(none), -1) << none;
 }
 
 TEST(ChatReply, CountsThoughtsThatOnlyTheTotalHas) {
