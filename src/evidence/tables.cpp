@@ -200,8 +200,8 @@ std::string labels_seen_table(const Results& results, json& figures) {
   if (rows.size() < 2) return "";
   return "## Labels seen\n\nWhat there is to learn from in a fold, the mean over folds and seeds. *Own* and the ensembles learn "
          "from the overall pairs of their category, *single* from those of all categories; *pooled* and DMoERM also from the "
-         "capability pairs of the category, and *single, overall and all points* from all pairs. Of a prompt with more, each "
-         "label counts twelve pairs.\n\n" +
+         "capability pairs of the category, and *single, overall and all points* from all pairs. At most twelve "
+         "pairs count of a prompt under one label.\n\n" +
          markdown_table(rows) + "\n";
 }
 

@@ -377,8 +377,7 @@ struct HttpMulti::Impl {
     } else if (result.end == HttpResult::End::long_headers) {
       result.problem =
           "the headers of the reply are too long (a line of more than 100 KB, or 300 KB in all): the server, or a proxy before "
-          "it, "
-          "must send shorter ones";
+          "it, must send shorter ones";
     } else if (transfer.repeated) {
       result.problem = "the connection was closed after the request was sent, without a reply";
     } else if (code != CURLE_OK) {

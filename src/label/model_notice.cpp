@@ -13,7 +13,7 @@ std::string notice_of_models(const std::string& asked, ServedModels& served) {
   if (said || models.empty()) return "";
   const std::string advice =
       "; its verdicts and those of the other are mixed under one name: pin the model at the server or gateway, and name another "
-      "labels.store to label anew";
+      "labels.store, so that one model answers all questions";
   std::string text;
   if (models.size() > 1) {
     text = fmt::format("the server answers as \"{}\" and as \"{}\"{}", models[0], models[1], advice);
