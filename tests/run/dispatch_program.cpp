@@ -246,7 +246,9 @@ void fall_silent(const std::string& when) {
   };
   const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
   comm::Deadline deadline;
-  deadline.begin(4, "not all ranks have started");
+  // Long enough for a busy machine: an mpirun that has not yet answered its ranks' connections when they leave waits for ever
+  // ("PMIX ERROR: UNREACHABLE", seen with 4 s).
+  deadline.begin(15, "not all ranks have started");
   stop_if(rank != nullptr && std::string(rank) == "2", "starting");
   const auto world = comm::init_world();
   const bool last = world->rank() == world->size() - 1;
