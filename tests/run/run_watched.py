@@ -163,7 +163,7 @@ def killed_and_resumed(runs):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="dmoerm-run-watched-") as folder:
-        subprocess.run([f"{ROOT}/launch/dmoerm", "synth", "--out", f"{folder}/synth.jsonl", "--groups", "60", "--categories", "2"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([f"{ROOT}/launch/dmoerm", "synth", "--out", f"{folder}/synth.jsonl", "--groups", "40", "--responses", "3", "--categories", "2"], check=True, stdout=subprocess.DEVNULL)
         os.environ["DMOERM_DATA"] = folder
         os.environ.setdefault("DMOERM_MODELS", os.path.join(os.environ.get("DMOERM_HOME", os.path.expanduser("~/.cache/dmoerm")), "models"))
         for ranks in (0, 2):

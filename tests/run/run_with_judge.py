@@ -25,7 +25,7 @@ def expect(what, found, wanted):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="dmoerm-run-with-judge-") as folder:
-        world = World(folder, 40, 3, ["--latency-ms", "2"])
+        world = World(folder, 28, 3, ["--latency-ms", "2"])
         os.rename(os.path.join(folder, "data.jsonl"), os.path.join(folder, "synth.jsonl"))
         os.environ["DMOERM_DATA"] = folder
         os.environ.setdefault("DMOERM_MODELS", os.path.join(os.environ.get("DMOERM_HOME", os.path.expanduser("~/.cache/dmoerm")), "models"))

@@ -113,7 +113,7 @@ def check_second_round(run, point):
 
 def main():
     with tempfile.TemporaryDirectory(prefix="dmoerm-run-with-rounds-") as folder:
-        world = World(folder, 40, 3, ["--latency-ms", "2"])
+        world = World(folder, 28, 3, ["--latency-ms", "2"])
         os.rename(os.path.join(folder, "data.jsonl"), os.path.join(folder, "synth.jsonl"))
         os.environ["DMOERM_DATA"] = folder
         os.environ.setdefault("DMOERM_MODELS", os.path.join(os.environ.get("DMOERM_HOME", os.path.expanduser("~/.cache/dmoerm")), "models"))

@@ -10,7 +10,7 @@ CONFIG = f"{ROOT}/configs/small/same_bits.yaml"
 def make_data(folder):
     """Makes the preference data of configs/small/same_bits.yaml; set DMOERM_DATA to the folder."""
     os.makedirs(folder, exist_ok=True)
-    subprocess.run([f"{ROOT}/launch/dmoerm", "synth", "--out", f"{folder}/synth.jsonl", "--groups", "60", "--categories", "2"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([f"{ROOT}/launch/dmoerm", "synth", "--out", f"{folder}/synth.jsonl", "--groups", "40", "--responses", "3", "--categories", "2"], check=True, stdout=subprocess.DEVNULL)
 
 
 def fingerprint(directory):
