@@ -9,7 +9,7 @@ namespace dmoerm::eval {
 
 /// Which of the options for models some models take into account.
 struct OptionsUsed {
-  bool chat_template = false, base = false, bundle = false;  // the last: those for bundles
+  bool chat_template = false, base = false, bundle = false;  ///< `bundle`: those that are for bundles alone
   OptionsUsed& operator|=(const OptionsUsed& other);
 };
 /// Those that what lies in a directory uses; all if there is nothing, of which score_directory() says what is wrong.
