@@ -29,6 +29,9 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
       ->allow_extra_args(false);
   verb.add_flag("--parts", options.scoring.parts,
                 "Show a bundle's parts as models of their own: NAME:true-category, NAME:mean (of the experts), NAME:single");
+  verb.add_flag("--ablations", options.scoring.ablations,
+                "Show a bundle also without what one expert, or the base, adds to its rewards, as NAME:without-POINT and "
+                "NAME:without-base; the other weights stay and are not fitted again");
   verb.add_option(
       "--template", options.scoring.chat_template,
       "Chat template of reward models that are not part of a bundle, and of servers that take texts: a name or a file");

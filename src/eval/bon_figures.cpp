@@ -294,7 +294,7 @@ std::string bon_text(const json& result) {
       "list, in standard deviations within lists; {}. KL = log n - (n - 1) / n.\n\n{}{}{}{}\n{}",
       counted(result["lists"].get<std::int64_t>(), "list"), result["gold"].get<std::string>(),
       result["curves"][kGoldModel]["gold"][0]["low"].is_null() ? "one prompt has no bands" : "95 % bootstrap bands over prompts",
-      left_out_text(result), end_text(result), spreads_text(result), markdown_table(rows), peaks + doubts_text(result["models"]));
+      left_out_text(result), end_text(result), spreads_text(result), markdown_table(rows), peaks + notes_text(result["models"]));
   rows = {{"n", "difference of gold gains", "p"}};
   for (const json& d : result["differences"]) {
     const auto n = d["n"].get<std::int64_t>();

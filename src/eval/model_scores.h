@@ -49,6 +49,8 @@ struct ModelScores {
   std::map<std::string, std::int64_t> prompts_found = {};
   /// Why its scores may not be those of the model that they are taken for; "" if nothing speaks for that.
   std::string doubt = {};
+  /// What a reader of the tables has to know of this model; "" if nothing.
+  std::string note = {};
 };
 
 /// How right a model is on an ordered pair: 1, 0, or 0.5 where it sees no difference. Nothing if it did not compare the two.

@@ -43,7 +43,8 @@ struct ScoringOptions {
   /// Weights of bundles and reward models. With several each of them becomes several models, of which those with int8 weights are
   /// called NAME:int8.
   std::vector<nn::BaseWeights> weights = {nn::BaseWeights::float32};
-  bool parts = false;  ///< Whether a bundle's parts are models of their own: NAME:true-category, NAME:mean, NAME:single
+  bool parts = false;      ///< Whether a bundle's parts are models of their own: NAME:true-category, NAME:mean, NAME:single
+  bool ablations = false;  ///< Whether a bundle without one of its parts is a model, too: NAME:without-POINT, NAME:without-base
 };
 
 /// Called after each item: model, items scored, items.

@@ -331,7 +331,7 @@ std::string cost_section(const json& result) {
   for (const json& model : result["models"])
     rows.push_back(
         {model["name"], model["source"], tokens_text(model), number(model["tokens_per_1000_pairs"], "{:.0f}"), paid_text(model)});
-  return "\n## Models\n\n" + markdown_table(rows) + doubts_text(result["models"]);
+  return "\n## Models\n\n" + markdown_table(rows) + notes_text(result["models"]);
 }
 
 }  // namespace

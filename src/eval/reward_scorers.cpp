@@ -2,16 +2,21 @@
 
 #include <ATen/core/Tensor.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/stop.h"
+#include "eval/ablations.h"
 #include "hf/foreign_adapter.h"
 #include "hf/foreign_model.h"
 #include "moe/bundle_files.h"
@@ -102,6 +107,13 @@ std::vector<ModelScores> score_bundle(const ModelSpec& spec, const Data& data, c
     all[part] = {spec.name + kParts[part], source_of(spec), {}, {}};
   }
   all[0].categories = categories;
+  const Ablations ablations(model);
+  std::vector<ModelScores> without;
+  if (options.ablations) {
+    all[0].note = ablations.note();
+    for (const std::string& part : ablations.parts())
+      without.push_back({.name = spec.name + ":without-" + part, .source = source_of(spec)});
+  }
   each_item(spec, data, on_scored, [&](const Item& item) {
     const moe::TokenTexts texts = moe::tokenize(bundle, item.prompt, item.responses);
     const moe::GroupScore scored = model.score(texts);
@@ -110,6 +122,8 @@ std::vector<ModelScores> score_bundle(const ModelSpec& spec, const Data& data, c
     own.route = {scored.category, categories[static_cast<std::size_t>(scored.route.likeliest)], scored.route.confidence};
     own.experts = experts_of(scored.responses);
     own.tokens = tokens_of(texts);
+    for (std::size_t part = 0; part < without.size(); ++part)
+      without[part].items.push_back({.scores = ablations.scores_without(part, scored), .tokens = own.tokens});
     if (!options.parts) return;
     // What the router would reach without errors; where the category is not known, what it does reach.
     const bool known = has_category(model, item.category);
@@ -121,6 +135,7 @@ std::vector<ModelScores> score_bundle(const ModelSpec& spec, const Data& data, c
     all[2].items.push_back({.scores = category.empty() ? single : mean_of_experts(within), .tokens = own.tokens});
     all[3].items.push_back({.scores = single, .tokens = own.tokens});
   });
+  std::ranges::move(without, std::back_inserter(all));
   return all;
 }
 
@@ -223,6 +238,19 @@ ModelScores score_by_category(const ModelSpec& spec, const fs::path& directory, 
       spec, data, [&](const Item& item) -> const Reader& { return readers.at(item.category); }, on_scored);
 }
 
+/// What a bundle's manifest says of its categories' aggregators: category -> kind. Empty if it is damaged, of which load_bundle()
+/// says what is wrong.
+std::map<std::string, std::string> aggregators_of(const fs::path& manifest) {
+  std::map<std::string, std::string> kinds;
+  try {
+    const nlohmann::json read = read_json(manifest);
+    for (const nlohmann::json& category : read.at("categories")) kinds[category.at("name")] = category.at("aggregator");
+  } catch (const nlohmann::json::exception&) {
+    return {};
+  }
+  return kinds;
+}
+
 /// The options that a folder with one reward model uses.
 OptionsUsed options_of_model(const fs::path& directory) {
   if (bundle_around(directory.parent_path())) return {};
@@ -232,13 +260,13 @@ OptionsUsed options_of_model(const fs::path& directory) {
 }  // namespace
 
 OptionsUsed& OptionsUsed::operator|=(const OptionsUsed& other) {
-  chat_template = chat_template || other.chat_template, base = base || other.base, parts = parts || other.parts;
+  chat_template = chat_template || other.chat_template, base = base || other.base, bundle = bundle || other.bundle;
   return *this;
 }
 
 OptionsUsed options_used_by(const std::string& directory) {
   const fs::path folder = fs::weakly_canonical(directory);
-  if (fs::exists(folder / moe::kBundleManifest)) return {.parts = true};
+  if (fs::exists(folder / moe::kBundleManifest)) return {.bundle = true};
   if (holds_model(folder)) return options_of_model(folder);
   OptionsUsed used;
   bool any = false;
@@ -249,6 +277,23 @@ OptionsUsed options_used_by(const std::string& directory) {
     used |= options_of_model(category.path());
   }
   return any ? used : OptionsUsed{true, true, true};
+}
+
+void expect_ablations(const std::string& directory) {
+  const fs::path manifest = fs::path(directory) / moe::kBundleManifest;
+  if (!fs::exists(manifest)) return;
+  std::vector<std::string> kinds;
+  for (const auto& [category, kind] : aggregators_of(manifest)) {
+    if (moe::Aggregator::is_sum(kind)) return;
+    kinds.push_back(fmt::format("{} ({})", category, kind));
+  }
+  if (kinds.empty()) return;
+  throw ConfigError(
+      "nothing-to-take-out",
+      fmt::format("--ablations: nothing can be taken out of {}: none of its aggregators is a sum of what the experts "
+                  "add: {}. Leave --ablations out, or name a bundle with a category whose aggregator.kind is mean, "
+                  "stack or gate",
+                  directory, fmt::join(kinds, ", ")));
 }
 
 std::vector<ModelScores> score_directory(const ModelSpec& spec, const Data& data, const ScoringOptions& options,

@@ -9,11 +9,14 @@ namespace dmoerm::eval {
 
 /// Which of the options for models some models take into account.
 struct OptionsUsed {
-  bool chat_template = false, base = false, parts = false;
+  bool chat_template = false, base = false, bundle = false;  ///< `bundle`: those that are for bundles alone
   OptionsUsed& operator|=(const OptionsUsed& other);
 };
 /// Those that what lies in a directory uses; all if there is nothing, of which score_directory() says what is wrong.
 OptionsUsed options_used_by(const std::string& directory);
+/// Refuse a bundle of whose rewards nothing can be taken out, by its manifest alone: before anything is computed.
+/// @throws ConfigError
+void expect_ablations(const std::string& directory);
 
 /// Score all items with what lies in a directory: a bundle, a part of one (single, experts/C/P), a task of a run (base/C,
 /// category/C, expert/C/P), a folder with one of these for each category (base, category), or a reward model of another program

@@ -31,14 +31,17 @@ json source_json(const ModelScores& model) {
   if (!model.server.empty()) source["server"] = model.server;
   if (!model.prompts_found.empty()) source["server"]["prompts_found"] = model.prompts_found;
   if (!model.doubt.empty()) source["doubt"] = model.doubt;
+  if (!model.note.empty()) source["note"] = model.note;
   return source;
 }
 
-std::string doubts_text(const json& models) {
+std::string notes_text(const json& models) {
   std::string text;
   for (const json& model : models) {
-    if (model.contains("doubt"))
-      text += fmt::format("- {}: {}.\n", model["name"].get<std::string>(), model["doubt"].get<std::string>());
+    for (const char* key : {"doubt", "note"}) {
+      if (model.contains(key))
+        text += fmt::format("- {}: {}.\n", model["name"].get<std::string>(), model[key].get<std::string>());
+    }
   }
   return text.empty() ? "" : "\n" + text;
 }

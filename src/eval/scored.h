@@ -37,11 +37,12 @@ struct Scored {
 nlohmann::json to_json(const Interval& interval);
 /// The same, with "interval": "bounds" where it has bounds.
 nlohmann::json marked_json(const Interval& interval);
-/// {"name", "source"} of a model; for a server also "server": what it was and how it found prompts; and "doubt" if there is one.
+/// {"name", "source"} of a model; for a server also "server": what it was and how it found prompts; and its
+/// "doubt" and "note" if it has them.
 nlohmann::json source_json(const ModelScores& model);
-/// The doubts about models as a list in Markdown, behind an empty line; "" if there are none. @param models  as source_json()
-/// made them
-std::string doubts_text(const nlohmann::json& models);
+/// The doubts and notes about models as a list in Markdown, behind an empty line; "" if there are none. @param models  as
+/// source_json() made them
+std::string notes_text(const nlohmann::json& models);
 /// The number, or null for NaN and infinity.
 nlohmann::json finite(double value);
 

@@ -89,7 +89,8 @@ void expect_options_used(const std::vector<ModelSpec>& specs, const ScoringOptio
   if (!options.chat_template.empty() && !used.chat_template)
     refuse("--template " + options.chat_template,
            "it is for reward models that are not part of a bundle or run, and for servers that take texts");
-  if (options.parts && !used.parts) refuse("--parts", "it is for bundles");
+  if (options.parts && !used.bundle) refuse("--parts", "it is for bundles");
+  if (options.ablations && !used.bundle) refuse("--ablations", "it is for bundles");
 }
 
 /// Refuse models that a reader of the tables could not tell apart, and scores that have no order.
@@ -118,6 +119,9 @@ std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Da
                         fmt::format("two models have the name {}: give NAME=WHAT with another name", spec.name));
   }
   expect_options_used(specs, options);
+  for (const ModelSpec& spec : specs) {
+    if (options.ablations && options_of(spec).bundle) expect_ablations(spec.what);
+  }
   std::vector<ModelScores> models;
   std::map<std::string, ModelScores> of_servers = ask_servers(specs, data, options, on_scored);
   for (const ModelSpec& spec : specs) {
@@ -139,7 +143,7 @@ std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Da
       }
     }
   }
-  check(models, data);  // again: a bundle may have been scored with parts, whose names are made here
+  check(models, data);  // again: a bundle may have been scored with parts or ablations, whose names are made here
   return models;
 }
 

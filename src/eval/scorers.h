@@ -8,9 +8,10 @@
 
 namespace dmoerm::eval {
 
-/// Scores of all models, in their order; a bundle with `parts` gives several. Models are loaded one after the other.
-/// @throws ConfigError for an unknown kind, a name that is given twice, and a base, template or parts that no model uses;
-/// DataError, IoError; Stopped after a signal
+/// Scores of all models, in their order; a bundle with `parts` or `ablations` gives several. Models are loaded one after the
+/// other.
+/// @throws ConfigError for an unknown kind, a name that is given twice, options that no model uses, and ablations of a bundle of
+/// which nothing can be taken out; DataError, IoError; Stopped after a signal
 std::vector<ModelScores> score_all(const std::vector<ModelSpec>& models, const Data& data, const ScoringOptions& options,
                                    const OnScored& on_scored);
 

@@ -99,20 +99,24 @@ at::Tensor Aggregator::network(const at::Tensor& inputs_NF) const {
   return at::mv(at::prelu(at::addmm(b1_H, inputs_NF, w1_HF.t()), slope), w2_H) + b2;
 }
 
-at::Tensor Aggregator::gate_parts(const ExpertFeatures& features, const at::Tensor& rows) const {
+at::Tensor Aggregator::gated_rewards(const ExpertFeatures& features, const at::Tensor& rows) const {
   at::Tensor z_NR = (read_rewards(features).index_select(0, rows) - reward_mean_K) / reward_std_K;
   if (length_K.defined()) {
     const at::Tensor lengths_N = (features.length_N.index_select(0, rows) - length[0]) / length[1];
     z_NR = z_NR - lengths_N.unsqueeze(1) * length_K;
   }
-  const at::Tensor prompts_NH = features.prompts_GH.read(groups_of_rows(features, rows)).to(gate_w1.device());
-  const at::Tensor hidden = at::addmm(gate_b1, (prompts_NH - prompt_mean_H) / prompt_std_H, gate_w1.t()).relu();
-  const at::Tensor shares_NR = at::softmax(at::addmm(gate_b2, hidden, gate_w2.t()), 1);
-  return z_NR * (shares_NR * log_scale.exp()).cpu();
+  return z_NR;
+}
+
+at::Tensor Aggregator::gate_weights(const ExpertFeatures& features, const at::Tensor& groups) const {
+  const at::Tensor prompts_GH = features.prompts_GH.read(groups).to(gate_w1.device());
+  const at::Tensor hidden = at::addmm(gate_b1, (prompts_GH - prompt_mean_H) / prompt_std_H, gate_w1.t()).relu();
+  const at::Tensor shares_GR = at::softmax(at::addmm(gate_b2, hidden, gate_w2.t()), 1);
+  return (shares_GR * log_scale.exp()).cpu();
 }
 
 at::Tensor Aggregator::forward(const ExpertFeatures& features, const at::Tensor& rows) const {
-  if (kind_ == "gate") return gate_parts(features, rows).sum(1);
+  if (kind_ == "gate") return (gated_rewards(features, rows) * gate_weights(features, groups_of_rows(features, rows))).sum(1);
   const auto states = [&] { return features.states_NKH.read(rows).flatten(1).to(w1_HF.device()); };
   if (kind_ == "paper_mlp") return network(states()).cpu();
   const at::Tensor z_NR = (read_rewards(features).index_select(0, rows) - reward_mean_K) / reward_std_K;
@@ -123,8 +127,16 @@ at::Tensor Aggregator::forward(const ExpertFeatures& features, const at::Tensor&
 }
 
 at::Tensor Aggregator::contributions(const ExpertFeatures& features) const {
-  if (kind_ == "gate") return gate_parts(features, longs(all_rows(features.rewards_NK.size(0)))).detach();
-  return kind_ == "mean" || kind_ == "stack" ? standardised(features) * weight_K : at::Tensor();
+  if (!adds_up()) return {};
+  if (kind_ != "gate") return standardised(features) * weight_K;
+  // The weights are computed once for each prompt: those of a row of many could depend on the others in their last bits.
+  const at::Tensor rows = longs(all_rows(features.rewards_NK.size(0)));
+  const at::Tensor weights_GR = gate_weights(features, longs(all_rows(features.prompts_GH.size(0))));
+  return (gated_rewards(features, rows) * weights_GR.index_select(0, groups_of_rows(features, rows))).detach();
+}
+
+bool Aggregator::is_sum(const std::string& kind) {
+  return kind == "mean" || kind == "stack" || kind == "gate" || kind == "linear";
 }
 
 double Aggregator::sensitivity() const {

@@ -30,6 +30,10 @@ class Aggregator {
   [[nodiscard]] at::Tensor forward(const ExpertFeatures& features, const at::Tensor& rows) const;
   /// What each reward adds to the result, [N, R]; their sum is the result. Undefined for kinds that do not add up.
   [[nodiscard]] at::Tensor contributions(const ExpertFeatures& features) const;
+  /// Whether results are sums of contributions.
+  [[nodiscard]] bool adds_up() const { return is_sum(kind_); }
+  /// The same of a kind by its name, also by the names of version 1.
+  static bool is_sum(const std::string& kind);
   /// Rewards of the experts, and of the base if this kind reads it, standardised, [N, R].
   [[nodiscard]] at::Tensor standardised(const ExpertFeatures& features) const;
 
@@ -60,7 +64,10 @@ class Aggregator {
  private:
   friend class AggregatorFit;
   [[nodiscard]] at::Tensor read_rewards(const ExpertFeatures& features) const;
-  [[nodiscard]] at::Tensor gate_parts(const ExpertFeatures& features, const at::Tensor& rows) const;
+  /// What gate weighs, [rows, R]. @param rows  int64
+  [[nodiscard]] at::Tensor gated_rewards(const ExpertFeatures& features, const at::Tensor& rows) const;
+  /// The weights of gate by prompt, [G, R]. @param groups  int64
+  [[nodiscard]] at::Tensor gate_weights(const ExpertFeatures& features, const at::Tensor& groups) const;
   [[nodiscard]] at::Tensor network(const at::Tensor& inputs_NF) const;
 
   std::string kind_;

@@ -112,10 +112,13 @@ std::vector<ExpertsAndOthers> features_of(const Category& category, std::span<co
 /// Mix the rewards of a second category into those of the first.
 void mix(const Category& first, std::vector<Score>& scores, const Category& second, const std::vector<Score>& others,
          double share) {
+  const double scale = share * (at_scale_of(first.stats, 1, second.stats) - at_scale_of(first.stats, 0, second.stats));
   for (std::size_t i = 0; i < scores.size(); ++i) {
     scores[i].second = share * at_scale_of(first.stats, others[i].reward, second.stats);
     scores[i].reward = (1 - share) * scores[i].reward + *scores[i].second;
     for (double& part : scores[i].contributions) part *= 1 - share;
+    scores[i].second_contributions = others[i].contributions;
+    for (double& part : scores[i].second_contributions) part *= scale;
   }
 }
 

@@ -58,6 +58,8 @@ struct Score {
                                            ///< aggregators that are no sums
   std::optional<double> second{};          ///< What Route::second adds to the reward, where two categories are mixed. The
                                            ///< contributions are then those to the rest, and all of them add up to the reward
+  std::vector<double> second_contributions{};  ///< What each of that category's points, and its base, adds to `second`: with a
+                                               ///< number that all responses of the prompt share they add up to it
 };
 
 /// A prompt with its responses, scored.

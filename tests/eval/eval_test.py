@@ -2,12 +2,14 @@
 """Runs `dmoerm eval` and `dmoerm bon` on a small bundle and on files of scores: same scores as `dmoerm score`, figures that follow from the
 groups, pictures, refusals. Usage: eval_test.py PROGRAM [unittest arguments]."""
 import collections
+import hashlib
 import http.server
 import json
 import os
 import random
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -104,14 +106,61 @@ class Eval(unittest.TestCase):
         said = self.dmoerm("eval", "--model", "length", "--data", "data.jsonl", "--out", "two words", "--resamples", "100")
         self.assertIn("launch/dmoerm report RUN --eval 'two words' shows it", said)
 
+    def add_up(self):
+        """Give the bundle a stack in the place of its mlp, which reads single as the base's reward, and beside it the category other, with the mlp, to which
+        its router sends no prompt. Returns the weights."""
+        weights = {"tone": 0.5, "fact": -2.0, "base": 0.25}
+        tensors = {"reward_mean": [0.1, 0.2, 0.3], "reward_std": [0.5, 0.25, 0.125], "weight": list(weights.values())}
+        head = {"__metadata__": {"kind": "stack", "version": "2", "reads_base": "true", "validation_accuracy": "0.5", "best_step": "0"}}
+        for i, (name, numbers) in enumerate(tensors.items()):
+            head[name] = {"dtype": "F32", "shape": [len(numbers)], "data_offsets": [12 * i, 12 * i + 12]}
+        text = json.dumps(head).encode()
+        content = struct.pack("<Q", len(text)) + text + b"".join(struct.pack("<3f", *numbers) for numbers in tensors.values())
+        bundle = os.path.join(self.folder, "bundle")
+        os.rename(os.path.join(bundle, "aggregator", "chat.safetensors"), os.path.join(bundle, "aggregator", "other.safetensors"))
+        shutil.copytree(os.path.join(bundle, "experts", "chat"), os.path.join(bundle, "experts", "other"))
+        with open(os.path.join(bundle, "aggregator", "chat.safetensors"), "wb") as file:
+            file.write(content)
+        manifest = self.read("bundle/dmoerm.json")
+        manifest["files"]["aggregator/chat.safetensors"] = hashlib.sha256(content).hexdigest()
+        (chat,) = manifest["categories"]
+        manifest["categories"] = [chat | {"aggregator": "stack", "base_reward": "single"}, chat | {"name": "other"}]
+        manifest |= {"schema_version": 2, "golden": []}  # the golden scores are those of the mlp
+        with open(os.path.join(bundle, "dmoerm.json"), "w", encoding="utf-8") as file:
+            json.dump(manifest, file)
+        return weights
+
+    def test_a_bundle_without_what_one_expert_adds(self):
+        self.assertIn("[nothing-to-take-out]", self.dmoerm("eval", "--bundle", "bundle", "--ablations", "data.jsonl", code=2), "an mlp is no sum")
+        weights = self.add_up()
+        table = self.dmoerm("eval", "--bundle", "bundle", "--parts", "--ablations", "data.jsonl", "--out", "out", "--resamples", "100")
+        result = self.read("out/eval.json")
+        without = {part: f"bundle:without-{part}" for part in weights}
+        self.assertEqual([m["name"] for m in result["models"]], ["bundle", "bundle:true-category", "bundle:mean", "bundle:single", *without.values()])
+        scored = [json.loads(line) for line in self.dmoerm("score", "--bundle", "bundle", "--input", "data.jsonl").splitlines()]
+        for ours, theirs in zip(result["groups"], scored):
+            self.assertEqual((ours["scores"]["bundle"], theirs["scored_by"]), (theirs["scores"], "chat"), "bit by bit")
+            for part, name in without.items():
+                for i, score in enumerate(ours["scores"][name]):
+                    standardised = theirs["base"][i] if part == "base" else theirs["points"][i][part]
+                    self.assertAlmostEqual(score, theirs["scores"][i] - weights[part] * standardised, places=5)
+        self.assertLessEqual({("bundle", name) for name in without.values()}, {(d["a"], d["b"]) for d in result["differences"]})
+        self.assertIn("out of the rewards of other (mlp), whose", result["models"][0]["note"])
+        self.assertIn(f"\n- bundle: {result['models'][0]['note']}.\n", table)
+        self.dmoerm("bon", "--bundle", "bundle", "--ablations", "data.jsonl", "--out", "bon", "--resamples", "100")
+        self.assertEqual(list(self.read("bon/bon.json")["curves"]), sorted(["bundle", "gold", *without.values()]))
+        self.assertEqual(self.read("bon/bon.json")["models"][0]["note"], result["models"][0]["note"])
+
     def test_an_option_that_no_model_uses_is_refused(self):
         for option, call in (("--base elsewhere", ("--model", "length", "--base", "elsewhere")), ("--base elsewhere", ("--model", "one=bundle/single", "--base", "elsewhere")),
-                             ("--template chatml", ("--bundle", "bundle", "--template", "chatml")), ("--parts", ("--model", "one=bundle/single", "--parts"))):
+                             ("--template chatml", ("--bundle", "bundle", "--template", "chatml")), ("--parts", ("--model", "one=bundle/single", "--parts")),
+                             ("--ablations", ("--model", "one=bundle/single", "--ablations"))):
             for verb in ("eval", "bon"):
                 said = self.dmoerm(verb, *call, "data.jsonl", code=2)
                 self.assertIn(f"{option}: none of the models uses it", said)
                 self.assertIn("[option-not-used]", said)
-        self.assertNotIn("[option-not-used]", self.dmoerm("eval", "--bundle", "absent", "--parts", "data.jsonl", code=2))
+        for option in ("--parts", "--ablations"):
+            self.assertIn("[not-a-bundle]", self.dmoerm("eval", "--bundle", "absent", option, "data.jsonl", code=2))
 
     def test_a_folder_with_a_model_for_each_category(self):
         self.write("data.jsonl", [group(i, "chat") for i in range(6)])

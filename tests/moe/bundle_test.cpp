@@ -215,6 +215,11 @@ TEST_F(BundleFolder, MixesTheRewardsOfTwoCategoriesThatAreNearlyAsLikely) {
     double sum = mixed.responses[i].second.value();
     for (const double part : mixed.responses[i].contributions) sum += part;
     EXPECT_NEAR(sum, mixed.responses[i].reward, 1e-5) << "the parts add up";
+    ASSERT_EQ(mixed.responses[i].second_contributions.size(), 2U);
+    double of_second = share * at_scale_of(first.stats, 0, second.stats);
+    for (const double part : mixed.responses[i].second_contributions) of_second += part;
+    EXPECT_NEAR(of_second, mixed.responses[i].second.value(), 1e-5)
+        << "and those of the second category, at the first one's scale";
     EXPECT_EQ(mixed.responses[i].points, own[i].points);
   }
   const GroupScore asked = bundle_.model.score(texts, first.name);
