@@ -23,6 +23,7 @@
 #include "label/run_limits.h"
 #include "label/store_to_look_at.h"
 #include "plan/graph_builder.h"
+#include "run/changes.h"
 #include "run/groups_read.h"
 #include "run/label_audit.h"
 #include "run/label_gaps.h"
@@ -200,6 +201,13 @@ label::PointQuestions LabelStage::questions(std::size_t asking) {
 
 bool LabelStage::any_open() const {
   return std::ranges::any_of(identities_, [&](const auto& named) { return !directory_.done(named.first, named.second); });
+}
+
+void LabelStage::expect_same_settings(bool update) const {
+  std::vector<IdentifiedTask> tasks;
+  for (const std::string& task : first_round()) tasks.push_back({task, identities_.at(task)});
+  const std::size_t trained = finished_by_ranks(directory_);
+  static_cast<void>(stale_tasks(directory_, tasks, update || trained == 0, trained));
 }
 
 LabelStage::Asked LabelStage::select_all_rounds() {
