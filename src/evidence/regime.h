@@ -30,8 +30,8 @@ struct Regime {
   /// "80-rater", "all-none", "80-rater-points30", "80-rater-scored40", "80-rater-ties", "80-rater-soft"
   [[nodiscard]] std::string name() const;
 };
-/// @throws ConfigError for a text that name() does not write
-Regime regime_from(const std::string& name);
+/// @param option  what named it, for messages @throws ConfigError for a text that name() does not write
+Regime regime_from(const std::string& name, const std::string& option = "--regimes");
 
 /// Capability points of a category: what the configuration names, without the label of one rater.
 std::vector<std::string> points_of(const config::CategoryConfig& category);
