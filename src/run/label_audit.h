@@ -30,6 +30,7 @@ struct Audit {
   std::vector<label::AuditResult> points;
   AuditCost cost;
   std::string currency, ended;  ///< `ended`: why not every question was asked; "" if all were
+  bool priced = false;          ///< Whether every judge has a price
   double cost_max = 0;          ///< `labels.budget.cost_max`
   std::uint64_t seed = 0;       ///< Of the intervals
 };

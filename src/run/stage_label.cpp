@@ -489,6 +489,7 @@ label::LabellingEnd LabelStage::audit(std::int64_t pairs, const Run& how) {
   found.cost.rest_likely = likely_cost(found.cost.rest_most, limits.run(), before, before.requests - most(asked).requests);
   if (const auto& likely = found.cost.rest_likely) raise_to(found.cost.rest_most, *likely);
   found.currency = config_.labels.currency;
+  found.priced = label::judges_without_price(config_.labels).empty();
   found.ended = end.message;
   found.cost_max = config_.labels.budget.cost_max;
   found.seed = config_.seed;
