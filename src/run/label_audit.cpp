@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -173,6 +174,12 @@ std::optional<judge::Usage> likely_cost(const judge::Usage& rest_most, const jud
   return judge::Usage{rest_most.requests, scaled(rest_most.prompt_tokens, paid.prompt_tokens, paid_most.prompt_tokens),
                       scaled(rest_most.completion_tokens, paid.completion_tokens, paid_most.completion_tokens),
                       scaled(rest_most.cost_micros, paid.cost_micros, paid_most.cost_micros)};
+}
+
+void raise_to(judge::Usage& most, const judge::Usage& likely) {
+  most.prompt_tokens = std::max(most.prompt_tokens, likely.prompt_tokens);
+  most.completion_tokens = std::max(most.completion_tokens, likely.completion_tokens);
+  most.cost_micros = std::max(most.cost_micros, likely.cost_micros);
 }
 
 std::string audit_page(const Audit& audit) {

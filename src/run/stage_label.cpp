@@ -69,13 +69,6 @@ std::string place_of(const fs::path& folder) {
   return (failed ? fs::absolute(folder) : place).string();
 }
 
-/// A server may count more tokens than estimated.
-void raise_to(judge::Usage& most, const judge::Usage& likely) {
-  most.prompt_tokens = std::max(most.prompt_tokens, likely.prompt_tokens);
-  most.completion_tokens = std::max(most.completion_tokens, likely.completion_tokens);
-  most.cost_micros = std::max(most.cost_micros, likely.cost_micros);
-}
-
 }  // namespace
 
 fs::path label_store_path(const config::RunConfig& config) {
