@@ -12,6 +12,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/error.h"
@@ -431,6 +432,13 @@ TEST(BatchFiles, ALineHoldsTheBodyUnchanged) {
             "{\"custom_id\":\"ab12\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"b\": 1, \"a\":2}}\n");
   for (const char* body : {"", "[]", "{}\n{}", "{", "1"}) EXPECT_THROW((void)batch_line("a", body), DataError) << body;
   for (const char* id : {"", "a\"b", "a b", "a\\", "\xc3\xa9"}) EXPECT_THROW((void)batch_line(id, "{}"), DataError) << id;
+}
+
+TEST(BatchFiles, WhatIsNoObjectHasNoText) {
+  const nlohmann::json object = {{"id", "b-1"}, {"count", 3}};
+  EXPECT_EQ(text_at(object, "id"), "b-1");
+  EXPECT_EQ(text_at(object, "count"), "");
+  for (const char* other : {"null", "[1]", "\"id\"", "7"}) EXPECT_EQ(text_at(nlohmann::json::parse(other), "id"), "") << other;
 }
 
 TEST(BatchFiles, ReadsResultsAndSkipsBadLines) {
