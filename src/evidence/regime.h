@@ -25,6 +25,8 @@ struct Regime {
   /// with targets that are softer the closer two scores are, as with experts.train.soft_gaps = 1.
   enum class Taught { order, ties, soft } taught = Taught::order;
 
+  /// Whether the overall labels are others with each seed.
+  [[nodiscard]] bool draws_overall() const { return prompts > 0 || noise != "none"; }
   /// Whether the capability labels are others with each seed.
   [[nodiscard]] bool draws_points() const { return point_noise > 0 || scored > 0; }
   /// "80-rater", "all-none", "80-rater-points30", "80-rater-scored40", "80-rater-ties", "80-rater-soft"
