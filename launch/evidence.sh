@@ -25,7 +25,7 @@ set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 help_of "${BASH_SOURCE[0]}" "$@"
-page_config="$DMOERM_ROOT/configs/evidence/categories.yaml" config='' out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() seed='' data=() data2='' runs='' run_config='' sizes=() blocks=(--block-lines 10)
+page_config="$DMOERM_ROOT/configs/evidence/categories.yaml" config='' out="$DMOERM_ROOT/runs/evidence" ranks=2 seeds=10 quick=no test=no groups=() tables=() contrasts=() seed='' data=() data2='' runs='' run_config='' sizes=() blocks=(--block-lines 10)
 while [ $# -gt 0 ]; do
   case "$1" in
     --quick) quick=yes ;;
@@ -50,7 +50,7 @@ while [ $# -gt 0 ]; do
           ;;
         --contrast)
           [[ $2 =~ ^([^/:]+/)?[^/:]+:[^/:]+$ ]] || bad_usage "--contrast $2: expected two arms, as stack:own, or a regime and two arms, as 20-rater/stack:own"
-          tables+=("$1" "$2")
+          tables+=("$1" "$2") contrasts+=("$1" "$2")
           ;;
         --cluster) blocks=(--cluster "$2") ;;
         --runs) runs=$2 ;;
@@ -129,6 +129,19 @@ else
 fi
 run_config=${run_config:-$DMOERM_ROOT/configs/evidence/adapters.yaml}
 common=(--config "$config" --out "$out")
+main=80-rater others=''
+if [ "$quick$test$runs" = nono ]; then
+  others=80-rater-points30,80-rater-scored40,80-rater-scored160
+  for noise in rater none flip40; do
+    for prompts in 20 40 80 160 320 all; do
+      [ "$prompts-$noise" = "$main" ] || others+=",$prompts-$noise"
+    done
+  done
+fi
+split=()
+[ "$test" = no ] || split=(--test)
+# Before anything is computed, which takes hours.
+[ ${#contrasts[@]} -eq 0 ] || "${dmoerm[@]}" evidence tables "${common[@]}" "${split[@]}" "${contrasts[@]}" --planned "$main${others:+,$others}"
 cells() { "${dmoerm[@]}" --np "$ranks" evidence cells "${common[@]}" "${groups[@]}" "${blocks[@]}" ${seed:+--seed "$seed"} "$@"; }
 
 if [ -n "$runs" ]; then
@@ -147,20 +160,13 @@ say "states of the backbone, in $out"
 "${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}" "${blocks[@]}"
 if [ "$test" = yes ]; then
   "${dmoerm[@]}" --np "$ranks" evidence states "${common[@]}" "${groups[@]}" "${blocks[@]}" --test
-  cells --test --seeds "$seeds" --regimes 80-rater
+  cells --test --seeds "$seeds" --regimes "$main"
   exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}" --test
 fi
 say "the main regime"
-cells --seeds "$seeds" --regimes 80-rater --inner
-if [ "$quick" = no ]; then
+cells --seeds "$seeds" --regimes "$main" --inner
+if [ -n "$others" ]; then
   say "other amounts of labels, and other noise"
-  few=$((seeds < 3 ? seeds : 3))
-  regimes=80-rater-points30,80-rater-scored40,80-rater-scored160
-  for noise in rater none flip40; do
-    for prompts in 20 40 80 160 320 all; do
-      [ "$prompts-$noise" = 80-rater ] || regimes+=",$prompts-$noise"
-    done
-  done
-  cells --seeds "$few" --regimes "$regimes"
+  cells --seeds $((seeds < 3 ? seeds : 3)) --regimes "$others"
 fi
 exec "${dmoerm[@]}" evidence tables "${common[@]}" "${tables[@]}"

@@ -48,7 +48,7 @@ struct Options {
   bool test = false;
   evidence::DrawSettings draw;
   std::int64_t draws = 3;
-  std::vector<std::string> runs, contrasts;
+  std::vector<std::string> runs, contrasts, planned;
 };
 
 /// "250" for every category, or "NAME=250" for one.
@@ -280,13 +280,38 @@ std::vector<evidence::Contrast> contrasts_of(const Options& options, const std::
   return contrasts;
 }
 
+/// What the names of the folder of cells, of the tables and of the figures end with.
+std::string ending_of(const Options& options) { return !options.runs.empty() ? "-runs" : options.test ? "-test" : ""; }
+
+/// The regimes that have a folder among the cells.
+std::vector<std::string> regimes_in(const fs::path& cells) {
+  std::vector<std::string> regimes;
+  if (!fs::is_directory(cells)) return regimes;
+  for (const auto& entry : fs::directory_iterator(cells)) {
+    if (entry.is_directory()) regimes.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(regimes);
+  return regimes;
+}
+
+/// Refuses a contrast of a regime that neither has cells nor will get them.
+void check_planned(const Options& options) {
+  std::vector<std::string> regimes = regimes_in(fs::path(options.out) / ("cells" + ending_of(options)));
+  for (const std::string& name : options.planned) {
+    (void)evidence::regime_from(name, "--planned");
+    if (std::ranges::find(regimes, name) == regimes.end()) regimes.push_back(name);
+  }
+  for (const evidence::Contrast& contrast : contrasts_of(options, options.primary)) evidence::expect_regime(contrast, regimes);
+}
+
 void print_tables(const Options& options) {
   init_log(0, 1, "warn");
   (void)contrasts_of(options, options.primary);  // refuses what is none before anything is read
+  if (!options.planned.empty()) return check_planned(options);
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   const fs::path out = options.out;
   const bool of_runs = !options.runs.empty();
-  const std::string ending = of_runs ? "-runs" : options.test ? "-test" : "";
+  const std::string ending = ending_of(options);
   evidence::TableRequest request{.folder = out / ("cells" + ending),
                                  .main = {},
                                  .small = {},
@@ -301,10 +326,7 @@ void print_tables(const Options& options) {
   request.ceilings = evidence::noise_ceilings(store, config, options.test);
   if (!fs::is_directory(request.folder))
     throw IoError("no-cells", fmt::format("{}: there are no cells: run `dmoerm evidence cells` first", request.folder.string()));
-  for (const auto& entry : fs::directory_iterator(request.folder)) {
-    if (entry.is_directory()) request.regimes.push_back(entry.path().filename().string());
-  }
-  std::ranges::sort(request.regimes);
+  request.regimes = regimes_in(request.folder);
   const evidence::Tables tables = evidence::make_tables(request);
   write_file_atomically(out / ("tables" + ending + ".md"), tables.markdown);
   write_json_atomically(out / ("figures" + ending + ".json"), tables.figures);
@@ -430,6 +452,11 @@ void add_evidence(CLI::App& app) {
           "--contrast", options->contrasts,
           "Difference of two arms to print beside DMoERM's: ARM:ARM, as stack:stack_split, or REGIME/ARM:ARM; may be repeated")
       ->type_name("ARM:ARM");
+  tables
+      ->add_option("--planned", options->planned,
+                   "Print no tables: check --contrast, for regimes whose cells are yet to be computed")
+      ->type_name("REGIMES")
+      ->delimiter(',');
   CLI::Option* test = tables->add_flag("--test", options->test, "The tables of the test split");
   tables
       ->add_option("--runs", options->runs, "Runs over the draws of `evidence data`: their tables instead, with a run as a seed")

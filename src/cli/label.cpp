@@ -20,7 +20,7 @@ namespace {
 struct Options {
   std::string config, store;
   std::vector<std::string> overrides, points;
-  bool dry_run = false;
+  bool dry_run = false, update = false;
   std::int64_t audit = 0;  // pairs
   label::RunLimits limits;
 };
@@ -38,6 +38,7 @@ int run(const Options& options) {
     fmt::print("{}", options.audit > 0 ? stage.audit_estimate(options.audit) : stage.estimate());
     return 0;
   }
+  if (options.audit == 0) stage.expect_same_settings(options.update);
   run::LabelStage::Run how;
   how.limits = limits;
   how.terminal = ::isatty(STDERR_FILENO) == 1;
@@ -75,6 +76,8 @@ void add_label(CLI::App& app) {
   verb->add_option("--store", options->store, "Label store to use instead of the configuration's")->type_name(kFolder);
   verb->add_flag("--dry-run", options->dry_run,
                  "Print how many requests and tokens each point needs and what they cost at most; send nothing");
+  verb->add_flag("--update", options->update,
+                 "Replace the verdicts that a trained run was made from, if settings or data have changed, instead of refusing");
   verb->add_option("--audit", options->audit,
                    "Ask about this many pairs that the data's human labels order, and show how far each judge agrees with them")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}))

@@ -38,7 +38,7 @@ function(compiled_alone)
 endfunction()
 compiled_alone(src/comm/nccl_communicator.cpp)  # a test compiles this file anew over a stand-in for NCCL, and links the folder for the rest
 # These give a name to something else than another file of their folder does.
-compiled_alone(src/eval/pair_figures.cpp src/eval/report_text.cpp src/eval/server_scores.cpp src/judge/batch_files.cpp src/judge/verdict_words.cpp
+compiled_alone(src/eval/pair_figures.cpp src/eval/report_text.cpp src/eval/server_scores.cpp src/judge/verdict_words.cpp
   src/judge/verdict_parser.cpp src/label/reply_label.cpp src/label/targets.cpp src/label_store/verify.cpp src/label_store/wal_check.cpp
   src/moe/aggregator_fit.cpp src/moe/ood_detector.cpp src/moe/pairwise_ridge.cpp src/report/model_card.cpp src/report/sections_of_quality.cpp
   src/serve/framing.cpp src/serve/http_server.cpp src/wire/reply.cpp)

@@ -11,7 +11,10 @@
 
 #include "base/error.h"
 #include "base/text_table.h"
+#include "config/nearest.h"
 #include "eval/significance.h"
+#include "evidence/arm_names.h"
+#include "evidence/regime.h"
 
 namespace dmoerm::evidence {
 namespace {
@@ -22,6 +25,29 @@ constexpr double kEquivalence = 0.02;
 
 std::string p_text(double p) { return fmt::format("{:.2g}", p); }
 
+/// ", did you mean stack?", if a name resembles one that is known.
+std::string meant(const std::string& name, const std::vector<std::string>& known) {
+  const auto near = config::nearest(name, known);
+  return near ? fmt::format(", did you mean {}?", *near) : "";
+}
+
+/// @param text  the contrast as it was given
+void expect_known_arm(const std::string& arm, const std::string& text) {
+  std::vector<std::string> known;
+  for (const ArmText& of_experiment : kArms) known.emplace_back(of_experiment.name);
+  if (std::ranges::find(known, arm) == known.end())
+    throw ConfigError("unknown-arm", fmt::format("--contrast {}: the experiment has no arm {}{}; there are {}", text, arm,
+                                                 meant(arm, known), fmt::join(known, ", ")));
+}
+
+[[noreturn]] void refuse_regime(const Contrast& contrast, const std::vector<std::string>& known) {
+  throw ConfigError(
+      "contrast-of-unknown-regime",
+      fmt::format("--contrast {}: the regime {} has no cells of all folds{}; there are those of {}; "
+                  "`dmoerm evidence cells --regimes {}` computes them",
+                  contrast.name(), contrast.regime, meant(contrast.regime, known), fmt::join(known, ", "), contrast.regime));
+}
+
 /// The categories' results of the regime that a contrast names.
 const Results& results_of(const Contrast& contrast, const std::map<std::string, Results>& results) {
   std::vector<std::string> known;
@@ -29,10 +55,7 @@ const Results& results_of(const Contrast& contrast, const std::map<std::string, 
     if (regime == contrast.regime && !of_regime.empty()) return of_regime;
     if (!of_regime.empty()) known.push_back(regime);
   }
-  throw ConfigError("contrast-of-unknown-regime",
-                    fmt::format("--contrast {}: the regime {} has no cells of all folds: there are those of {}; "
-                                "`dmoerm evidence cells --regimes {}` computes them",
-                                contrast.name(), contrast.regime, fmt::join(known, ", "), contrast.regime));
+  refuse_regime(contrast, known);
 }
 
 void expect_arms(const Contrast& contrast, const std::vector<const CategoryResult*>& categories) {
@@ -62,7 +85,14 @@ Contrast contrast_from(const std::string& text, const std::string& primary) {
     throw ConfigError(
         "not-a-contrast",
         fmt::format("--contrast {}: expected two arms, as stack:own, or a regime and two arms, as 20-rater/stack:own", text));
+  if (slash != std::string::npos) (void)regime_from(contrast.regime, fmt::format("--contrast {}: the regime", text));
+  expect_known_arm(contrast.arm, text);
+  expect_known_arm(contrast.other, text);
   return contrast;
+}
+
+void expect_regime(const Contrast& contrast, const std::vector<std::string>& regimes) {
+  if (std::ranges::find(regimes, contrast.regime) == regimes.end()) refuse_regime(contrast, regimes);
 }
 
 std::string contrasts_of_method(const std::vector<const CategoryResult*>& categories, json& figures) {

@@ -13,8 +13,11 @@ struct Contrast {
   std::string regime, arm, other;
   [[nodiscard]] std::string name() const { return regime + "/" + arm + ":" + other; }
 };
-/// "A:B", or "REGIME/A:B". @param primary  the regime where none is named @throws ConfigError for another text
+/// "A:B", or "REGIME/A:B". @param primary  the regime where none is named
+/// @throws ConfigError for another text, an arm that the experiment does not have, or the name of no regime
 Contrast contrast_from(const std::string& text, const std::string& primary);
+/// @param regimes  those that have cells or will get them @throws ConfigError if the regime is none of them
+void expect_regime(const Contrast& contrast, const std::vector<std::string>& regimes);
 
 /// DMoERM less each of the arms that it is compared with, as a table. @param figures  gets minus_single, ..., p_holm,
 /// p_pooled_apart

@@ -331,26 +331,28 @@ void Experiment::category_cell(const Regime& regime, CategoryArms& arms, const C
 }
 
 json Experiment::labels_seen(const Regime& regime, const CategoryData& category, std::int64_t fold) const {
-  json seen = {{"overall", {{"prompts", 0.0}, {"pairs", 0.0}}}, {"points", {{"prompts", 0.0}, {"pairs", 0.0}}}};
-  const auto add = [&](json& to, const std::vector<LabelledGroups>& lists) {
-    std::set<std::int64_t> prompts;
-    std::size_t pairs = 0;
-    for (const LabelledGroups& labelled : lists) {
-      for (const auto& group : labelled.groups) prompts.insert(group.first), pairs += group.pairs.size();
+  const auto mean_over_seeds = [&](bool drawn, const auto& labelled) {
+    const std::int64_t seeds = drawn ? settings_.seeds : 1;  // all seeds see the same of what is not drawn
+    double prompts = 0, pairs = 0;
+    for (std::int64_t s = 0; s < seeds; ++s) {
+      std::set<std::int64_t> seen;
+      for (const LabelledGroups& of_label : labelled(settings_.seed + static_cast<std::uint64_t>(s))) {
+        for (const auto& group : of_label.groups) seen.insert(group.first), pairs += static_cast<double>(group.pairs.size());
+      }
+      prompts += static_cast<double>(seen.size());
     }
-    const auto seeds = static_cast<double>(settings_.seeds);
-    to["prompts"] = to["prompts"].get<double>() + static_cast<double>(prompts.size()) / seeds;
-    to["pairs"] = to["pairs"].get<double>() + static_cast<double>(pairs) / seeds;
+    return json{{"prompts", prompts / static_cast<double>(seeds)}, {"pairs", pairs / static_cast<double>(seeds)}};
   };
-  for (std::int64_t s = 0; s < settings_.seeds; ++s) {
-    const std::uint64_t seed = settings_.seed + static_cast<std::uint64_t>(s);
-    add(seen["overall"], {labelled_overall(store_, scores_, category, fold, regime, seed)});
-    std::vector<LabelledGroups> points;
-    for (auto& [name, labelled] : labelled_points(store_, scores_, category, fold, regime, seed))
-      points.push_back(std::move(labelled));
-    add(seen["points"], points);
-  }
-  return seen;
+  return {{"overall", mean_over_seeds(regime.draws_overall(),
+                                      [&](std::uint64_t seed) {
+                                        return std::vector{labelled_overall(store_, scores_, category, fold, regime, seed)};
+                                      })},
+          {"points", mean_over_seeds(regime.draws_points(), [&](std::uint64_t seed) {
+             std::vector<LabelledGroups> points;
+             for (auto& [name, labelled] : labelled_points(store_, scores_, category, fold, regime, seed))
+               points.push_back(std::move(labelled));
+             return points;
+           })}};
 }
 
 void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const fs::path& path) const {

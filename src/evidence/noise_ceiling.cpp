@@ -16,6 +16,7 @@
 #include "evidence/state_cache.h"
 #include "preference/formats.h"
 #include "preference/formats_of_groups.h"
+#include "preference/group_reader.h"
 #include "preference/line_reader.h"
 #include "preference/row_error.h"
 
@@ -90,12 +91,17 @@ bool is_other_row(const json& row, std::string_view id) {
   return stated.is_string() && !stated.get_ref<const std::string&>().empty() && stated.get_ref<const std::string&>() != id;
 }
 
-/// Add the raters' scores of a row to those of its category. @return false for the row of another group than `id`
+/// Add the raters' scores of a row, of which equal responses are one, to those of its category.
+/// @return false for the row of another group than `id`
 bool read_row(const std::string& line, std::string_view id, Found& category) {
   const json row = preference::parse_row(line);
   auto labels = preference::rater_scores(row);
   if (!labels.empty() && is_other_row(row, id)) return false;
-  for (auto& [label, scores] : labels) category.labels[label].push_back(std::move(scores));
+  if (labels.empty()) return true;
+  preference::Group group = preference::parse_native(row);
+  preference::merge_equal_responses(group);
+  for (const auto& [label, scores] : labels)
+    category.labels[label].push_back(preference::merge_rater_scores(scores, group.places));
   return true;
 }
 

@@ -42,8 +42,8 @@ struct NoiseCeiling {
 
 /// The overall label of each category of the configuration, and those of its points that single raters' scores are known of: over
 /// the prompts of train and validation, or of the test split. A store keeps one rater's label at most, so the rows of the prompts
-/// are read from their files; where these have changed, cannot be read or have a row that is no row of raters, `why` says so, and
-/// the other categories still have their figures.
+/// are read from their files, and equal responses are one, as in the store; where files have changed, cannot be read or have a
+/// row that is no row of raters, `why` says so, and the other categories still have their figures.
 std::vector<NoiseCeiling> noise_ceilings(const data::TokenStore& store, const config::RunConfig& config, bool test);
 
 /// The section of the tables. @param figures  gets category -> label -> figures, or {why}

@@ -54,7 +54,7 @@ std::string Regime::name() const {
                      scored > 0 ? fmt::format("{}{}", kScored, scored) : "", kTaught[static_cast<std::size_t>(taught)]);
 }
 
-Regime regime_from(const std::string& name) {
+Regime regime_from(const std::string& name, const std::string& option) {
   Regime regime{.prompts = 0};
   const std::size_t dash = name.find('-'), next = name.find('-', dash + 1);
   const std::string many = name.substr(0, dash);
@@ -70,10 +70,10 @@ Regime regime_from(const std::string& name) {
   }
   static const std::vector<std::string> kNoises = {"none", "rater", "flip30", "flip40"};
   if (std::ranges::find(kNoises, regime.noise) == kNoises.end() || regime.name() != name)
-    throw ConfigError("unknown-regime", fmt::format("--regimes {}: expected PROMPTS-NOISE such as 80-rater, all-none, 20-flip40, "
+    throw ConfigError("unknown-regime", fmt::format("{} {}: expected PROMPTS-NOISE such as 80-rater, all-none, 20-flip40, "
                                                     "80-rater-points30, 80-rater-scored40, 80-rater-ties or 80-rater-soft; "
                                                     "NOISE is one of {}",
-                                                    name, fmt::join(kNoises, ", ")));
+                                                    option, name, fmt::join(kNoises, ", ")));
   return regime;
 }
 

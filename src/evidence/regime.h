@@ -25,13 +25,15 @@ struct Regime {
   /// with targets that are softer the closer two scores are, as with experts.train.soft_gaps = 1.
   enum class Taught { order, ties, soft } taught = Taught::order;
 
+  /// Whether the overall labels are others with each seed.
+  [[nodiscard]] bool draws_overall() const { return prompts > 0 || noise != "none"; }
   /// Whether the capability labels are others with each seed.
   [[nodiscard]] bool draws_points() const { return point_noise > 0 || scored > 0; }
   /// "80-rater", "all-none", "80-rater-points30", "80-rater-scored40", "80-rater-ties", "80-rater-soft"
   [[nodiscard]] std::string name() const;
 };
-/// @throws ConfigError for a text that name() does not write
-Regime regime_from(const std::string& name);
+/// @param option  what named it, for messages @throws ConfigError for a text that name() does not write
+Regime regime_from(const std::string& name, const std::string& option = "--regimes");
 
 /// Capability points of a category: what the configuration names, without the label of one rater.
 std::vector<std::string> points_of(const config::CategoryConfig& category);

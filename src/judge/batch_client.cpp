@@ -60,6 +60,7 @@ struct BatchClient::Impl {
       auto job = std::make_unique<Job>();
       job->stage = record.batch_id.empty() ? Stage::look : Stage::poll;
       job->progress.status = record.batch_id.empty() ? "creating" : "unknown";
+      if (record.creations == 0) job->looks = kLooks - 1;  // nothing was sent that the list may not show yet
       job->record = std::move(record);
       jobs.push_back(std::move(job));
     }

@@ -13,12 +13,6 @@ using nlohmann::json;
 constexpr std::string_view kBoundary = "------dmoerm-batch-file";  // two dashes and the boundary in kUploadType
 static_assert(kUploadType.substr(kUploadType.find('=') + 1) == kBoundary.substr(2));
 
-std::string text_at(const json& object, const char* name) {
-  if (!object.is_object()) return "";
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 /// The HTTP status of a result, which some servers write as a text, or leave out where it is 200. 0 if it is something else.
 int status_of(const json& response) {
   const auto found = response.find("status_code");
@@ -99,6 +93,12 @@ void read_result(const json& result, const EndpointErrors& errors, BatchFound& f
 }
 
 }  // namespace
+
+std::string text_at(const json& object, const char* name) {
+  if (!object.is_object()) return "";
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
 
 std::string batch_line(const std::string& id, std::string_view body) {
   const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 127 && c != '"' && c != '\\'; });

@@ -1,6 +1,7 @@
 // The files of a provider's batch API: lines of requests, the upload that holds them, lines of results. No network, no clock.
 #pragma once
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -9,6 +10,9 @@
 #include "judge/judge_reply.h"
 
 namespace dmoerm::judge {
+
+/// The text of that name in what a provider wrote; "" if it is no object, or has no such text.
+std::string text_at(const nlohmann::json& object, const char* name);
 
 /// One request of a batch, with a line end. @param id  its custom_id  @param body  a chat completion request, copied unchanged
 /// @throws DataError for an id that is empty or needs escaping, or a body that is not a JSON object on one line

@@ -11,11 +11,6 @@ namespace dmoerm::judge {
 
 using nlohmann::json;
 
-std::string text_at(const json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 std::int64_t count_at(const json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_number_unsigned() && *found < 1'000'000'000 ? found->get<std::int64_t>() : 0;

@@ -36,8 +36,6 @@ struct Job {
   BatchFound found;
 };
 
-/// A text in an object; "" if there is none.
-std::string text_at(const nlohmann::json& object, const char* name);
 /// A count in an object; 0 if there is none.
 std::int64_t count_at(const nlohmann::json& object, const char* name);
 /// Whether a provider's id can be part of an address.

@@ -52,8 +52,8 @@ std::string money(std::int64_t micros, const std::string& currency) {
   return fmt::format("{:.{}f} {}", value, value < 1 ? 6 : 2, currency);
 }
 
-std::string cost_text(const judge::Usage& usage, const std::string& currency) {
-  return usage.requests > 0 && usage.cost_micros == 0 ? "no price set" : money(usage.cost_micros, currency);
+std::string cost_text(const judge::Usage& usage, const std::string& currency, bool priced) {
+  return !priced && usage.requests > 0 && usage.cost_micros == 0 ? "no price set" : money(usage.cost_micros, currency);
 }
 
 }  // namespace dmoerm::label

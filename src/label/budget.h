@@ -53,7 +53,8 @@ class Budget {
 
 /// "0.012345 USD" for 12345 millionths.
 std::string money(std::int64_t micros, const std::string& currency);
-/// money() of what requests cost; "no price set" for requests that cost nothing.
-std::string cost_text(const judge::Usage& usage, const std::string& currency);
+/// money() of what requests cost; "no price set" for requests that cost nothing because of that. @param priced  whether every
+/// judge that is asked has a price
+std::string cost_text(const judge::Usage& usage, const std::string& currency, bool priced);
 
 }  // namespace dmoerm::label

@@ -152,8 +152,8 @@ std::string estimate_table(const std::vector<PointEstimate>& estimates, const st
   const auto row = [&](const std::string& name, const PointEstimate& e) {
     rows.push_back({name, std::to_string(e.total), std::to_string(e.known), std::to_string(e.total - e.known - e.skipped),
                     std::to_string(e.prompt_tokens), std::to_string(e.completion_tokens_max),
-                    cost_text({e.total - e.known - e.skipped, 0, 0, e.cost_max_micros}, currency), std::to_string(e.cut),
-                    std::to_string(e.skipped)});
+                    cost_text({e.total - e.known - e.skipped, 0, 0, e.cost_max_micros}, currency, without_price.empty()),
+                    std::to_string(e.cut), std::to_string(e.skipped)});
   };
   for (const PointEstimate& e : estimates) {
     row(e.target.category + "/" + e.target.point, e);

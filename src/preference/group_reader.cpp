@@ -130,6 +130,22 @@ void merge_equal_responses(Group& group, bool rows_repeat) {
   group.places = place;
 }
 
+std::vector<std::vector<double>> merge_rater_scores(const std::vector<std::vector<double>>& scores,
+                                                    const std::vector<int>& places) {
+  if (places.empty()) return scores;
+  std::vector<std::vector<std::vector<double>>> given(static_cast<std::size_t>(std::ranges::max(places)) + 1);  // [kept][rater]
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    auto& raters = given.at(static_cast<std::size_t>(places.at(i)));
+    raters.resize(std::max(raters.size(), scores[i].size()));
+    for (std::size_t r = 0; r < scores[i].size(); ++r) raters[r].push_back(scores[i][r]);
+  }
+  std::vector<std::vector<double>> merged(given.size());
+  for (std::size_t k = 0; k < given.size(); ++k) {
+    for (std::vector<double>& of_rater : given[k]) merged[k].push_back(mean_of(std::move(of_rater)));
+  }
+  return merged;
+}
+
 GroupReader::GroupReader(const std::filesystem::path& path, const std::string& format,
                          std::function<void(const Dropped&)> on_dropped, std::int64_t unknown_max)
     : path_(path.string()),

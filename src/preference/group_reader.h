@@ -89,5 +89,9 @@ inline constexpr const char* kMergedNote =
 /// order; Group::places then says where each went. Exposed for tests.
 /// @param rows_repeat  whether rows of the format repeat responses as a rule, so that only other scores are worth telling
 void merge_equal_responses(Group& group, bool rows_repeat = false);
+/// What single raters gave the responses that are left: of each rater the mean of the scores of those with one text.
+/// @param scores  [response][rater] of the responses as read  @param places  Group::places, empty if none were merged
+std::vector<std::vector<double>> merge_rater_scores(const std::vector<std::vector<double>>& scores,
+                                                    const std::vector<int>& places);
 
 }  // namespace dmoerm::preference

@@ -9,6 +9,7 @@
 #include "base/counted.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "plan/task_id.h"
 
 namespace dmoerm::run {
 
@@ -69,6 +70,12 @@ std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::v
                     by_input == 0 ? "" : fmt::format(", {} of them only because they use changed results", by_input)));
   }
   return stale;
+}
+
+std::size_t finished_by_ranks(const RunDirectory& directory) {
+  const std::vector<plan::TaskId> finished = directory.finished();
+  return static_cast<std::size_t>(
+      std::ranges::count_if(finished, [](const plan::TaskId& id) { return !plan::is_external(id.kind); }));
 }
 
 }  // namespace dmoerm::run

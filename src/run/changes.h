@@ -20,4 +20,7 @@ struct IdentifiedTask {
 std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::vector<IdentifiedTask>& tasks, bool update,
                                      std::size_t readers = 0);
 
+/// Number of finished tasks of the ranks. All of them read the token store, and those that train read the verdicts.
+std::size_t finished_by_ranks(const RunDirectory& directory);
+
 }  // namespace dmoerm::run

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -112,9 +113,9 @@ std::string notes_of(const Audit& audit) {
   return text;
 }
 
-std::vector<std::string> cost_row(const std::string& name, const judge::Usage& usage, const std::string& currency) {
+std::vector<std::string> cost_row(const std::string& name, const judge::Usage& usage, const Audit& audit) {
   return {name, std::to_string(usage.requests), std::to_string(usage.prompt_tokens), std::to_string(usage.completion_tokens),
-          label::cost_text(usage, currency)};
+          label::cost_text(usage, audit.currency, audit.priced)};
 }
 
 json usage_json(const judge::Usage& usage) {
@@ -175,6 +176,12 @@ std::optional<judge::Usage> likely_cost(const judge::Usage& rest_most, const jud
                       scaled(rest_most.cost_micros, paid.cost_micros, paid_most.cost_micros)};
 }
 
+void raise_to(judge::Usage& most, const judge::Usage& likely) {
+  most.prompt_tokens = std::max(most.prompt_tokens, likely.prompt_tokens);
+  most.completion_tokens = std::max(most.completion_tokens, likely.completion_tokens);
+  most.cost_micros = std::max(most.cost_micros, likely.cost_micros);
+}
+
 std::string audit_page(const Audit& audit) {
   std::vector<std::vector<std::string>> rows = {{"point", "judge", "compared with", "answers in both orders", "agreement",
                                                  "believed", "position bias", "first shown twice", "second shown twice", "tie",
@@ -187,18 +194,18 @@ std::string audit_page(const Audit& audit) {
   const AuditResult sum = sum_of(audit.points);
   for (const AuditCounts* counts : rows_of(sum.judges, sum.vote)) rows.push_back(row_of("all", "", *counts, audit.seed));
   std::vector<std::vector<std::string>> costs = {{"", "requests", "prompt tokens", "completion tokens", "cost"},
-                                                 cost_row("this audit", audit.cost.audit, audit.currency),
-                                                 cost_row("the label store so far", audit.cost.store, audit.currency)};
+                                                 cost_row("this audit", audit.cost.audit, audit),
+                                                 cost_row("the label store so far", audit.cost.store, audit)};
   if (audit.cost.rest_likely)
-    costs.push_back(cost_row("the rest of the labelling, if its replies cost as much", *audit.cost.rest_likely, audit.currency));
-  costs.push_back(cost_row("the rest of the labelling, at most", audit.cost.rest_most, audit.currency));
+    costs.push_back(cost_row("the rest of the labelling, if its replies cost as much", *audit.cost.rest_likely, audit));
+  costs.push_back(cost_row("the rest of the labelling, at most", audit.cost.rest_most, audit));
   std::string limit;
   const auto micros = static_cast<std::int64_t>(std::llround(audit.cost_max * 1e6));
   const judge::Usage& rest = audit.cost.rest_likely ? *audit.cost.rest_likely : audit.cost.rest_most;
   if (micros > 0 && audit.cost.store.cost_micros + rest.cost_micros > micros)
     limit = fmt::format("\nlabels.budget.cost_max ({}) will end the labelling before all of it is asked.\n",
                         label::money(micros, audit.currency));
-  if (limit.empty() && rest.requests > 0 && rest.cost_micros == 0)
+  if (limit.empty() && !audit.priced && rest.requests > 0 && rest.cost_micros == 0)
     limit =
         "\nThe cost is known once price_prompt and price_completion of the judges are set (labels.judges, per million tokens).\n";
   return fmt::format(

@@ -24,12 +24,15 @@ judge::Usage most_of(const std::vector<label::PointEstimate>& estimates);
 /// What the rest will probably cost, from what was paid for questions that could have cost `paid_most` at most.
 std::optional<judge::Usage> likely_cost(const judge::Usage& rest_most, const judge::Usage& paid, const judge::Usage& paid_most,
                                         std::int64_t answered);
+/// Raise the most to what is likely, as a server may count more tokens than estimated.
+void raise_to(judge::Usage& most, const judge::Usage& likely);
 
 /// What an audit found, for its page and its JSON file.
 struct Audit {
   std::vector<label::AuditResult> points;
   AuditCost cost;
   std::string currency, ended;  ///< `ended`: why not every question was asked; "" if all were
+  bool priced = false;          ///< Whether every judge has a price
   double cost_max = 0;          ///< `labels.budget.cost_max`
   std::uint64_t seed = 0;       ///< Of the intervals
 };

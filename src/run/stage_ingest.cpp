@@ -1,7 +1,5 @@
 #include "run/stage_ingest.h"
 
-#include <algorithm>
-
 #include "data/group_selection.h"
 #include "data/ingest.h"
 #include "data/token_store_schema.h"
@@ -28,13 +26,6 @@ TaskIdentity ingest_identity(const config::RunConfig& config, const tokenizer::T
   return {settings, {}, contents};
 }
 
-/// Number of finished tasks that read the token store, as all do but those that the first rank does alone.
-std::size_t finished_readers(const RunDirectory& directory) {
-  const std::vector<plan::TaskId> finished = directory.finished();
-  return static_cast<std::size_t>(
-      std::ranges::count_if(finished, [](const plan::TaskId& id) { return !plan::is_external(id.kind); }));
-}
-
 }  // namespace
 
 TaskIdentity run_ingest(const config::RunConfig& config, const RunDirectory& directory, bool update) {
@@ -43,7 +34,7 @@ TaskIdentity run_ingest(const config::RunConfig& config, const RunDirectory& dir
   const tokenizer::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
   TaskIdentity identity = ingest_identity(config, tokenizer, chat_template);
   if (directory.done(task, identity)) return identity;
-  stale_tasks(directory, {{task.text(), identity}}, update, update ? 0 : finished_readers(directory));
+  stale_tasks(directory, {{task.text(), identity}}, update, update ? 0 : finished_by_ranks(directory));
   fs::create_directories(directory.task(task));
   data::ingest_for_run(config, tokenizer, chat_template, token_store_path(directory));
   directory.complete(task, identity, {kStore}, json::object());

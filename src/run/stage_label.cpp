@@ -23,6 +23,7 @@
 #include "label/run_limits.h"
 #include "label/store_to_look_at.h"
 #include "plan/graph_builder.h"
+#include "run/changes.h"
 #include "run/groups_read.h"
 #include "run/label_audit.h"
 #include "run/label_gaps.h"
@@ -66,13 +67,6 @@ std::string place_of(const fs::path& folder) {
   std::error_code failed;
   const fs::path place = fs::weakly_canonical(fs::absolute(folder), failed);
   return (failed ? fs::absolute(folder) : place).string();
-}
-
-/// A server may count more tokens than estimated.
-void raise_to(judge::Usage& most, const judge::Usage& likely) {
-  most.prompt_tokens = std::max(most.prompt_tokens, likely.prompt_tokens);
-  most.completion_tokens = std::max(most.completion_tokens, likely.completion_tokens);
-  most.cost_micros = std::max(most.cost_micros, likely.cost_micros);
 }
 
 }  // namespace
@@ -200,6 +194,13 @@ label::PointQuestions LabelStage::questions(std::size_t asking) {
 
 bool LabelStage::any_open() const {
   return std::ranges::any_of(identities_, [&](const auto& named) { return !directory_.done(named.first, named.second); });
+}
+
+void LabelStage::expect_same_settings(bool update) const {
+  std::vector<IdentifiedTask> tasks;
+  for (const std::string& task : first_round()) tasks.push_back({task, identities_.at(task)});
+  const std::size_t trained = finished_by_ranks(directory_);
+  static_cast<void>(stale_tasks(directory_, tasks, update || trained == 0, trained));
 }
 
 LabelStage::Asked LabelStage::select_all_rounds() {
@@ -481,6 +482,7 @@ label::LabellingEnd LabelStage::audit(std::int64_t pairs, const Run& how) {
   found.cost.rest_likely = likely_cost(found.cost.rest_most, limits.run(), before, before.requests - most(asked).requests);
   if (const auto& likely = found.cost.rest_likely) raise_to(found.cost.rest_most, *likely);
   found.currency = config_.labels.currency;
+  found.priced = label::judges_without_price(config_.labels).empty();
   found.ended = end.message;
   found.cost_max = config_.labels.budget.cost_max;
   found.seed = config_.seed;

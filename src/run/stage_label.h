@@ -48,6 +48,11 @@ class LabelStage {
   /// Choose the pairs of the first round, which may need a model that is loaded. run() does the same.
   void choose_first();
 
+  /// Refuse to replace verdicts that were made with other settings or data, if the run has trained already: its models were made
+  /// from them. Before that, only say what differs. @param update  replace them anyway
+  /// @throws ConfigError with the code "run-was-made-otherwise"
+  void expect_same_settings(bool update) const;
+
   /// The table of the dry run, over all rounds. Looks up answers in the store if it can be opened.
   std::string estimate();
 

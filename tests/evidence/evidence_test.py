@@ -93,12 +93,22 @@ class Evidence(unittest.TestCase):
         self.assertIn("default (25)", own)
 
     def test_wrong_options_are_refused_before_anything_is_read(self):
-        for verb, option, value, code in (("tables", "--contrast", "a", "not-a-contrast"), ("cells", "--regimes", "80-noisy", "unknown-regime"),
+        for verb, option, value, code in (("tables", "--contrast", "a", "not-a-contrast"), ("tables", "--contrast", "stack:ownn", "unknown-arm"),
+                                          ("tables", "--contrast", "20-ratr/stack:own", "unknown-regime"), ("cells", "--regimes", "80-noisy", "unknown-regime"),
                                           ("cells", "--groups", "few", "not-a-number-of-groups"), ("states", "--groups", "chat=few", "not-a-number-of-groups")):
             refused = subprocess.run([PROGRAM, "evidence", verb, "--config", "c.yaml", "--out", "out", option, value], cwd=self.folder, capture_output=True, text=True, check=False)
             self.assertEqual(refused.returncode, 2, refused.stderr)
             self.assertIn(f"{option} {value}: ", refused.stderr)
             self.assertIn(f"[{code}]", refused.stderr)
+
+    def test_contrasts_of_planned_cells_are_checked_before_these_are_computed(self):
+        tables = [PROGRAM, "evidence", "tables", "--config", "c.yaml", "--out", "out", "--planned", "80-rater,20-none", "--contrast"]
+        refused = subprocess.run([*tables, "20-rater/stack:own"], cwd=self.folder, capture_output=True, text=True, check=False)
+        self.assertEqual(refused.returncode, 2, refused.stderr)
+        self.assertIn("--contrast 20-rater/stack:own: the regime 20-rater has no cells of all folds, did you mean 80-rater?; there are those of 80-rater, 20-none", refused.stderr)
+        os.makedirs(os.path.join(self.folder, "out", "cells", "20-rater"))
+        for contrast in ("20-rater/stack:own", "stack:own"):
+            self.assertEqual(subprocess.run([*tables, contrast], cwd=self.folder, capture_output=True, text=True, check=True).stdout, "")
 
     def test_rows_of_one_document_are_in_one_fold(self):
         self.rows(30, documents=10)

@@ -234,6 +234,30 @@ TEST_F(ExperimentTest, NamesOfRegimesAreReadBack) {
     EXPECT_THROW((void)regime_from(name), ConfigError) << name;
 }
 
+TEST_F(ExperimentTest, RegimesSayWhatTheyDrawAnewWithEachSeed) {
+  for (const char* name : {"80-rater", "all-rater", "20-none", "all-flip40"}) {
+    EXPECT_TRUE(regime_from(name).draws_overall()) << name;
+    EXPECT_FALSE(regime_from(name).draws_points()) << name;
+  }
+  for (const char* name : {"all-none-points30", "all-none-scored40"}) {
+    EXPECT_FALSE(regime_from(name).draws_overall()) << name;
+    EXPECT_TRUE(regime_from(name).draws_points()) << name;
+  }
+}
+
+TEST_F(ExperimentTest, WhatIsNotDrawnIsCountedAsEachSeedSeesIt) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const auto seen = [&](const std::string& regime, std::int64_t seeds) {
+    const std::filesystem::path folder = directory_ / ("cells-" + std::to_string(seeds));
+    const ExperimentSettings settings{.readings = {{2, false}}, .components = 8, .seeds = seeds};
+    Experiment(config_, *store_, *scores_, cache(), groups, {}, settings).run({regime_from(regime)}, folder, *ranks_);
+    return read_json(cell_file(folder, regime, "chat", 0)).at("labels");
+  };
+  EXPECT_EQ(seen("all-none", 2), seen("all-none", 1));
+  EXPECT_EQ(seen("20-none", 2).at("points"), seen("all-none", 1).at("points"));
+}
+
 TEST_F(ExperimentTest, FewPromptsKeepTheirCapabilityLabels) {
   const auto groups = choose_groups(*store_, {});
   fill(groups);

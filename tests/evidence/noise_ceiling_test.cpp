@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/files.h"
 #include "data/ingest.h"
@@ -107,6 +108,28 @@ TEST_F(NoiseCeilingTest, IsReadFromTheRowsOfTheSplitThatIsTested) {
   const std::vector<NoiseCeiling> tested = noise_ceilings(*store_, config_, true);
   EXPECT_EQ(tested[0].agreement.with_ties.prompts, 5);
   EXPECT_NEAR(tested[0].agreement.with_ties.share, 1, 1e-12);
+}
+
+TEST_F(NoiseCeilingTest, EqualResponsesAreOne) {
+  const RaterAgreement before = noise_ceilings(*store_, config_, false)[1].agreement;
+  std::string rows;
+  std::istringstream lines(read_file(directory_ / "rows.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    nlohmann::json row = nlohmann::json::parse(line);
+    if (row["category"] == "chat") {
+      nlohmann::json again = row["responses"][2];  // polite: 2 and 4
+      again["scores_raters"]["polite"] = {-100, 4, nullptr};
+      row["responses"].push_back(again);
+    }
+    rows += row.dump() + "\n";
+  }
+  (void)write("rows.jsonl", rows);
+  const std::vector<NoiseCeiling> merged = noise_ceilings(*store_, config_, false);
+  EXPECT_EQ(merged[0].agreement.with_ties.pairs, 45) << "three pairs of each of 15 prompts, as without the copy";
+  EXPECT_EQ(merged[1].agreement.with_ties.pairs, 45);
+  // The first rater gives 0, 1 and the mean of 2 and -100 now, the second 0, 2 and 4: one pair of three is alike.
+  EXPECT_NEAR(before.with_ties.share, 1, 1e-12);
+  EXPECT_NEAR(merged[1].agreement.with_ties.share, 1.0 / 3, 1e-12);
 }
 
 TEST_F(NoiseCeilingTest, RowsThatAreGoneAreSaidToBe) {

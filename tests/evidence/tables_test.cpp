@@ -363,6 +363,9 @@ TEST_F(TablesTest, AContrastOfWhatIsNotThereIsRefused) {
   EXPECT_NE(refused("dmoerm:gate").find("has the arm gate in every fold: there are dmoerm, pooled, single"), std::string::npos)
       << refused("dmoerm:gate");
   EXPECT_NE(refused("20-flip40/dmoerm:pooled").find("there are those of 80-rater"), std::string::npos);
+  EXPECT_NE(refused("dmoerm:poold").find("no arm poold, did you mean pooled?; there are single, "), std::string::npos)
+      << refused("dmoerm:poold");
+  EXPECT_NE(refused("20-flop40/dmoerm:pooled").find("the regime 20-flop40: expected PROMPTS-NOISE"), std::string::npos);
   for (const char* text : {"dmoerm", "dmoerm:", ":own", "/a:b", "a:b:c", "a/b/c:d", ""})
     EXPECT_NE(refused(text).find("expected two arms"), std::string::npos) << text;
 }

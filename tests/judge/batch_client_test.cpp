@@ -12,6 +12,7 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/error.h"
@@ -322,7 +323,9 @@ TEST_F(BatchClientTest, CreatesTheBatchOnceWhenKilledBetweenUploadAndCreation) {
       },
       [&] { return records() == 1; });
   EXPECT_EQ(witness()["create"], 0);
-  BatchClient client(endpoint(server), folder(), quick());
+  BatchPolicy policy = quick();
+  policy.lookup_pause_s = 300;  // a second search, of which there is no need, would take longer than the test waits
+  BatchClient client(endpoint(server), folder(), policy);
   EXPECT_EQ(client.pending(), 30U);
   add(client, 32);
   EXPECT_EQ(count(collect(client), JudgeReply::ok), 32);
@@ -431,6 +434,13 @@ TEST(BatchFiles, ALineHoldsTheBodyUnchanged) {
             "{\"custom_id\":\"ab12\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"b\": 1, \"a\":2}}\n");
   for (const char* body : {"", "[]", "{}\n{}", "{", "1"}) EXPECT_THROW((void)batch_line("a", body), DataError) << body;
   for (const char* id : {"", "a\"b", "a b", "a\\", "\xc3\xa9"}) EXPECT_THROW((void)batch_line(id, "{}"), DataError) << id;
+}
+
+TEST(BatchFiles, WhatIsNoObjectHasNoText) {
+  const nlohmann::json object = {{"id", "b-1"}, {"count", 3}};
+  EXPECT_EQ(text_at(object, "id"), "b-1");
+  EXPECT_EQ(text_at(object, "count"), "");
+  for (const char* other : {"null", "[1]", "\"id\"", "7"}) EXPECT_EQ(text_at(nlohmann::json::parse(other), "id"), "") << other;
 }
 
 TEST(BatchFiles, ReadsResultsAndSkipsBadLines) {

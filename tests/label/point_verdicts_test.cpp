@@ -140,6 +140,9 @@ TEST_F(PointVerdictsTest, SaysWhereNoPriceIsSet) {
   estimate.cost_max_micros = 0;
   EXPECT_NE(estimate_table({estimate}, "USD", "an estimate").find("0.000000 USD"), std::string::npos)
       << "all is answered already";
+  estimate.known = 5;
+  EXPECT_EQ(estimate_table({estimate}, "USD", "an estimate").find("no price set"), std::string::npos)
+      << "a price may be too small to show";
 }
 
 TEST_F(PointVerdictsTest, CountsPositionBiasOfAnswersAndNotOfTheVote) {

@@ -75,6 +75,14 @@ for wrong in "--prompts-min x" "--prompts-min 0" "--contrast foo" "--contrast a:
 done
 expect "the experiment takes contrasts of its regimes" 0 "--prompts-min 20 --contrast stack:own --contrast 20-rater/stack:own" env DMOERM_BUILD="$scratch/empty" \
   "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --groups 0 --groups chat=9 --prompts-min 20 --contrast stack:own --contrast 20-rater/stack:own --quick
+mkdir "$scratch/refuses"
+printf '#!/bin/sh\necho "ran: $*"\ncase "$*" in *--planned*) exit 2 ;; esac\n' >"$scratch/refuses/dmoerm"
+chmod +x "$scratch/refuses/dmoerm"
+expect "the experiment has its contrasts checked with the regimes that it computes" 2 "--contrast 20-ratr/stack:own --planned 80-rater,80-rater-points30,80-rater-scored40,80-rater-scored160,20-rater,40-rater," \
+  env DMOERM_BUILD="$scratch/refuses" "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --contrast 20-ratr/stack:own
+! grep -q "evidence states" "$scratch/out" || fail "a contrast was refused after the states were computed"
+expect "the experiment has its contrasts checked with the one regime of the test split" 2 "--test --contrast stack:own --planned 80-rater" \
+  env DMOERM_BUILD="$scratch/refuses" "$root/launch/evidence.sh" --data "$scratch/page" --np 1 --contrast stack:own --test
 expect "dmoerm refuses --np 0" 2 "--np: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
 expect "dmoerm refuses ranks by the billion, for which mpirun would take all memory" 2 "1 to 99999" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 9999999999 run
 expect "dmoerm refuses a host file that is not there" 2 "--hosts: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts no/such/file run

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "preference/formats_of_groups.h"
+#include "preference/group_reader.h"
 #include "preference/row_error.h"
 #include "support/scratch.h"
 
@@ -27,6 +28,14 @@ TEST(RaterScores, AreThoseOfEachResponseByLabel) {
   EXPECT_EQ(overall[2], std::vector<double>{5});
   EXPECT_EQ(labels.at("polite")[0], (std::vector<double>{2, 4}));
   EXPECT_TRUE(labels.at("polite")[2].empty());
+}
+
+TEST(RaterScores, OfEqualResponsesAreTheMeansOfEachRater) {
+  const std::vector<std::vector<double>> scores = {{1, kMissing}, {5}, {2, 4, 6}, {}};
+  EXPECT_EQ(merge_rater_scores(scores, {}).size(), 4U) << "none are equal";
+  const auto merged = merge_rater_scores(scores, {0, 1, 0, 1});
+  EXPECT_EQ(merged, (std::vector<std::vector<double>>{{1.5, 4, 6}, {5}}));
+  EXPECT_TRUE(std::isnan(merge_rater_scores({{kMissing}, {kMissing}}, {0, 0}).at(0).at(0)));
 }
 
 TEST(RaterScores, OfRowsWithoutRatersAreNone) {

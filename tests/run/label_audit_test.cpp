@@ -93,5 +93,18 @@ TEST(LabelAudit, SaysThatTheBudgetIsTooSmall) {
   EXPECT_NE(audit_page(found).find("labels.budget.cost_max (8.00 USD) will end the labelling"), std::string::npos);
 }
 
+TEST(LabelAudit, NothingPaidAtAPriceIsNoMissingPrice) {
+  Audit found = audit(counts("j", 10));
+  found.cost.audit = found.cost.store = {3, 0, 0, 0};  // such as requests that failed
+  found.cost.rest_most = {100, 1, 1, 40'000'000};
+  found.cost.rest_likely = judge::Usage{100, 1, 1, 0};
+  EXPECT_NE(audit_page(found).find("| no price set"), std::string::npos) << audit_page(found);
+  EXPECT_NE(audit_page(found).find("The cost is known once price_prompt"), std::string::npos) << audit_page(found);
+  found.priced = true;
+  EXPECT_EQ(audit_page(found).find("no price set"), std::string::npos) << audit_page(found);
+  EXPECT_EQ(audit_page(found).find("The cost is known once"), std::string::npos) << audit_page(found);
+  EXPECT_NE(audit_page(found).find("| 0.000000 USD"), std::string::npos) << audit_page(found);
+}
+
 }  // namespace
 }  // namespace dmoerm::run

@@ -168,5 +168,37 @@ TEST_F(LabelStageTest, ReplacesNoVerdictsWhoseAnswersAreInAnotherStore) {
   EXPECT_GT(content(directory_ / "log").size(), paid.size());
 }
 
+TEST_F(LabelStageTest, ReplacesNoVerdictsThatARunWasTrainedOn) {
+  const test::JudgeProcess server(directory_, {});
+  ask(server);
+  const std::filesystem::path verdicts = directory_ / "run" / "label" / "customer_support" / "empathy" / "verdicts.jsonl";
+  const RunDirectory directory(directory_ / "run");
+  const auto label = [&](bool update) {
+    LabelStage stage(config_, directory, {"customer_support/empathy"});
+    stage.expect_same_settings(update);
+    return stage.run(only("label/customer_support/empathy")).exit_code();
+  };
+  const auto content = [&] {
+    std::ifstream file(verdicts);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  config_.labels.pairs.pairs_max = 5;
+  ASSERT_EQ(label(false), 0);
+  const std::string few = content();
+  config_.labels.pairs.pairs_max = 10;
+  EXPECT_EQ(label(false), 0) << "nothing was trained on the first look";
+  const std::string more = content();
+  ASSERT_GT(more.size(), few.size());
+  directory.complete(plan::TaskId::base("customer_support"), {}, {}, {});
+  EXPECT_EQ(label(false), 0) << "the same settings";
+  config_.labels.pairs.pairs_max = 5;
+  const std::string said = test::message_of<ConfigError>([&] { label(false); });
+  EXPECT_NE(said.find("pairs_max: 10 -> 5 (label/customer_support/empathy)"), std::string::npos) << said;
+  EXPECT_NE(said.find("Run with --update"), std::string::npos) << said;
+  EXPECT_EQ(content(), more);
+  EXPECT_EQ(label(true), 0);
+  EXPECT_EQ(content(), few);
+}
+
 }  // namespace
 }  // namespace dmoerm::run
