@@ -32,7 +32,7 @@ BatchRecord read_record(const std::filesystem::path& file) {
                        value.at("file_id").get<std::string>(),
                        value.at("batch_id").get<std::string>(),
                        value.at("ids").get<std::vector<std::string>>(),
-                       value.value("creations", 0)};
+                       value.value("creations", 1)};  // an earlier version did not count: it may have been sent
     if (file.filename() != file_of("", record.name).filename())
       throw DataError(
           "batch-record-renamed",

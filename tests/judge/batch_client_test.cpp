@@ -418,6 +418,13 @@ TEST_F(BatchClientTest, GivesUpAnOutageWithOneMessage) {
   EXPECT_EQ(records(), 0) << "nothing was uploaded";
 }
 
+TEST_F(BatchClientTest, TakesARecordThatDoesNotCountCreationsForOneThatMayHaveBeenCharged) {
+  std::filesystem::create_directories(folder());
+  std::ofstream(folder() / "batch-x.json")
+      << R"({"version":1,"name":"x","endpoint":"","file_id":"file-1","batch_id":"","ids":["a"]})";
+  EXPECT_EQ(load_batches(folder()).at(0).creations, 1);
+}
+
 TEST_F(BatchClientTest, NamesADamagedRecord) {
   std::filesystem::create_directories(folder());
   std::ofstream(folder() / "batch-x.json") << R"({"version":1,"name":"x"})";
