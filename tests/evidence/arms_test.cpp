@@ -636,7 +636,8 @@ void expect_opposite(const json& one, const json& other, const std::string& arm)
 TEST_F(ArmsTest, LearnFromTheLabelsOfTrainingPromptsAndOfNoTestedOne) {
   constexpr int kFold = 2;
   std::set<std::string> tested;
-  for (const CategoryData& category : data_->experiment(/*test_split=*/false)->categories()) {
+  const std::unique_ptr<Experiment> all = data_->experiment(/*test_split=*/false);
+  for (const CategoryData& category : all->categories()) {
     for (const std::int64_t group : category.tested_groups(kFold)) tested.insert(data_->prompt(group).id);
   }
   ASSERT_GE(tested.size(), 12U);
