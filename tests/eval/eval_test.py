@@ -131,7 +131,7 @@ class Eval(unittest.TestCase):
         return weights
 
     def test_a_bundle_without_what_one_expert_adds(self):
-        self.assertIn("[nothing-to-take-out]", self.dmoerm("eval", "--bundle", "bundle", "--ablations", "data.jsonl", code=2), "an mlp is no sum")
+        self.assertIn("[nothing-to-take-out]", self.dmoerm("eval", "--bundle", "bundle", "--ablations", "data.jsonl", code=2), "a network is no sum")
         weights = self.add_up()
         table = self.dmoerm("eval", "--bundle", "bundle", "--parts", "--ablations", "data.jsonl", "--out", "out", "--resamples", "100")
         result = self.read("out/eval.json")
@@ -145,7 +145,7 @@ class Eval(unittest.TestCase):
                     standardised = theirs["base"][i] if part == "base" else theirs["points"][i][part]
                     self.assertAlmostEqual(score, theirs["scores"][i] - weights[part] * standardised, places=5)
         self.assertLessEqual({("bundle", name) for name in without.values()}, {(d["a"], d["b"]) for d in result["differences"]})
-        self.assertIn("out of the rewards of other (mlp), whose", result["models"][0]["note"])
+        self.assertIn("out of the rewards of other (paper_mlp), whose", result["models"][0]["note"])
         self.assertIn(f"\n- bundle: {result['models'][0]['note']}.\n", table)
         self.dmoerm("bon", "--bundle", "bundle", "--ablations", "data.jsonl", "--out", "bon", "--resamples", "100")
         self.assertEqual(list(self.read("bon/bon.json")["curves"]), sorted(["bundle", "gold", *without.values()]))
