@@ -178,7 +178,9 @@ class Curves {
       }
     }
     for (std::size_t a = 0; a + 1 < names_.size(); ++a) {
-      for (std::size_t b = a + 1; b + 1 < names_.size(); ++b) add_differences(result["differences"], drawn, clusters, a, b);
+      for (std::size_t b = a + 1; b + 1 < names_.size(); ++b) {
+        if (are_compared(scored_.models[a], scored_.models[b])) add_differences(result["differences"], drawn, clusters, a, b);
+      }
     }
     result["prompts"] = std::move(prompts);
     return result;

@@ -63,8 +63,10 @@ void adjust(json& objects, const json::json_pointer& part) {
 json model_differences(const Scored& scored, const ComparedFigure& figure) {
   json differences = json::array();
   for (std::size_t i = 0; i < figure.with_value.size(); ++i) {
-    for (std::size_t k = i + 1; k < figure.with_value.size(); ++k)
-      differences.push_back(difference_json(scored, figure, figure.with_value[i], figure.with_value[k]));
+    for (std::size_t k = i + 1; k < figure.with_value.size(); ++k) {
+      const std::size_t a = figure.with_value[i], b = figure.with_value[k];
+      if (are_compared(scored.models[a], scored.models[b])) differences.push_back(difference_json(scored, figure, a, b));
+    }
   }
   adjust(differences, json::json_pointer(""));
   adjust(differences, json::json_pointer("/mcnemar"));

@@ -19,7 +19,7 @@ struct ComparedFigure {
 };
 
 /// [{"a", "b", "value", "low", "high", "interval": "bootstrap" or "bounds", "p", "p_holm", "mcnemar", "equivalence"}, ...] of all
-/// pairs of models, with p-values adjusted over the pairs.
+/// pairs of models that are compared (are_compared()), with p-values adjusted over the pairs.
 nlohmann::json model_differences(const Scored& scored, const ComparedFigure& figure);
 
 }  // namespace dmoerm::eval

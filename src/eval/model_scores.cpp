@@ -25,6 +25,13 @@ std::optional<double> gap_of(const ItemScores& scores, const preference::Prefere
   return scores.scores[static_cast<std::size_t>(pair.winner)] - scores.scores[static_cast<std::size_t>(pair.loser)];
 }
 
+bool are_compared(const ModelScores& a, const ModelScores& b) {
+  const auto allows = [](const ModelScores& one, const ModelScores& other) {
+    return one.ablation_of.empty() || one.ablation_of == other.name;
+  };
+  return allows(a, b) && allows(b, a);
+}
+
 std::optional<double> right_of(const ItemScores& scores, const preference::Preference& pair) {
   if (const std::optional<double> gap = gap_of(scores, pair)) return *gap > 0 ? 1.0 : *gap == 0 ? 0.5 : 0.0;
   if (const auto found = scores.preferences.find({pair.winner, pair.loser}); found != scores.preferences.end())

@@ -51,7 +51,12 @@ struct ModelScores {
   std::string doubt = {};
   /// What a reader of the tables has to know of this model; "" if nothing.
   std::string note = {};
+  /// Name of the model that this one is without one of its parts; "" if it is whole.
+  std::string ablation_of = {};
 };
+
+/// Whether the difference of two models is of interest: a model without one of its parts is compared with the whole alone.
+bool are_compared(const ModelScores& a, const ModelScores& b);
 
 /// How right a model is on an ordered pair: 1, 0, or 0.5 where it sees no difference. Nothing if it did not compare the two.
 std::optional<double> right_of(const ItemScores& scores, const preference::Preference& pair);

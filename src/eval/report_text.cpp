@@ -147,12 +147,18 @@ void add_difference(Rows& rows, std::vector<std::string> cells, const json& d) {
   rows.push_back(std::move(cells));
 }
 
+/// Whether a model is a bundle without a part that is not there in these clusters.
+bool lacks_nothing(const json& result, const json& d) {
+  const auto is_ablation = [&](const json& model) { return model["name"] == d["b"] && model.contains("ablation_of"); };
+  return std::ranges::any_of(result["models"], is_ablation) && d["mcnemar"]["a_better"] == 0 && d["mcnemar"]["b_better"] == 0;
+}
+
 std::string differences_section(const json& result) {
   Rows rows = differences_table({"category", "mean"}, result);
   const std::string first = names_of(result).front();
   bool bounds = false;
   for (const json& d : result["differences"]) {
-    if (d["category"] != kAll && d["a"] != first) continue;  // eval.json has all of them
+    if (d["category"] != kAll && (d["a"] != first || lacks_nothing(result, d))) continue;  // eval.json has all of them
     bounds = bounds || has_bounds(d);
     add_difference(rows, {d["category"], d["mean"]}, d);
   }

@@ -112,7 +112,7 @@ std::vector<ModelScores> score_bundle(const ModelSpec& spec, const Data& data, c
   if (options.ablations) {
     all[0].note = ablations.note();
     for (const std::string& part : ablations.parts())
-      without.push_back({.name = spec.name + ":without-" + part, .source = source_of(spec)});
+      without.push_back({.name = spec.name + ":without-" + part, .source = source_of(spec), .ablation_of = spec.name});
   }
   each_item(spec, data, on_scored, [&](const Item& item) {
     const moe::TokenTexts texts = moe::tokenize(bundle, item.prompt, item.responses);

@@ -32,6 +32,7 @@ json source_json(const ModelScores& model) {
   if (!model.prompts_found.empty()) source["server"]["prompts_found"] = model.prompts_found;
   if (!model.doubt.empty()) source["doubt"] = model.doubt;
   if (!model.note.empty()) source["note"] = model.note;
+  if (!model.ablation_of.empty()) source["ablation_of"] = model.ablation_of;
   return source;
 }
 

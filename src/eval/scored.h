@@ -37,8 +37,8 @@ struct Scored {
 nlohmann::json to_json(const Interval& interval);
 /// The same, with "interval": "bounds" where it has bounds.
 nlohmann::json marked_json(const Interval& interval);
-/// {"name", "source"} of a model; for a server also "server": what it was and how it found prompts; and its
-/// "doubt" and "note" if it has them.
+/// {"name", "source"} of a model; for a server also "server": what it was and how it found prompts; and "doubt", "note" and
+/// "ablation_of" if there is one.
 nlohmann::json source_json(const ModelScores& model);
 /// The doubts and notes about models as a list in Markdown, behind an empty line; "" if there are none. @param models  as
 /// source_json() made them
