@@ -163,7 +163,7 @@ std::string differences_section(const json& result) {
     add_difference(rows, {d["category"], d["mean"]}, d);
   }
   return rows.size() == 1 ? ""
-                          : "\n## Differences\n\nPaired over the same clusters; p-values are adjusted over all pairs of models "
+                          : "\n## Differences\n\nPaired over the same clusters; p-values are adjusted over all pairs "
                             "of a row; single categories show the first model alone.\n\n" +
                                 markdown_table(rows) + (bounds ? kBoundsNote : "");
 }
@@ -309,7 +309,7 @@ std::string figure_differences_section(const json& result) {
              ? ""
              : fmt::format(
                    "\n## Differences in the figures of {}\n\nPaired over the same clusters, which are drawn once for all models "
-                   "and subsets; p-values are adjusted over all pairs of models of a figure; figures other than scores show the "
+                   "and subsets; p-values are adjusted over all pairs of a figure; figures other than scores show the "
                    "first model alone.\n\n{}{}",
                    result["benchmark"].get<std::string>(), markdown_table(rows), bounds ? kBoundsNote : "");
 }
